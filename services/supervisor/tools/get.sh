@@ -1,0 +1,22 @@
+#!/bin/sh
+# get.sh PART...: finds or installs each part. The Justfile calls it; a part that is there costs milliseconds.
+set -eu
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd -P)
+. "$ROOT/services/supervisor/tools/common.sh"
+. "$HERE/nats.sh"
+. "$HERE/browser.sh"
+. "$HERE/deny.sh"
+. "$HERE/wasm.sh"
+. "$HERE/ui.sh"
+
+for part in "$@"; do
+    case "$part" in
+        nats-server) nats_server ;;
+        nats-cli) nats_cli ;;
+        browser) browser ;;
+        cargo-deny) cargo_deny ;;
+        wasm-check) wasm_check ;;
+        ui) ui ;;
+        *) stop "there is no part named $part; look into services/supervisor/tools/get.sh" ;;
+    esac
+done

@@ -1,0 +1,47 @@
+# The dashboard: web-ui compiled for the browser into web-ui/dist. There is this one way to build it.
+
+UI="$ROOT/web-ui"
+UI_DIST="$UI/dist"
+
+ui() {
+    stamp=$(ui_stamp)
+    [ "$(cat "$UI_DIST/.stamp" 2>/dev/null)" = "$stamp" ] && return
+    wasm_compiler
+    wasm_bindgen
+    say "building the dashboard into web-ui/dist"
+    (cd "$ROOT" && wasm_cargo build --package web-ui --profile wasm) || {
+        say "the dashboard does not compile; cargo's message is above"
+        exit 1
+    }
+    next="$UI/dist.next"
+    rm -rf "$next"
+    mkdir -p "$next"
+    wasm-bindgen --target web --no-typescript --out-dir "$next" "$WASM_DIR/$WASM_TARGET/wasm/web-ui.wasm"
+    ui_shrink "$next/web-ui_bg.wasm"
+    cp "$UI/index.html" "$UI/style.css" "$next/"
+    [ ! -d "$UI/static" ] || cp -R "$UI/static/." "$next/"
+    printf '%s\n' "$stamp" >"$next/.stamp"
+    # Swapped at the end: a bridge that serves the folder meanwhile never sends half a page.
+    rm -rf "$UI_DIST"
+    mv "$next" "$UI_DIST"
+}
+
+# One number over everything the page is made of: an unchanged tree is not built again.
+ui_stamp() {
+    cd "$ROOT" || exit 1
+    find web-ui crates/protocol crates/engine Cargo.toml Cargo.lock services/supervisor/tools \
+        -path web-ui/dist -prune -o -path web-ui/dist.next -prune -o -path '*/tests' -prune -o \
+        -type f -exec cksum {} + | LC_ALL=C sort | cksum
+}
+
+# Optional, and its old versions refuse newer instructions: then the page is only a little larger.
+ui_shrink() {
+    have wasm-opt || return 0
+    if wasm-opt -Os --all-features -o "$1.small" "$1" 2>/dev/null; then mv "$1.small" "$1"; else rm -f "$1.small"; fi
+}
+
+# The crates that the browser shares with the services, and the page itself, must compile for it.
+wasm_check() {
+    wasm_compiler
+    (cd "$ROOT" && wasm_cargo check --package protocol --package engine --package web-ui) || exit 1
+}
