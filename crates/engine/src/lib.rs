@@ -1,0 +1,25 @@
+//! What is decided: pure state machines, `step(&mut self, now, Input) -> Vec<Output>`.
+//!
+//! No clock, no IO, no async, no randomness, no environment, no iteration in hash order: the same inputs
+//! give the same outputs on every machine, in a service, in a test, in a simulation and in the browser.
+//! A machine cannot fail: bad input is an output, and a bug is an assert that stays on in release.
+//!
+//! The market side: [`market`] makes quotes and bars of ticks, [`features`] and [`regime`] describe bars,
+//! [`signal`] weighs a model's answer. The money side: [`portfolio`] is THE fold of the ledger, [`order`] the
+//! life of an order, [`risk`], [`sizing`] and [`exits`] decide what may and should be held, [`reconcile`]
+//! compares with the broker, [`trader`] puts them together, [`equity`] draws the curve. [`venue`] is the
+//! simulated exchange that the paper gateway speaks for.
+
+pub mod equity;
+pub mod exits;
+pub mod features;
+pub mod market;
+pub mod order;
+pub mod portfolio;
+pub mod reconcile;
+pub mod regime;
+pub mod risk;
+pub mod signal;
+pub mod sizing;
+pub mod trader;
+pub mod venue;
