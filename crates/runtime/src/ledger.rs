@@ -1,0 +1,117 @@
+//! Appends to LEDGER: each record conditional on the exact last sequence, on a subject that is written once.
+//!
+//! A refused append means that another incarnation wrote; an append without an answer may or may not be stored, now or
+//! later. Both end the incarnation: the next one reads the truth.
+
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::traits::Publisher as _;
+use bytes::Bytes;
+use protocol::ledger::Record;
+use protocol::{Hash, subject};
+
+use crate::bus::Bus;
+
+/// Largest record, in bytes: far above any real one.
+pub const RECORD_BYTES_MAX: usize = 32 * 1024;
+
+/// The end of LEDGER as this incarnation knows it.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    jetstream: jetstream::Context,
+    sequence: u64,
+    hash: Hash,
+}
+
+/// Why a record may not be in LEDGER. Both mean: end, and let a new incarnation read.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another incarnation wrote, or the subject was written before. The record is not stored.
+    #[error("LEDGER refused record {sequence} on {subject}: another incarnation wrote")]
+    Refused {
+        /// The place it was meant for.
+        sequence: u64,
+        /// Its subject.
+        subject: String,
+    },
+    /// No answer. The record may be stored, now or later.
+    #[error("LEDGER did not answer for record {sequence} on {subject}: {reason}")]
+    Unknown {
+        /// The place it was meant for.
+        sequence: u64,
+        /// Its subject.
+        subject: String,
+        /// What the client says.
+        reason: String,
+    },
+}
+
+/// A record with its place and hash, as stored.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// Its place.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// The record.
+    pub record: Record,
+}
+
+impl Ledger {
+    /// Begins after the record `sequence` with `hash`, which the caller has read.
+    #[must_use]
+    pub fn after(bus: &Bus, sequence: u64, hash: Hash) -> Self {
+        Self { jetstream: bus.jetstream().clone(), sequence, hash }
+    }
+
+    /// The last sequence.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The last record's hash.
+    #[must_use]
+    pub fn hash(&self) -> &Hash {
+        &self.hash
+    }
+
+    /// Appends a record and waits for the synced acknowledgement. `previous_hash` is set here.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; after either nothing more may be appended.
+    pub async fn append(&mut self, mut record: Record) -> Result<Appended, AppendError> {
+        record.previous_hash = self.hash.clone();
+        let sequence = self.sequence + 1;
+        let subject = subject::record(&record, sequence);
+        let unknown = |reason: String| AppendError::Unknown { sequence, subject: subject.clone(), reason };
+        let bytes = Bytes::from(serde_json::to_vec(&record).map_err(|error| unknown(error.to_string()))?);
+        assert!(bytes.len() <= RECORD_BYTES_MAX, "a record of {} bytes on {subject}", bytes.len());
+        let hash = Hash::of(&bytes);
+        let publish = jetstream::message::PublishMessage::build()
+            .payload(bytes)
+            .expected_stream(subject::stream::LEDGER)
+            .expected_last_sequence(self.sequence)
+            .outbound_message(subject.clone());
+        let acknowledgement = self.jetstream.publish_message(publish).await;
+        let outcome = match acknowledgement {
+            Ok(acknowledgement) => acknowledgement.await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(stored) => {
+                assert_eq!(stored.sequence, sequence, "LEDGER stored a conditional append elsewhere");
+                self.sequence = sequence;
+                self.hash = hash.clone();
+                Ok(Appended { sequence, hash, record })
+            }
+            Err(error) if refused(&error) => Err(AppendError::Refused { sequence, subject }),
+            Err(error) => Err(unknown(error.to_string())),
+        }
+    }
+}
+
+fn refused(error: &jetstream::context::PublishError) -> bool {
+    // A second write to a write-once subject has no kind of its own; the server's words carry code 10077.
+    error.kind() == PublishErrorKind::WrongLastSequence || format!("{error:?}").contains("10077")
+}
