@@ -1,0 +1,204 @@
+//! The quote of one symbol, put together from single ticks, told at most so often.
+
+use jiff::{SignedDuration, Timestamp};
+use protocol::market::Quote;
+use protocol::units::exact;
+use protocol::{Id, Price, Quantity, Symbol};
+
+/// What a price or size tick is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Best price somebody pays.
+    Bid,
+    /// Best price somebody asks.
+    Ask,
+    /// The last trade.
+    Last,
+    /// Close of the session before; has no size.
+    PreviousClose,
+}
+
+/// A tick as the broker sends it: floats that may be anything.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tick {
+    /// A price, perhaps with its size. -1 and 0 mean that there is none.
+    Price {
+        /// Which.
+        field: Field,
+        /// Dollars a share.
+        price: f64,
+        /// Shares, if they came with it.
+        size: Option<f64>,
+        /// True for data that comes late on purpose.
+        delayed: bool,
+    },
+    /// A size.
+    Size {
+        /// Which.
+        field: Field,
+        /// Shares.
+        size: f64,
+    },
+    /// When the last trade was, tick 45.
+    LastTime(Timestamp),
+    /// Whether the data of this symbol is live, or else frozen or delayed.
+    Live(bool),
+    /// Whether trading of this symbol is halted.
+    Halted(bool),
+}
+
+/// The quote of one symbol and when it may be told next.
+#[derive(Debug, Clone)]
+pub struct QuoteBook {
+    quote: Quote,
+    live: bool,
+    delayed: bool,
+    halted: bool,
+    /// True while the link carries this symbol's data.
+    fed: bool,
+    stale: bool,
+    /// Market time of the last trade.
+    traded_at: Option<Timestamp>,
+    /// Wall time of the last one told.
+    told: Option<Timestamp>,
+    changed: bool,
+}
+
+impl QuoteBook {
+    /// An empty quote.
+    #[must_use]
+    pub fn new(symbol: Symbol) -> Self {
+        let quote = Quote {
+            id: Id::derive(&["quote", symbol.as_str()]),
+            at: Timestamp::UNIX_EPOCH,
+            symbol,
+            bid: None,
+            ask: None,
+            last: None,
+            bid_size: None,
+            ask_size: None,
+            previous_close: None,
+            tradable: false,
+        };
+        Self { quote, live: true, delayed: false, halted: false, fed: false, stale: false, traded_at: None, told: None, changed: false }
+    }
+
+    /// Takes in a tick at a market time.
+    ///
+    /// # Errors
+    /// What is wrong with its number, for people; the side is then unknown.
+    pub fn take(&mut self, at: Timestamp, tick: &Tick) -> Result<(), String> {
+        self.quote.at = self.quote.at.max(at);
+        self.changed = true;
+        self.fed = true;
+        self.stale = false;
+        match *tick {
+            Tick::Price { field, price, size, delayed } => {
+                self.delayed = delayed;
+                let price = self.price(field, price);
+                if let Some(size) = size {
+                    self.size(field, size)?;
+                }
+                price
+            }
+            Tick::Size { field, size } => self.size(field, size),
+            Tick::LastTime(traded_at) => match self.traded_at.replace(traded_at) {
+                Some(before) if traded_at < before => {
+                    self.traded_at = Some(before);
+                    Err(format!("last trade at {traded_at} after one at {before}"))
+                }
+                _ => Ok(()),
+            },
+            Tick::Live(live) => {
+                self.live = live;
+                Ok(())
+            }
+            Tick::Halted(halted) => {
+                self.halted = halted;
+                Ok(())
+            }
+        }
+    }
+
+    fn price(&mut self, field: Field, value: f64) -> Result<(), String> {
+        let none = value == -1.0 || value == 0.0;
+        let price = if none { None } else { exact(value).filter(|price| *price > Price::ZERO) };
+        let slot = match field {
+            Field::Bid => &mut self.quote.bid,
+            Field::Ask => &mut self.quote.ask,
+            Field::Last => &mut self.quote.last,
+            Field::PreviousClose => &mut self.quote.previous_close,
+        };
+        *slot = price;
+        if none || price.is_some() { Ok(()) } else { Err(format!("{field:?} price {value}")) }
+    }
+
+    fn size(&mut self, field: Field, value: f64) -> Result<(), String> {
+        let size = exact(value).filter(|size| *size >= Quantity::ZERO);
+        match field {
+            Field::Bid => self.quote.bid_size = size,
+            Field::Ask => self.quote.ask_size = size,
+            Field::Last | Field::PreviousClose => {}
+        }
+        if size.is_some() { Ok(()) } else { Err(format!("{field:?} size {value}")) }
+    }
+
+    /// The link no longer carries this symbol's data.
+    pub fn cut(&mut self) {
+        self.changed |= self.fed;
+        self.fed = false;
+        // The next link says anew whether its data is live.
+        self.live = true;
+        self.delayed = false;
+        self.traded_at = None;
+        self.told = None;
+    }
+
+    /// Marks the quote as stale when nothing came for so long.
+    pub fn age(&mut self, at: Timestamp, most: SignedDuration) {
+        if self.fed && !self.stale && at.duration_since(self.quote.at) > most {
+            self.stale = true;
+            self.changed = true;
+        }
+    }
+
+    /// Whether somebody asks less than another pays.
+    #[must_use]
+    pub fn crossed(&self) -> bool {
+        matches!((self.quote.bid, self.quote.ask), (Some(bid), Some(ask)) if bid > ask)
+    }
+
+    /// Whether nothing came for too long, or the link is down.
+    #[must_use]
+    pub fn silent(&self) -> bool {
+        self.stale || !self.fed
+    }
+
+    /// Whether the data comes late or is frozen.
+    #[must_use]
+    pub fn delayed(&self) -> bool {
+        self.delayed || !self.live
+    }
+
+    /// The quote, if it changed and the interval since the last one is over at the wall time `now`.
+    pub fn told(&mut self, now: Timestamp, interval: SignedDuration) -> Option<Quote> {
+        if !self.changed || self.due(interval).is_some_and(|due| now < due) || self.quote.mark().is_none() {
+            return None;
+        }
+        self.changed = false;
+        self.told = Some(now);
+        self.quote.tradable = !(self.silent() || self.delayed() || self.halted || self.crossed());
+        self.quote.id = Id::derive(&["quote", self.quote.symbol.as_str(), &self.quote.at.to_string()]);
+        Some(self.quote.clone())
+    }
+
+    /// When the quote may be told next, if there is something to tell; `None` when there is not.
+    #[must_use]
+    pub fn next(&self, interval: SignedDuration) -> Option<Timestamp> {
+        (self.changed && self.quote.mark().is_some()).then(|| self.due(interval)).flatten()
+    }
+
+    fn due(&self, interval: SignedDuration) -> Option<Timestamp> {
+        self.told.map(|told| told + interval)
+    }
+}
