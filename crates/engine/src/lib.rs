@@ -10,6 +10,7 @@
 //! compares with the broker, [`trader`] puts them together, [`equity`] draws the curve. [`venue`] is the
 //! simulated exchange that the paper gateway speaks for.
 
+pub mod day;
 pub mod equity;
 pub mod exits;
 pub mod features;
