@@ -16,8 +16,9 @@ wasm_cargo() {
     fi
     # Debian's rustc is a stable release: it takes -Z flags only when told to. Its own linker package is not
     # needed, because rustup's toolchain ships one.
+    linker=$(rust_lld)
     PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$(rust_lld)" \
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker" \
         /usr/bin/cargo "$verb" --locked -Zbuild-std=std,panic_abort \
         --target "$WASM_TARGET" --target-dir "$WASM_DIR" "$@"
 }
