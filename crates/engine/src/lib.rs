@@ -22,5 +22,7 @@ pub mod regime;
 pub mod risk;
 pub mod signal;
 pub mod sizing;
+#[doc(hidden)]
+pub mod testing;
 pub mod trader;
 pub mod venue;

@@ -1,8 +1,10 @@
 //! The life of an order: one table of state and event. Fills are a set by execution id, and states only move towards
 //! the truth, so the same events in any order, any number of times, end in the same state.
 
+use std::collections::BTreeSet;
+
 use protocol::ledger::{Intent, OrderChange, Reason, Side};
-use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp};
+use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp, subject};
 use serde::{Deserialize, Serialize};
 
 /// Where an order is in its life.
@@ -159,9 +161,8 @@ pub struct Order {
     /// Price of the market when it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_price: Option<Price>,
-    /// True once its cancellation was asked for.
-    #[serde(default)]
-    pub cancel_requested: bool,
+    /// Kinds of events recorded, but fills: each has a write-once subject, so none may be recorded twice.
+    pub kinds: BTreeSet<String>,
 }
 
 impl Order {
@@ -187,8 +188,20 @@ impl Order {
             epoch,
             text: String::new(),
             reference_price: intent.reference_price,
-            cancel_requested: false,
+            kinds: BTreeSet::new(),
         }
+    }
+
+    /// True once its cancellation was asked for.
+    #[must_use]
+    pub fn cancel_requested(&self) -> bool {
+        self.kinds.contains("cancel-requested")
+    }
+
+    /// True when an event of this kind can still be recorded.
+    #[must_use]
+    pub fn can_record(&self, change: &OrderChange) -> bool {
+        !self.kinds.contains(&subject::kind(change))
     }
 
     /// Shares that may still fill; zero once it is over.
@@ -205,6 +218,9 @@ impl Order {
 
     /// Takes an event over. A fill's particulars are counted by the portfolio, which knows every execution id.
     pub fn apply(&mut self, at: Timestamp, change: &OrderChange) {
+        if !matches!(change, OrderChange::Fill(_) | OrderChange::Commission { .. }) {
+            self.kinds.insert(subject::kind(change));
+        }
         let step = match change {
             OrderChange::Acknowledged { permanent_id } => {
                 self.learn_permanent_id(*permanent_id);
@@ -224,11 +240,7 @@ impl Order {
             OrderChange::Rejected { code, text } => self.note(&format!("{code}: {text}"), OrderStep::Reject),
             OrderChange::Unresolved { evidence } => self.note(evidence, OrderStep::LoseTrack),
             OrderChange::Absent { evidence } => self.note(evidence, OrderStep::NotFound),
-            OrderChange::Commission { .. } => return,
-            OrderChange::CancelRequested { .. } => {
-                self.cancel_requested = true;
-                return;
-            }
+            OrderChange::Commission { .. } | OrderChange::CancelRequested { .. } => return,
         };
         self.state = next(self.state, step);
         self.updated_at = self.updated_at.max(at);

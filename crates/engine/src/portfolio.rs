@@ -8,7 +8,7 @@ use protocol::ledger::{
     Adjusted, CommandRecord, Difference, Entry, Fill, Holding, Identity, Mode, Opening, OrderChange, OrderEvent, Reason, Record,
     Side, TradingState,
 };
-use protocol::operator::StateMark;
+use protocol::operator::{StateMark, Verb};
 use protocol::{Hash, Id, Money, Price, Quantity, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,8 @@ pub struct Portfolio {
     pub last_end: BTreeMap<Symbol, u64>,
     /// Highest order id ever used.
     pub order_id_max: i32,
+    /// True after `flatten` until something else is commanded: whatever is still or again held is closed.
+    pub flattening: bool,
 }
 
 /// What is held of a symbol.
@@ -202,6 +204,7 @@ impl Default for Portfolio {
             differences: Vec::new(),
             last_end: BTreeMap::new(),
             order_id_max: 0,
+            flattening: false,
         }
     }
 }
@@ -274,9 +277,15 @@ impl Portfolio {
                 self.differences.push(difference.clone());
             }
             Entry::Adjusted(adjusted) => self.adjust(adjusted),
-            Entry::State(change) => self.state = change.state,
+            Entry::State(change) => {
+                self.state = change.state;
+                self.flattening = false;
+            }
             Entry::Kill(kill) => self.killed = kill.latched,
             Entry::Command(command) => {
+                if command.accepted && command.verb == Verb::Flatten.as_str() {
+                    self.flattening = true;
+                }
                 let commanded = Commanded { at: record.at, id: record.id.clone(), record: command.clone() };
                 self.commands.push_back(commanded);
                 while self.commands.len() > COMMANDS_KEPT_MAX {
@@ -363,7 +372,7 @@ impl Portfolio {
             epoch: record.epoch,
             text: "seen at the broker, not ordered here".to_owned(),
             reference_price: None,
-            cancel_requested: false,
+            kinds: BTreeSet::new(),
         };
         self.orders.insert(event.order.clone(), order);
     }

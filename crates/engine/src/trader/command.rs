@@ -1,0 +1,202 @@
+//! What an operator commands. Each is carried out, answered and recorded with who asked and why.
+
+use protocol::decision::Level;
+use protocol::ledger::{Adjusted, CommandRecord, Entry, Kill, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState};
+use protocol::operator::{Reply, Verb};
+use protocol::{Id, Money, Quantity, Symbol, Timestamp};
+
+use super::decide::{Source, number_intents};
+use super::{Ask, Draft, Output, Trader};
+use crate::order::OrderState;
+
+/// What a command comes to: what is done, and the answer.
+struct Outcome {
+    outputs: Vec<Output>,
+    accepted: bool,
+    text: String,
+}
+
+impl Outcome {
+    fn done(outputs: Vec<Output>, text: impl Into<String>) -> Self {
+        Self { outputs, accepted: true, text: text.into() }
+    }
+
+    fn refused(text: impl Into<String>) -> Self {
+        Self { outputs: Vec::new(), accepted: false, text: text.into() }
+    }
+}
+
+impl Trader {
+    pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
+        if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
+            let (accepted, text) = (known.record.accepted, known.record.text.clone());
+            return vec![Output::Reply(Reply { id: ask.id.clone(), at: wall, verb: ask.verb.to_string(), accepted, text })];
+        }
+        let outcome = match ask.verb {
+            Verb::Halt => self.set_state(wall, ask, TradingState::Halted, "trading is halted: no entries, exits still pass"),
+            Verb::Reduce => self.set_state(wall, ask, TradingState::Reducing, "trading only reduces: no entries, exits pass"),
+            Verb::Resume => self.resume(wall, ask),
+            Verb::Kill => self.kill(wall, ask, true),
+            Verb::Release => self.kill(wall, ask, false),
+            Verb::CancelAll => {
+                let cancels = self.cancels(|_| true);
+                let count = cancels.iter().filter(|output| matches!(output, Output::Cancel(_))).count();
+                Outcome::done(cancels, format!("cancellation of {count} working orders is asked for"))
+            }
+            Verb::Flatten => self.flatten(wall, ask),
+            Verb::Close => self.close(wall, ask, Reason::Close),
+            Verb::EmergencyExit => self.close(wall, ask, Reason::EmergencyExit),
+            Verb::Settle => self.settle(wall, ask),
+        };
+        let mut outputs = outcome.outputs;
+        number_intents(&mut outputs);
+        let verb = ask.verb.to_string();
+        let reply = Reply { id: ask.id.clone(), at: wall, verb: verb.clone(), accepted: outcome.accepted, text: outcome.text.clone() };
+        outputs.push(Output::Reply(reply));
+        let record = CommandRecord {
+            verb,
+            by: ask.by.clone(),
+            symbol: ask.command.symbol,
+            note: ask.command.note.clone(),
+            accepted: outcome.accepted,
+            text: outcome.text,
+        };
+        outputs.push(Output::Append(Draft { id: ask.id.clone(), at: wall, cause: None, entry: Entry::Command(record) }));
+        outputs
+    }
+
+    fn resume(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
+        if self.portfolio.killed || self.killed_here {
+            return Outcome::refused("the kill switch is latched: release it first with `command.release`");
+        }
+        self.set_state(wall, ask, TradingState::Active, "trading is active: entries and exits")
+    }
+
+    fn set_state(&mut self, wall: Timestamp, ask: &Ask, state: TradingState, text: &str) -> Outcome {
+        let change = StateChange { state, by: ask.by.clone(), text: ask.command.note.clone() };
+        let mut outputs = vec![self.account(wall, ask, "state", Entry::State(change))];
+        if state != TradingState::Active {
+            outputs.extend(self.cancel_entries());
+        }
+        Outcome::done(outputs, text)
+    }
+
+    fn cancel_entries(&self) -> Vec<Output> {
+        self.cancels(|order| order.side == Side::Buy && self.portfolio.held(order.symbol) >= Quantity::ZERO)
+    }
+
+    fn kill(&mut self, wall: Timestamp, ask: &Ask, latched: bool) -> Outcome {
+        if !latched && self.killed_here {
+            return Outcome::refused("the kill switch is latched on this machine too: remove the file KILL in the state folder, then release");
+        }
+        let entry = Entry::Kill(Kill { latched, by: ask.by.clone(), text: ask.command.note.clone() });
+        let mut outputs = vec![self.account(wall, ask, "kill", entry)];
+        if !latched {
+            return Outcome::done(outputs, "the kill switch is released; the trading state is as before");
+        }
+        outputs.extend(self.cancels(|_| true));
+        Outcome::done(outputs, "the kill switch is latched: nothing goes out but cancellations and emergency exits")
+    }
+
+    fn flatten(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
+        let halted = StateChange { state: TradingState::Halted, by: ask.by.clone(), text: "flatten".to_owned() };
+        let mut outputs = vec![self.account(wall, ask, "state", Entry::State(halted))];
+        outputs.extend(self.cancel_entries());
+        outputs.extend(self.close_all(wall, &ask.id));
+        self.flat_told = false;
+        let count = self.portfolio.open_positions().count();
+        Outcome::done(outputs, format!("trading is halted, and {count} positions are being closed; `flat` is told when the broker confirms"))
+    }
+
+    fn close_all(&mut self, wall: Timestamp, command: &Id) -> Vec<Output> {
+        let symbols: Vec<Symbol> = self.portfolio.open_positions().map(|position| position.symbol).collect();
+        let source = Source { cause: command, decided_at: self.now_or(wall), model_hash: None };
+        symbols.into_iter().flat_map(|symbol| self.exit(wall, symbol, Reason::Flatten, &source)).collect()
+    }
+
+    /// After `flatten`: what filled meanwhile, or failed to close, is closed again; the end is told once.
+    pub(super) fn flatten_on(&mut self, wall: Timestamp) -> Vec<Output> {
+        let command = self.portfolio.commands.iter().rev().find(|known| known.record.verb == Verb::Flatten.as_str());
+        let Some(command) = command.map(|known| known.id.clone()) else { return Vec::new() };
+        let open = self.portfolio.open_positions().next().is_some() || self.portfolio.open_orders().next().is_some();
+        if !open {
+            if std::mem::replace(&mut self.flat_told, true) {
+                return Vec::new();
+            }
+            let text = "flat: every position is closed and no order works".to_owned();
+            return vec![self.alert(wall, "flat", Level::Info, None, text)];
+        }
+        self.flat_told = false;
+        let mut outputs = self.close_all(wall, &command);
+        number_intents(&mut outputs);
+        // A market that is closed refuses every second; the command's own answer told it once.
+        outputs.retain(|output| !matches!(output, Output::Refuse(_)));
+        outputs
+    }
+
+    fn close(&mut self, wall: Timestamp, ask: &Ask, reason: Reason) -> Outcome {
+        let Some(symbol) = ask.command.symbol else {
+            return Outcome::refused(format!("name the symbol: {{\"symbol\":\"AAPL\"}} as the body of `command.{}`", ask.verb));
+        };
+        let held = self.portfolio.held(symbol);
+        if held.is_zero() {
+            return Outcome::refused(format!("nothing is held of {symbol}"));
+        }
+        let source = Source { cause: &ask.id, decided_at: self.now_or(wall), model_hash: None };
+        let outputs = self.exit(wall, symbol, reason, &source);
+        let refused = outputs.iter().find_map(|output| match output {
+            Output::Refuse(refusal) => Some(refusal.text.clone()),
+            _ => None,
+        });
+        match (refused, outputs.is_empty()) {
+            (Some(text), _) => Outcome { outputs, accepted: false, text },
+            (None, true) => Outcome::refused(format!("the exit of {symbol} is on its way already, or failed a moment ago")),
+            (None, false) => Outcome::done(outputs, format!("{} shares of {symbol} are being closed", held.normalize())),
+        }
+    }
+
+    /// The operator's word on what could not be decided: an order in doubt is over, or the broker's figure is taken.
+    fn settle(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
+        if let Some(order) = &ask.command.order {
+            return self.settle_order(wall, ask, order);
+        }
+        let symbol = ask.command.symbol;
+        let Some(difference) = self.portfolio.differences.iter().find(|known| known.symbol == symbol).cloned() else {
+            return Outcome::refused("nothing differs there: name the symbol of a difference, or the id of an order in doubt");
+        };
+        let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
+        let adjusted = match symbol {
+            Some(symbol) => {
+                let average_cost = self.prices.get(&symbol).copied().unwrap_or_default();
+                let quantity = difference.broker - difference.ours;
+                Adjusted { symbol: Some(symbol), quantity, average_cost, cash: Money::ZERO, text }
+            }
+            None => Adjusted {
+                symbol: None,
+                quantity: Quantity::ZERO,
+                average_cost: Money::ZERO,
+                cash: difference.broker - difference.ours,
+                text,
+            },
+        };
+        let output = self.account(wall, ask, "adjusted", Entry::Adjusted(adjusted));
+        Outcome::done(vec![output], "the broker's figure is taken over")
+    }
+
+    fn settle_order(&mut self, wall: Timestamp, ask: &Ask, id: &Id) -> Outcome {
+        let Some(order) = self.portfolio.orders.get(id) else {
+            return Outcome::refused(format!("there is no order {id}"));
+        };
+        if !matches!(order.state, OrderState::Unresolved | OrderState::Absent) {
+            return Outcome::refused(format!("order {id} is not in doubt: it is {:?}", order.state));
+        }
+        let change = OrderChange::Cancelled { text: format!("settled by {}: {}", ask.by, ask.command.note) };
+        let event = OrderEvent { order: id.clone(), symbol: order.symbol, change };
+        Outcome::done(vec![self.event(self.now_or(wall), event)], format!("order {id} counts as cancelled"))
+    }
+
+    fn account(&self, wall: Timestamp, ask: &Ask, what: &str, entry: Entry) -> Output {
+        let id = Id::derive(&[what, ask.id.as_str()]);
+        Output::Append(Draft { id, at: wall, cause: Some(ask.id.clone()), entry })
+    }
+}

@@ -1,0 +1,192 @@
+//! From opinions and prices to orders. A decision is a target position; what is ordered is its difference from what is
+//! held and working, so saying the same thing twice changes nothing.
+
+use jiff::SignedDuration;
+use protocol::decision::Signal;
+use protocol::ledger::{Entry, Intent, OrderType, Reason, Side, TimeInForce};
+use protocol::market::{Phase, Quote};
+use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
+
+use super::{Draft, EXIT_RETRY_SECONDS, Output, Trader};
+use crate::order::OrderState;
+use crate::risk::Proposal;
+use crate::{exits, sizing};
+
+/// Part by which a marketable limit price may be worse than the quote, outside the regular session.
+const LIMIT_COLLAR: Price = Price::from_parts(5, 0, 0, false, 3);
+
+/// What a decision follows from.
+pub(super) struct Source<'a> {
+    pub cause: &'a Id,
+    pub decided_at: Timestamp,
+    pub model_hash: Option<&'a Hash>,
+}
+
+impl Trader {
+    pub(super) fn on_signal(&mut self, wall: Timestamp, signal: &Signal) -> Vec<Output> {
+        let source = Source { cause: &signal.id, decided_at: signal.at, model_hash: Some(&signal.model_hash) };
+        if let Some(position) = self.portfolio.positions.get(&signal.symbol).filter(|position| !position.quantity.is_zero()) {
+            return match exits::by_signal(&self.settings.exits, position, signal) {
+                Some(reason) => self.exit(wall, signal.symbol, reason, &source),
+                None => Vec::new(),
+            };
+        }
+        let entry = &self.settings.entry;
+        if signal.up < entry.up_min || !entry.regimes.contains(&signal.regime) {
+            return Vec::new();
+        }
+        self.enter(wall, signal.symbol, &source)
+    }
+
+    pub(super) fn on_quote(&mut self, wall: Timestamp, quote: Quote) -> Vec<Output> {
+        self.now = self.now.max(quote.at);
+        let symbol = quote.symbol;
+        let Some(price) = quote.mark() else { return Vec::new() };
+        self.prices.insert(symbol, price);
+        let (tradable, id, at) = (quote.tradable, quote.id.clone(), quote.at);
+        self.quotes.insert(symbol, (quote, wall));
+        let reason = self.portfolio.positions.get(&symbol).and_then(|position| exits::by_price(&self.settings.exits, position, price));
+        match reason {
+            Some(reason) if tradable => {
+                self.exit(wall, symbol, reason, &Source { cause: &id, decided_at: at, model_hash: None })
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, wall: Timestamp, symbol: Symbol, source: &Source<'_>) -> Vec<Output> {
+        let quote = self.fresh_quote(wall, symbol);
+        let price = quote.and_then(|quote| quote.ask.or(quote.mark())).or_else(|| self.prices.get(&symbol).copied());
+        let price = price.unwrap_or_default();
+        let target = sizing::target(&self.settings.entry, &self.settings.risk, price);
+        let proposal = Proposal { symbol, side: Side::Buy, quantity: target, reason: Reason::Entry, price, decided_at: source.decided_at };
+        let id = self.decision_id(symbol, source, target, Reason::Entry);
+        if self.portfolio.orders.contains_key(&id) {
+            return Vec::new();
+        }
+        if let Err(refused) = self.look(wall, symbol).entry(&proposal) {
+            return vec![self.refusal(wall, source.cause, symbol, refused)];
+        }
+        if target.is_zero() {
+            return Vec::new();
+        }
+        vec![self.intent(wall, id, source, &proposal, target)]
+    }
+
+    /// Closes what is held of a symbol: the confirmed position less what already leaves, never below zero.
+    pub(super) fn exit(&mut self, wall: Timestamp, symbol: Symbol, reason: Reason, source: &Source<'_>) -> Vec<Output> {
+        let held = self.portfolio.held(symbol);
+        let side = if held.is_sign_negative() { Side::Buy } else { Side::Sell };
+        let quantity = (held.abs() - self.leaving(symbol, side)).max(Quantity::ZERO);
+        if quantity.is_zero() || self.exit_waits(wall, symbol) {
+            return Vec::new();
+        }
+        let price = self.prices.get(&symbol).copied().unwrap_or_default();
+        let proposal = Proposal { symbol, side, quantity, reason, price, decided_at: source.decided_at };
+        // The repetition of one decision must have one id, so what it is reckoned from is the position, not the tick.
+        let opened_at = self.portfolio.positions.get(&symbol).and_then(|position| position.opened_at);
+        let anchored = Source { decided_at: opened_at.unwrap_or(Timestamp::UNIX_EPOCH), ..*source };
+        let id = match reason {
+            Reason::Flatten | Reason::Close | Reason::EmergencyExit => self.command_id(symbol, source.cause),
+            _ => self.decision_id(symbol, &anchored, Quantity::ZERO, reason),
+        };
+        if self.portfolio.orders.contains_key(&id) {
+            return Vec::new();
+        }
+        if let Err(refused) = self.look(wall, symbol).exit(&proposal) {
+            // A price that stays beyond the stop would repeat the same refusal with every tick.
+            let repeated = self.refused_exits.insert(symbol, refused.check) == Some(refused.check);
+            let by_operator = matches!(reason, Reason::Flatten | Reason::Close | Reason::EmergencyExit);
+            return if repeated && !by_operator { Vec::new() } else { vec![self.refusal(wall, source.cause, symbol, refused)] };
+        }
+        self.refused_exits.remove(&symbol);
+        let mut outputs = self.cancels(|order| order.symbol == symbol && order.side != side && !order.cancel_requested());
+        outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO));
+        outputs
+    }
+
+    /// Shares of exits that are on their way. An absent exit no longer counts: it must not block the next one.
+    fn leaving(&self, symbol: Symbol, side: Side) -> Quantity {
+        let exits = self.portfolio.open_orders().filter(|order| order.symbol == symbol && order.side == side);
+        exits.filter(|order| order.state != OrderState::Absent).map(crate::order::Order::rest).sum()
+    }
+
+    /// True shortly after an exit of this symbol failed, so that a broker who refuses is not flooded.
+    fn exit_waits(&self, wall: Timestamp, symbol: Symbol) -> bool {
+        let failed = |order: &&crate::order::Order| {
+            order.symbol == symbol
+                && order.reason != Reason::Entry
+                && matches!(order.state, OrderState::Rejected | OrderState::Cancelled)
+        };
+        let last = self.portfolio.orders.values().filter(failed).map(|order| order.updated_at).max();
+        last.is_some_and(|at| self.now_or(wall).duration_since(at) < SignedDuration::from_secs(EXIT_RETRY_SECONDS))
+    }
+
+    /// The id of a decision: a hash of all it is decided from, so that a repeated signal is not a new decision, and a
+    /// retry after a cancelled exit is.
+    fn decision_id(&self, symbol: Symbol, source: &Source<'_>, target: Quantity, reason: Reason) -> Id {
+        let last_end = self.portfolio.last_end.get(&symbol).copied().unwrap_or_default().to_string();
+        let identity = self.portfolio.identity.as_ref();
+        Id::derive(&[
+            "tradewind",
+            identity.map_or("", |identity| identity.account.as_str()),
+            &format!("{:?}", identity.map(|identity| identity.mode)),
+            symbol.as_str(),
+            &source.decided_at.to_string(),
+            &target.normalize().to_string(),
+            &format!("{reason:?}"),
+            source.model_hash.map_or("", |hash| hash.0.as_str()),
+            &self.config_hash.0,
+            &last_end,
+        ])
+    }
+
+    fn command_id(&self, symbol: Symbol, command: &Id) -> Id {
+        let last_end = self.portfolio.last_end.get(&symbol).copied().unwrap_or_default().to_string();
+        Id::derive(&["command", command.as_str(), symbol.as_str(), &last_end])
+    }
+
+    fn intent(&self, wall: Timestamp, id: Id, source: &Source<'_>, proposal: &Proposal, target: Quantity) -> Output {
+        let extended = self.phase != Some(Phase::Regular);
+        let (order_type, limit_price) =
+            if extended { (OrderType::Limit, Some(self.marketable_limit(proposal))) } else { (OrderType::Market, None) };
+        let entry = Entry::Intent(Intent {
+            symbol: proposal.symbol,
+            side: proposal.side,
+            quantity: proposal.quantity.normalize(),
+            order_type,
+            limit_price,
+            time_in_force: TimeInForce::Day,
+            outside_regular_hours: extended,
+            reason: proposal.reason,
+            target: target.normalize(),
+            basis: self.portfolio.held(proposal.symbol),
+            // One step makes at most one intent a symbol, and several symbols only when closing: each its own id.
+            order_id: self.next_order_id,
+            reference_price: Some(proposal.price),
+        });
+        Output::Append(Draft { id, at: self.now_or(wall), cause: Some(source.cause.clone()), entry })
+    }
+
+    fn marketable_limit(&self, proposal: &Proposal) -> Price {
+        let quote = self.quotes.get(&proposal.symbol).map(|(quote, _)| quote);
+        let (base, factor) = match proposal.side {
+            Side::Buy => (quote.and_then(|quote| quote.ask), Price::ONE + LIMIT_COLLAR),
+            Side::Sell => (quote.and_then(|quote| quote.bid), Price::ONE - LIMIT_COLLAR),
+        };
+        let raw = base.unwrap_or(proposal.price) * factor;
+        let step = sizing::price_step(raw);
+        ((raw / step).round() * step).normalize()
+    }
+}
+
+/// Gives the intents of one step order ids of their own.
+pub(super) fn number_intents(outputs: &mut [Output]) {
+    let mut seen = 0;
+    for output in outputs {
+        if let Output::Append(Draft { entry: Entry::Intent(intent), .. }) = output {
+            intent.order_id += seen;
+            seen += 1;
+        }
+    }
+}
