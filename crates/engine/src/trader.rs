@@ -7,6 +7,7 @@ mod decide;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal, Signal};
 use protocol::ledger::{Difference, Entry, Intent, OrderChange, OrderEvent, Reconciled, Record, TradingState};
 use protocol::market::{Phase, Quote, Session};
@@ -21,6 +22,8 @@ use crate::risk::{Look, Refused};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
 const SILENCE_SECONDS_MAX: i64 = 10;
+/// Seconds by which market and wall clock may be apart for the market to be a live one.
+const LIVE_SECONDS_MAX: i64 = 3_600;
 /// Seconds of market time between an exit that failed and the next one.
 const EXIT_RETRY_SECONDS: i64 = 15;
 /// Wall seconds between two records that broker and ledger agree, when nothing happens.
@@ -133,11 +136,10 @@ pub struct Trader {
     pub portfolio: Portfolio,
     /// Market clock: the latest instant that the market told.
     now: Timestamp,
-    speed: f64,
     phase: Option<Phase>,
     gate: Option<String>,
     killed_here: bool,
-    quotes: BTreeMap<Symbol, (Quote, Timestamp)>,
+    quotes: BTreeMap<Symbol, Quote>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
     sent_wall: BTreeMap<Id, Timestamp>,
@@ -157,7 +159,6 @@ impl Trader {
             config_hash: Hash::of(&config),
             portfolio,
             now: Timestamp::UNIX_EPOCH,
-            speed: 1.0,
             phase: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
@@ -180,6 +181,12 @@ impl Trader {
     #[must_use]
     pub fn gate(&self) -> Option<&str> {
         self.gate.as_deref()
+    }
+
+    /// True while the local kill switch is latched.
+    #[must_use]
+    pub fn killed_here(&self) -> bool {
+        self.killed_here
     }
 
     /// A record was appended. Must be told before anything else happens.
@@ -217,7 +224,6 @@ impl Trader {
             Input::Quote(quote) => self.on_quote(wall, quote),
             Input::Session(session) => {
                 self.now = self.now.max(session.at);
-                self.speed = session.speed.max(0.0);
                 self.phase = Some(session.phase);
                 Vec::new()
             }
@@ -306,7 +312,7 @@ impl Trader {
 
     fn look<'a>(&'a self, wall: Timestamp, symbol: Symbol) -> Look<'a> {
         Look {
-            now: self.now_or(wall),
+            now: self.live_clock(wall),
             portfolio: &self.portfolio,
             settings: &self.settings,
             phase: self.phase,
@@ -318,11 +324,17 @@ impl Trader {
         }
     }
 
-    /// The newest quote of a symbol, unless it has not been renewed for too long.
+    /// The newest quote of a symbol, unless it is too old.
     fn fresh_quote(&self, wall: Timestamp, symbol: Symbol) -> Option<&Quote> {
-        let (quote, heard) = self.quotes.get(&symbol)?;
-        let age_seconds = wall.duration_since(*heard).as_secs_f64() * self.speed.max(1.0);
-        (age_seconds <= f64::from(self.settings.market.stale_after_seconds)).then_some(quote)
+        let quote = self.quotes.get(&symbol)?;
+        let limit = SignedDuration::from_secs(i64::from(self.settings.market.stale_after_seconds));
+        (self.live_clock(wall).duration_since(quote.at) <= limit).then_some(quote)
+    }
+
+    /// The market clock, for ages: in a live market it goes on when the market falls silent; a replay has its own time.
+    fn live_clock(&self, wall: Timestamp) -> Timestamp {
+        let live = wall.duration_since(self.now).abs() <= SignedDuration::from_secs(LIVE_SECONDS_MAX);
+        if live { self.now.max(wall) } else { self.now_or(wall) }
     }
 
     fn event(&self, at: Timestamp, event: OrderEvent) -> Output {

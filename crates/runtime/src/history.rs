@@ -35,7 +35,6 @@ impl<T> Stored<T> {
 pub struct History<T> {
     /// Sequence of the last message when reading began; 0 for an empty stream.
     pub head: u64,
-    /// True when `head` itself is not among what the filter lets through, so waiting for it would be in vain.
     messages: pull::Ordered,
     body: std::marker::PhantomData<fn() -> T>,
 }
@@ -63,6 +62,21 @@ impl Bus {
         let consumer = handle.create_consumer(config).await.with_context(|| format!("reader of stream {stream}"))?;
         let messages = consumer.messages().await.with_context(|| format!("reader of stream {stream}"))?;
         Ok(History { head, messages, body: std::marker::PhantomData })
+    }
+}
+
+impl Bus {
+    /// The last message that `stream` keeps on `subject`, if there is one.
+    ///
+    /// # Errors
+    /// When the stream is not there, this user may not read it, or the message is not readable.
+    pub async fn last<T: DeserializeOwned>(&self, stream: &str, subject: &str) -> anyhow::Result<Option<T>> {
+        let handle = self.jetstream().get_stream(stream).await.with_context(|| format!("stream {stream}"))?;
+        match handle.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(serde_json::from_slice(&message.payload).with_context(|| format!("last message on {subject}"))?)),
+            Err(error) if error.kind() == stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("last message on {subject}")),
+        }
     }
 }
 

@@ -1,1 +1,34 @@
-//! x
+//! Turns signals into orders: a shell around [`engine::trader`]. Broker truth first, intent before order, and an end at
+//! the first doubt: the next incarnation reads the truth again.
+//!
+//! [`start`] is the one sequence of every start; [`desk`] is the loop after it; [`broker`] is the rim to the gateway;
+//! [`witness`] remembers on disk what the ledger must contain.
+
+mod broker;
+mod desk;
+mod notice;
+mod start;
+mod truth;
+mod witness;
+
+use protocol::decision::Level;
+use protocol::operator::HealthState;
+use runtime::Context;
+
+/// Runs one incarnation: stands by until it may lead, then trades until it must end.
+///
+/// # Errors
+/// [`runtime::code::AGAIN`] at any doubt, so that the supervisor starts the next incarnation.
+pub async fn serve(context: Context) -> anyhow::Result<()> {
+    match start::lead(&context).await? {
+        start::Start::Lead(desk) => desk.trade(&context).await,
+        start::Start::Stopped => Ok(()),
+        start::Start::Contradiction(text) => {
+            // A restart would only read the same again; a person must look.
+            context.bus.alert("contradiction", Level::Critical, text.clone()).await;
+            context.health.set(HealthState::Degraded, format!("halted: {text}"));
+            context.stop.cancelled().await;
+            Ok(())
+        }
+    }
+}

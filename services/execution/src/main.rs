@@ -1,1 +1,5 @@
-fn main() {}
+//! The stage that orders.
+
+fn main() -> std::process::ExitCode {
+    runtime::run("execution", execution::serve)
+}

@@ -44,7 +44,7 @@ impl Trader {
         let Some(price) = quote.mark() else { return Vec::new() };
         self.prices.insert(symbol, price);
         let (tradable, id, at) = (quote.tradable, quote.id.clone(), quote.at);
-        self.quotes.insert(symbol, (quote, wall));
+        self.quotes.insert(symbol, quote);
         let reason = self.portfolio.positions.get(&symbol).and_then(|position| exits::by_price(&self.settings.exits, position, price));
         match reason {
             Some(reason) if tradable => {
@@ -169,7 +169,7 @@ impl Trader {
     }
 
     fn marketable_limit(&self, proposal: &Proposal) -> Price {
-        let quote = self.quotes.get(&proposal.symbol).map(|(quote, _)| quote);
+        let quote = self.quotes.get(&proposal.symbol);
         let (base, factor) = match proposal.side {
             Side::Buy => (quote.and_then(|quote| quote.ask), Price::ONE + LIMIT_COLLAR),
             Side::Sell => (quote.and_then(|quote| quote.bid), Price::ONE - LIMIT_COLLAR),

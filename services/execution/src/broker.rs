@@ -1,0 +1,241 @@
+//! The rim to the gateway: one connection, one client id, no reconnect. What is written is written once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ibapi::contracts::Contract;
+use ibapi::orders::{Action, CommissionReport, ExecutionData, ExecutionSide, Order, OrderData, OrderStatusKind, OrderUpdate, TimeInForce};
+use ibapi::subscriptions::NoticeStream;
+use ibapi::{Client, Error};
+use protocol::ledger::{Fill, Intent, OrderType, Side};
+use protocol::units::{approximate, exact, exact_commission};
+use protocol::{Id, Symbol, Timestamp};
+
+use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus};
+use engine::trader::{Heard, News};
+
+/// How long the gateway may take for the handshake.
+const CONNECT_SECONDS_MAX: u64 = 10;
+/// How long the gateway may take for any one answer.
+pub const ANSWER_SECONDS_MAX: u64 = 10;
+
+/// A connection.
+#[derive(Clone)]
+pub struct Broker {
+    pub client: Arc<Client>,
+    pub account: String,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Another incarnation has the one client id.
+    #[error("the client id is in use by another connection")]
+    InUse,
+    /// No gateway, or it does not answer.
+    #[error("{0}")]
+    Down(String),
+}
+
+impl Broker {
+    /// Connects once. Nothing ever reconnects this connection: one socket for one incarnation.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(address: &str, client_id: i32) -> Result<(Self, NoticeStream), ConnectError> {
+        let connecting = Client::builder()
+            .address(address)
+            .client_id(client_id)
+            .max_reconnect_attempts(0)
+            .tcp_no_delay(true)
+            .one_shot_timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
+            .connect_with_notice_stream();
+        let (client, notices) = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS_MAX), connecting)
+            .await
+            .map_err(|_| ConnectError::Down(format!("no handshake within {CONNECT_SECONDS_MAX} s")))?
+            .map_err(|error| match error {
+                Error::ClientIdInUse { .. } => ConnectError::InUse,
+                other => ConnectError::Down(other.to_string()),
+            })?;
+        Ok((Self { client: Arc::new(client), account: String::new() }, notices))
+    }
+
+    /// The accounts that the gateway manages.
+    pub fn accounts(&self) -> Vec<String> {
+        self.client.handshake_managed_accounts().iter().filter(|account| !account.is_empty()).cloned().collect()
+    }
+
+    /// Writes the order of an intent, once. An error means that its fate is unknown.
+    ///
+    /// # Errors
+    /// When the order can't be written; some of its bytes may have left.
+    pub async fn submit(&self, id: &Id, intent: &Intent) -> anyhow::Result<()> {
+        let contract = Contract::stock(intent.symbol.broker_text()).build();
+        let quantity = approximate(intent.quantity);
+        assert_eq!(exact(quantity), Some(intent.quantity.normalize()), "a quantity that the wire can't carry");
+        let order = Order {
+            action: match intent.side {
+                Side::Buy => Action::Buy,
+                Side::Sell => Action::Sell,
+            },
+            total_quantity: quantity,
+            order_type: match intent.order_type {
+                OrderType::Market => "MKT".to_owned(),
+                OrderType::Limit => "LMT".to_owned(),
+            },
+            limit_price: intent.limit_price.map(approximate),
+            tif: match intent.time_in_force {
+                protocol::ledger::TimeInForce::Day => TimeInForce::Day,
+                protocol::ledger::TimeInForce::ImmediateOrCancel => TimeInForce::ImmediateOrCancel,
+            },
+            order_ref: id.to_string(),
+            outside_rth: intent.outside_regular_hours,
+            account: self.account.clone(),
+            transmit: true,
+            ..Order::default()
+        };
+        self.client.submit_order(intent.order_id, &contract, &order).await.context("the order was not written")
+    }
+
+    /// Asks for a cancellation; its outcome comes with the order's events.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn cancel(&self, order_id: i32) -> anyhow::Result<()> {
+        // The subscription is dropped at once: held, it would take this order's rows from the others.
+        drop(self.client.cancel_order(order_id, "").await.context("the cancellation was not written")?);
+        Ok(())
+    }
+}
+
+/// An event of the order stream in our words. `None` for what says nothing about an order of ours, and an error for
+/// what can't be read exactly.
+pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, String> {
+    Ok(Some(match update {
+        OrderUpdate::OrderStatus(status) => Heard {
+            order_ref: String::new(),
+            order_id: status.order_id,
+            permanent_id: status.perm_id,
+            news: News::Status(status_of(&status.status), status.status.as_str().to_owned()),
+        },
+        OrderUpdate::OpenOrder(data) => Heard {
+            order_ref: data.order.order_ref.clone(),
+            order_id: data.order_id,
+            permanent_id: data.order.perm_id,
+            news: News::Status(status_of(&data.order_state.status), words(&data)),
+        },
+        OrderUpdate::ExecutionData(data) => {
+            let execution = execution(&data, now)?;
+            Heard {
+                order_ref: execution.order_ref,
+                order_id: data.execution.order_id,
+                permanent_id: data.execution.perm_id,
+                news: News::Execution(execution.symbol, execution.fill),
+            }
+        }
+        OrderUpdate::CommissionReport(report) => Heard {
+            order_ref: String::new(),
+            order_id: 0,
+            permanent_id: 0,
+            news: News::Commission(report.execution_id.clone(), commission(&report)?),
+        },
+        OrderUpdate::OrderBound(_) => return Ok(None),
+    }))
+}
+
+/// A commission, exactly.
+pub fn commission(report: &CommissionReport) -> Result<protocol::Money, String> {
+    exact_commission(report.commission)
+        .ok_or_else(|| format!("the commission of execution {} is {}, which is no amount", report.execution_id, report.commission))
+}
+
+/// An execution in our words.
+pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<BrokerExecution, String> {
+    let theirs = &data.execution;
+    let number = |what: &str, value: f64| {
+        exact(value).ok_or_else(|| format!("the {what} of execution {} is {value}, which is no number", theirs.execution_id))
+    };
+    let fill = Fill {
+        execution_id: theirs.execution_id.clone(),
+        side: match theirs.side {
+            ExecutionSide::Bought => Side::Buy,
+            ExecutionSide::Sold => Side::Sell,
+        },
+        quantity: number("quantity", theirs.shares)?,
+        price: number("price", theirs.price)?,
+        commission: None,
+        executed_at: instant(&theirs.time).unwrap_or(now),
+        permanent_id: theirs.perm_id,
+    };
+    let symbol = symbol_of(data.contract.symbol.as_str())?;
+    Ok(BrokerExecution { order_ref: theirs.order_reference.clone(), symbol, fill })
+}
+
+/// An open or completed order in our words.
+pub fn order(data: &OrderData) -> Result<BrokerOrder, String> {
+    let quantity = data.order.total_quantity;
+    Ok(BrokerOrder {
+        order_ref: data.order.order_ref.clone(),
+        order_id: data.order_id,
+        permanent_id: data.order.perm_id,
+        symbol: symbol_of(data.contract.symbol.as_str())?,
+        side: if data.order.action == Action::Buy { Side::Buy } else { Side::Sell },
+        quantity: exact(quantity).ok_or_else(|| format!("the quantity of order {} is {quantity}", data.order.perm_id))?,
+        status: status_of(&data.order_state.status),
+        text: words(data),
+    })
+}
+
+/// A symbol of the broker in our words.
+pub fn symbol_of(text: &str) -> Result<Symbol, String> {
+    text.parse().map_err(|error: protocol::symbol::SymbolError| error.to_string())
+}
+
+fn words(data: &OrderData) -> String {
+    let state = &data.order_state;
+    let said = [&state.reject_reason, &state.completed_status, &state.warning_text].into_iter().find(|text| !text.is_empty());
+    said.cloned().unwrap_or_else(|| state.status.as_str().to_owned())
+}
+
+fn status_of(status: &OrderStatusKind) -> BrokerStatus {
+    match status {
+        OrderStatusKind::Filled => BrokerStatus::Filled,
+        OrderStatusKind::Cancelled | OrderStatusKind::ApiCancelled => BrokerStatus::Cancelled,
+        OrderStatusKind::Inactive => BrokerStatus::Rejected,
+        // What this version does not know is alive until something known is said.
+        _ => BrokerStatus::Working,
+    }
+}
+
+/// `YYYYMMDD HH:MM:SS zone`, the broker's way to write an instant.
+fn instant(text: &str) -> Option<Timestamp> {
+    let (local, zone) = text.trim().rsplit_once(' ')?;
+    let local = jiff::civil::DateTime::strptime("%Y%m%d %H:%M:%S", local.trim()).ok()?;
+    let zone = jiff::tz::TimeZone::get(zone).ok()?;
+    Some(local.to_zoned(zone).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_brokers_instants_are_read_in_their_zone() {
+        assert_eq!(instant("20131007 09:30:00 US/Eastern"), "2013-10-07T13:30:00Z".parse().ok());
+        assert_eq!(instant("20131007 09:30:00"), None);
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_refused() {
+        let mut data = ExecutionData::default();
+        data.execution.shares = f64::NAN;
+        assert!(execution(&data, Timestamp::UNIX_EPOCH).unwrap_err().contains("NaN"));
+    }
+}

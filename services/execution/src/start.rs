@@ -1,0 +1,230 @@
+//! The one sequence of every start: connection, lease, ledger, witness, epoch, broker truth. Nothing is ordered before
+//! its end, and where two things that must agree do not, it stops for good.
+
+use std::time::Duration;
+
+use engine::portfolio::Portfolio;
+use engine::reconcile::{Pass, Truth};
+use engine::trader::{Draft, Input, Trader};
+use ibapi::subscriptions::NoticeStream;
+use protocol::decision::Level;
+use protocol::ledger::{Entry, Epoch, Identity, Mode, Opening, Record};
+use protocol::operator::HealthState;
+use protocol::subject::stream;
+use protocol::{Hash, Id};
+use runtime::lease::{Asked, Lease};
+use runtime::ledger::Ledger;
+use runtime::{Context, Exit, code, now};
+
+use crate::broker::{Broker, ConnectError};
+use crate::desk::Desk;
+use crate::truth;
+use crate::witness::{Memory, Witness};
+
+/// Time between two tries to connect or to lead.
+const RETRY_MS: u64 = 500;
+/// Readings of the broker's truth at the start, until one has nothing new.
+const READINGS_MAX: usize = 5;
+/// Prefixes of IB's paper accounts.
+const PAPER_PREFIXES: [&str; 2] = ["DU", "DF"];
+
+/// How a start ends.
+pub enum Start {
+    /// This incarnation leads.
+    Lead(Box<Desk>),
+    /// It was told to stop while it waited.
+    Stopped,
+    /// Two things that must agree do not; the sentence says which.
+    Contradiction(String),
+}
+
+/// Waits until this incarnation may lead, and makes it ready.
+pub async fn lead(context: &Context) -> anyhow::Result<Start> {
+    tokio::select! {
+        start = sequence(context) => start,
+        () = context.stop.cancelled() => Ok(Start::Stopped),
+    }
+}
+
+async fn sequence(context: &Context) -> anyhow::Result<Start> {
+    let (mut broker, notices) = connect(context).await;
+    broker.account = match account(context, &broker) {
+        Ok(account) => account,
+        Err(text) => return Ok(Start::Contradiction(text)),
+    };
+    let lease = take_lease(context, &broker.account).await?;
+    context.health.set(HealthState::Starting, "reading the ledger");
+    let (witness, memory) = Witness::open(&context.state)?;
+    let portfolio = match read_ledger(context, &memory).await? {
+        Ok(portfolio) => portfolio,
+        Err(text) => return Ok(Start::Contradiction(text)),
+    };
+    let identity = identity(context, &broker.account);
+    if let Some(text) = other_identity(&portfolio, &identity) {
+        return Ok(Start::Contradiction(text));
+    }
+    let ledger = Ledger::after(&context.bus, portfolio.sequence, portfolio.hash.clone());
+    let trader = Trader::new(context.settings.clone(), portfolio);
+    let mut desk = Box::new(Desk::new(broker, lease, ledger, witness, trader, memory.order_id_max));
+    first_records(context, &mut desk, identity).await?;
+    broker_truth(context, &mut desk, notices).await?;
+    Ok(Start::Lead(desk))
+}
+
+/// Connects; while another incarnation holds the one client id, stands by.
+async fn connect(context: &Context) -> (Broker, NoticeStream) {
+    let settings = &context.settings.broker;
+    loop {
+        match Broker::connect(&settings.address, settings.ordering_client_id).await {
+            Ok(connected) => return connected,
+            Err(ConnectError::InUse) => {
+                let text = format!("another execution orders as client {}; this one takes over when it ends", settings.ordering_client_id);
+                context.health.set(HealthState::Standby, text);
+            }
+            Err(ConnectError::Down(reason)) => {
+                let text = format!("no gateway at {} ({reason}): start it or correct broker.address; nothing is ordered until then", settings.address);
+                context.health.set(HealthState::Degraded, text);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+}
+
+/// The one account to trade, checked: paper unless the settings name this very account for real money.
+fn account(context: &Context, broker: &Broker) -> Result<String, String> {
+    let settings = &context.settings.broker;
+    let accounts = broker.accounts();
+    let account = match (settings.account.as_str(), accounts.as_slice()) {
+        ("", [only]) => only.clone(),
+        ("", several) => {
+            return Err(format!("the gateway manages {} accounts ({}): name one in broker.account", several.len(), several.join(", ")));
+        }
+        (named, all) if all.iter().any(|account| account == named) => named.to_owned(),
+        (named, all) => return Err(format!("the gateway does not manage account {named} but {}: correct broker.account", all.join(", "))),
+    };
+    let repeated = std::env::var("TRADEWIND_LIVE_ACCOUNT").unwrap_or_default();
+    if mode_of(&account) == Mode::Live && (settings.live_account != account || repeated != account) {
+        return Err(format!(
+            "{account} is an account with real money: name it in broker.live_account and repeat it in TRADEWIND_LIVE_ACCOUNT to trade it"
+        ));
+    }
+    Ok(account)
+}
+
+fn mode_of(account: &str) -> Mode {
+    if PAPER_PREFIXES.iter().any(|prefix| account.starts_with(prefix)) { Mode::Paper } else { Mode::Live }
+}
+
+async fn take_lease(context: &Context, account: &str) -> anyhow::Result<Lease> {
+    loop {
+        match Lease::ask(&context.bus, account, &context.instance).await? {
+            Asked::Held(lease) => return Ok(lease),
+            Asked::Taken { holder } => {
+                let text = format!("{holder} holds the lease on {account}; this one takes over when it ends");
+                context.health.set(HealthState::Standby, text);
+                tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+            }
+        }
+    }
+}
+
+/// Folds the whole ledger and compares it with what this machine remembers of it.
+async fn read_ledger(context: &Context, memory: &Memory) -> anyhow::Result<Result<Portfolio, String>> {
+    let mut portfolio = Portfolio::default();
+    let mut history = context.bus.history::<Record>(stream::LEDGER, ">", 1).await?;
+    let mut remembered = memory.sequence == 0;
+    if history.head < memory.sequence {
+        return Ok(Err(format!(
+            "LEDGER ends at record {} but this machine remembers {}: it was lost or is an older copy; restore it, or ask what happened",
+            history.head, memory.sequence
+        )));
+    }
+    while portfolio.sequence < history.head {
+        let stored = history.next().await?;
+        let hash = stored.hash();
+        if let Err(fault) = portfolio.apply(stored.sequence, &hash, &stored.message) {
+            return Ok(Err(format!("{fault}; nothing is ordered until a person has looked at it")));
+        }
+        if stored.sequence == memory.sequence {
+            remembered = hash == memory.hash;
+        }
+    }
+    if !remembered {
+        return Ok(Err(format!(
+            "record {} of LEDGER is not the one that this machine remembers: it is another ledger; restore the right one",
+            memory.sequence
+        )));
+    }
+    Ok(Ok(portfolio))
+}
+
+fn identity(context: &Context, account: &str) -> Identity {
+    let settings = &context.settings.broker;
+    Identity {
+        account: account.to_owned(),
+        mode: mode_of(account),
+        gateway: settings.address.clone(),
+        client_id: settings.ordering_client_id,
+    }
+}
+
+fn other_identity(portfolio: &Portfolio, ours: &Identity) -> Option<String> {
+    let known = portfolio.identity.as_ref()?;
+    let same = known.account == ours.account && known.mode == ours.mode && known.client_id == ours.client_id;
+    (!same).then(|| {
+        format!(
+            "this ledger is of account {} ({:?}, client {}) and the gateway's is {} ({:?}, client {}): use another state folder",
+            known.account, known.mode, known.client_id, ours.account, ours.mode, ours.client_id
+        )
+    })
+}
+
+/// The identity, once, and the epoch of this incarnation: after it no older one can append anything.
+async fn first_records(context: &Context, desk: &mut Desk, identity: Identity) -> anyhow::Result<()> {
+    if desk.trader.portfolio.identity.is_none() {
+        let id = Id::derive(&["identity", &identity.account]);
+        desk.append_as(0, Draft { id, at: now(), cause: None, entry: Entry::Identity(identity) }).await?;
+    }
+    let epoch = desk.trader.portfolio.epoch + 1;
+    let id = Id::derive(&["epoch", &epoch.to_string(), &context.instance]);
+    let entry = Entry::Epoch(Epoch { instance: context.instance.clone(), version: env!("CARGO_PKG_VERSION").to_owned() });
+    desk.append_as(epoch, Draft { id, at: now(), cause: None, entry }).await
+}
+
+/// Positions, orders and executions of the broker, folded in, before anything else.
+async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream) -> anyhow::Result<()> {
+    context.health.set(HealthState::Starting, "loading positions, orders and executions from the broker");
+    desk.listen(notices).await?;
+    for _ in 0..READINGS_MAX {
+        let truth = truth::read(&desk.broker, desk.trader.portfolio.sequence).await;
+        let truth = truth.map_err(|error| Exit::error(code::AGAIN, format!("broker truth is not known: {error:#}")))?;
+        if !desk.trader.portfolio.opened {
+            desk.append(opening(&truth)).await?;
+        }
+        let before = desk.trader.portfolio.sequence;
+        let outputs = desk.trader.step(now(), Input::Truth(truth, Pass::First));
+        let settled = outputs.iter().all(|output| !is_order_event(output));
+        desk.perform(context, outputs).await?;
+        tracing::info!(before, after = desk.trader.portfolio.sequence, "broker truth folded in");
+        if settled {
+            return Ok(());
+        }
+    }
+    context.bus.alert("start-restless", Level::Warning, "the broker's truth still changed after several readings; trading begins with the last").await;
+    Ok(())
+}
+
+fn is_order_event(output: &engine::trader::Output) -> bool {
+    matches!(output, engine::trader::Output::Append(Draft { entry: Entry::Order(_), .. }))
+}
+
+fn opening(truth: &Truth) -> Draft {
+    let opening = Opening {
+        cash: truth.cash.unwrap_or_default(),
+        positions: truth.positions.clone(),
+        execution_ids: truth.executions.iter().map(|execution| execution.fill.execution_id.clone()).collect(),
+    };
+    let text = serde_json::to_string(&opening).expect("an opening is plain data");
+    let id = Id::derive(&["opening", &Hash::of(text.as_bytes()).0]);
+    Draft { id, at: now(), cause: None, entry: Entry::Opening(opening) }
+}

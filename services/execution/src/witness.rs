@@ -1,0 +1,106 @@
+//! What this machine remembers of LEDGER beside NATS: the last acknowledged record, the intent that is on its way, and
+//! the highest order id. LEDGER must contain what is remembered here, or it is not the ledger that was written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use protocol::Hash;
+use redb::{Database, ReadableDatabase as _, TableDefinition};
+use runtime::{Exit, code};
+use serde_json::{Value, json};
+
+const TABLE: TableDefinition<'_, &str, &str> = TableDefinition::new("witness");
+const KEY: &str = "state";
+
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// Last acknowledged sequence; 0 before the first.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// Highest order id that was ever about to be sent.
+    pub order_id_max: i32,
+}
+
+/// The file.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    database: Arc<Database>,
+}
+
+impl Witness {
+    /// Opens the file, or makes an empty one.
+    ///
+    /// # Errors
+    /// [`code::LOCKED`] when another process has it open; [`code::CONTRADICTION`] when it can't be read.
+    pub fn open(state: &Path) -> anyhow::Result<(Self, Memory)> {
+        let file = state.join("witness.redb");
+        let name = file.display().to_string();
+        let database = Database::create(&file).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                Exit::error(code::LOCKED, format!("{name} is open in another process: stop the other execution on this folder"))
+            }
+            other => Exit::error(code::CONTRADICTION, format!("{name} can't be read ({other}): keep it and look at it before trading")),
+        })?;
+        let witness = Self { database: Arc::new(database) };
+        let memory = witness.recall().with_context(|| format!("read {name}"))?;
+        Ok((witness, memory))
+    }
+
+    fn recall(&self) -> anyhow::Result<Memory> {
+        let empty = Memory { sequence: 0, hash: Hash::zero(), order_id_max: 0 };
+        let transaction = self.database.begin_read()?;
+        let table = match transaction.open_table(TABLE) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(empty),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(text) = table.get(KEY)? else { return Ok(empty) };
+        let value: Value = serde_json::from_str(text.value())?;
+        let field = |name: &str| value.get(name).with_context(|| format!("no field {name}"));
+        Ok(Memory {
+            sequence: field("sequence")?.as_u64().context("sequence")?,
+            hash: Hash(field("hash")?.as_str().context("hash")?.to_owned()),
+            order_id_max: i32::try_from(field("order_id_max")?.as_i64().context("order_id_max")?)?,
+        })
+    }
+
+    /// Remembers, to the disk. `pending` is the intent on its way, for whoever reads the file by hand.
+    ///
+    /// # Errors
+    /// When the disk does not take it; then nothing may be sent.
+    pub async fn remember(&self, memory: Memory, pending: Option<String>) -> anyhow::Result<()> {
+        let database = self.database.clone();
+        let text = json!({
+            "sequence": memory.sequence, "hash": memory.hash, "order_id_max": memory.order_id_max, "pending": pending,
+        })
+        .to_string();
+        let commit = move || -> anyhow::Result<()> {
+            let transaction = database.begin_write()?;
+            transaction.open_table(TABLE)?.insert(KEY, text.as_str())?;
+            transaction.commit()?;
+            Ok(())
+        };
+        tokio::task::spawn_blocking(commit).await.context("the witness thread ended")?.context("the witness is not on disk")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_remembered_survives_and_is_held_by_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (witness, memory) = Witness::open(folder.path()).unwrap();
+        assert_eq!(memory.sequence, 0);
+        let memory = Memory { sequence: 7, hash: Hash::of(b"seven"), order_id_max: 41 };
+        witness.remember(memory.clone(), Some("an intent".to_owned())).await.unwrap();
+        let again = Witness::open(folder.path()).unwrap_err();
+        assert_eq!(again.downcast_ref::<Exit>().map(|exit| exit.code), Some(code::LOCKED));
+        drop(witness);
+        assert_eq!(Witness::open(folder.path()).unwrap().1, memory);
+    }
+}
