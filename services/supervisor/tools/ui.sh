@@ -16,8 +16,9 @@ ui() {
     next="$UI/dist.next"
     rm -rf "$next"
     mkdir -p "$next"
-    wasm-bindgen --target web --no-typescript --out-dir "$next" "$WASM_DIR/$WASM_TARGET/wasm/web-ui.wasm"
-    ui_shrink "$next/web-ui_bg.wasm"
+    # Without wasm-opt on purpose: old versions of it break the page in silence, and the gain is a tenth.
+    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section \
+        --out-dir "$next" "$WASM_DIR/$WASM_TARGET/wasm/web-ui.wasm"
     cp "$UI/index.html" "$UI/style.css" "$next/"
     [ ! -d "$UI/static" ] || cp -R "$UI/static/." "$next/"
     printf '%s\n' "$stamp" >"$next/.stamp"
@@ -29,15 +30,9 @@ ui() {
 # One number over everything the page is made of: an unchanged tree is not built again.
 ui_stamp() {
     cd "$ROOT" || exit 1
-    find web-ui crates/protocol crates/engine Cargo.toml Cargo.lock services/supervisor/tools \
+    find web-ui crates/protocol crates/engine Cargo.toml Cargo.lock "$HERE/ui.sh" "$HERE/wasm.sh" \
         -path web-ui/dist -prune -o -path web-ui/dist.next -prune -o -path '*/tests' -prune -o \
         -type f -exec cksum {} + | LC_ALL=C sort | cksum
-}
-
-# Optional, and its old versions refuse newer instructions: then the page is only a little larger.
-ui_shrink() {
-    have wasm-opt || return 0
-    if wasm-opt -Os --all-features -o "$1.small" "$1" 2>/dev/null; then mv "$1.small" "$1"; else rm -f "$1.small"; fi
 }
 
 # The crates that the browser shares with the services, and the page itself, must compile for it.
