@@ -1,5 +1,6 @@
 # Every verb that a person or CI uses. `./just` alone lists them; `just` from your PATH does as well.
 # A verb first finds or installs what it needs into .tools (services/supervisor/tools), then does its work.
+# Verbs that take folders run where you are ([no-cd]), so that a relative path means what you typed.
 
 set positional-arguments := true
 
@@ -16,21 +17,25 @@ export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
     just --justfile "{{ justfile() }}" --list --unsorted
 
 # start everything and trade on the paper gateway; --market DIR --speed N plays CSV bars
+[no-cd]
 [no-exit-message]
 @run-all *ARGS: _nats-server _ui _services
     exec "{{ supervisor }}" run-all "$@"
 
 # say what runs, where its logs are, and how it fares
+[no-cd]
 [no-exit-message]
 @status *ARGS: _built
     exec "{{ supervisor }}" status "$@"
 
 # stop everything that run-all started
+[no-cd]
 [no-exit-message]
 @stop *ARGS: _built
     exec "{{ supervisor }}" stop "$@"
 
 # forget the state of a paper run; refused for a live account and for open positions
+[no-cd]
 [no-exit-message]
 @reset *ARGS: _built
     exec "{{ supervisor }}" reset "$@"
@@ -38,8 +43,8 @@ export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
 # run all tests: real nats-server, real processes, a real browser; ARGS go to cargo test
 test *ARGS: _nats-server _ui
     @"{{ get }}" nats-cli browser
-    cargo build --release --workspace --exclude web-ui --bins --tests
-    cargo test --release --workspace --exclude web-ui "$@"
+    cargo build --release --bins --tests
+    cargo test --release "$@"
 
 # formatting, lints, the browser's compile, and who may depend on what; needs no network once set up
 check:
@@ -58,9 +63,10 @@ check:
 @_ui:
     "{{ get }}" ui
 
-# --quiet would hide a long first build; an unchanged tree prints one line.
+# The programs, which the tests start as well. --examples makes cargo choose the dependencies' features as it does
+# for tests; without it `run-all` and `test` would each compile all dependencies for themselves.
 @_services:
-    cargo build --release
+    cargo build --release --bins --examples
 
 [no-exit-message]
 @_built:
