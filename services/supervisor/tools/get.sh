@@ -5,7 +5,7 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd -P)
 . "$ROOT/services/supervisor/tools/common.sh"
 . "$HERE/nats.sh"
 . "$HERE/browser.sh"
-. "$HERE/deny.sh"
+. "$HERE/lints.sh"
 . "$HERE/wasm.sh"
 . "$HERE/ui.sh"
 
@@ -14,6 +14,7 @@ for part in "$@"; do
         nats-server) nats_server ;;
         nats-cli) nats_cli ;;
         browser) browser ;;
+        lints) lints ;;
         cargo-deny) cargo_deny ;;
         wasm-check) wasm_check ;;
         ui) ui ;;

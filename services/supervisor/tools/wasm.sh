@@ -11,7 +11,7 @@ wasm_cargo() {
     verb=$1
     shift
     if wasm_std_ready; then
-        cargo "$verb" --locked --target "$WASM_TARGET" --target-dir "$WASM_DIR" "$@"
+        cargo "$verb" --target "$WASM_TARGET" --target-dir "$WASM_DIR" "$@"
         return
     fi
     # Debian's rustc is a stable release: it takes -Z flags only when told to. Its own linker package is not
@@ -19,7 +19,7 @@ wasm_cargo() {
     linker=$(rust_lld)
     PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker" \
-        /usr/bin/cargo "$verb" --locked -Zbuild-std=std,panic_abort \
+        /usr/bin/cargo "$verb" -Zbuild-std=std,panic_abort \
         --target "$WASM_TARGET" --target-dir "$WASM_DIR" "$@"
 }
 
