@@ -38,5 +38,6 @@ ui_stamp() {
 # The crates that the browser shares with the services, and the page itself, must compile for it.
 wasm_check() {
     wasm_compiler
-    (cd "$ROOT" && wasm_cargo check --package protocol --package engine --package web-ui) || exit 1
+    # In the profile of the real build, so that both share what runs while compiling.
+    (cd "$ROOT" && wasm_cargo check --profile wasm --package protocol --package engine --package web-ui) || exit 1
 }
