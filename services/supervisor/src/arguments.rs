@@ -32,7 +32,7 @@ pub struct RunAll {
     /// Play the CSV bars of this folder instead of the synthetic market; the watchlist is its files.
     #[arg(long, value_name = "DIR", conflicts_with = "broker")]
     pub market: Option<PathBuf>,
-    /// How fast bars are played: 1 is real time, `max` as fast as nothing is lost.
+    /// How fast bars are played: 1 is real time, 60 a minute in a second (the default), `max` as fast as nothing is lost.
     #[arg(long, value_name = "N|max", requires = "market")]
     pub speed: Option<String>,
     /// Use a real gateway at this address instead of the paper gateway.

@@ -62,7 +62,22 @@ pub fn last_sentence(file: &Path, mark: u64) -> Option<String> {
         let message = value.get("message").or_else(|| value.get("fields")?.get("message"))?;
         Some(message.as_str()?.to_owned())
     });
-    Some(message.unwrap_or_else(|| line.to_owned()))
+    Some(message.unwrap_or_else(|| without_preamble(line).to_owned()))
+}
+
+/// Cuts `TIME LEVEL program: ` off a line, where a log has it.
+fn without_preamble(line: &str) -> &str {
+    let mut words = line.splitn(3, char::is_whitespace);
+    let (Some(time), Some(_), Some(_)) = (words.next(), words.next(), words.next()) else { return line };
+    if time.parse::<protocol::Timestamp>().is_err() {
+        return line;
+    }
+    let rest = line[time.len()..].trim_start();
+    let rest = rest.split_once(' ').map_or(rest, |(_level, rest)| rest.trim_start());
+    match rest.split_once(": ") {
+        Some((program, message)) if !program.contains(' ') => message,
+        _ => rest,
+    }
 }
 
 #[cfg(test)]
@@ -81,5 +96,7 @@ mod tests {
         assert!(length(&file) < 100 && length(&older(&file)) > LOG_BYTES_MAX);
         assert_eq!(last_sentence(&file, 0).as_deref(), Some("the last word"));
         assert_eq!(last_sentence(&file, length(&file)), None);
+        writer.write_all(b"2026-01-01T00:00:00.1Z ERROR paper_gateway: SPY.csv:3: no price: correct it\n").unwrap();
+        assert_eq!(last_sentence(&file, 0).as_deref(), Some("SPY.csv:3: no price: correct it"));
     }
 }

@@ -181,6 +181,7 @@ impl Keeper {
             .envs(self.recipe.environment.iter().map(|(key, value)| (key, value)))
             // A stage whose input ends stops by itself, so that none outlives a killed supervisor.
             .env(runtime::run::SUPERVISED, "1")
+            .env("NO_COLOR", "1")
             .stdin(Stdio::piped())
             .stdout(out.try_clone()?)
             .stderr(out)

@@ -17,6 +17,8 @@ use crate::replay;
 pub const PAPER_GATEWAY: &str = "127.0.0.1:4010";
 /// Distance between the port of NATS and that of its monitor, as in 4222 and 8222.
 const MONITOR_DISTANCE: u16 = 4_000;
+/// How fast bars are played when nobody says otherwise: a minute in a second.
+const SPEED: &str = "60";
 /// Name of the synthetic market, and of its state folder below `var/`.
 pub const DEMO: &str = "demo";
 
@@ -95,7 +97,7 @@ impl Plan {
     fn choose_market(&mut self, arguments: &RunAll) -> anyhow::Result<()> {
         if let Some(folder) = &arguments.market {
             let found = replay::look(folder)?;
-            let speed = arguments.speed.clone().unwrap_or_else(|| "1".to_owned());
+            let speed = arguments.speed.clone().unwrap_or_else(|| SPEED.to_owned());
             check_speed(&speed)?;
             let market = &mut self.settings.market;
             let size = found.bar_size(market.bar_size);

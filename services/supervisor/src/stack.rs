@@ -71,7 +71,6 @@ impl Stack {
         let held = state::hold(&plan.state)?;
         stop::leftovers(&plan.state, &say);
         ports::check(&plan.wanted()?)?;
-        require_programs(&plan)?;
         state::make_secrets(&plan.state)?;
         state::write_private(&plan.state.join("config.toml"), &plan.settings_text()?)?;
         state::write_operator_env(&plan.state, &plan.settings.nats.address)?;
@@ -92,6 +91,7 @@ impl Stack {
     /// # Errors
     /// See [`Stack::start`].
     pub async fn start_all(&mut self) -> anyhow::Result<()> {
+        require_programs(&self.plan)?;
         self.start_server().await?;
         if self.plan.market != Market::Broker {
             self.start_gateway().await?;

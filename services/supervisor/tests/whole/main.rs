@@ -1,0 +1,14 @@
+//! The whole pipeline as real processes: one binary, one module for each promise.
+//!
+//! Every test starts what it needs on free ports and in its own folders, writes its own data, and waits for
+//! conditions, never for time. What is missing on the machine fails with the line that installs it.
+
+mod browser;
+mod command_line;
+mod crash;
+mod errors;
+mod harness;
+mod permissions;
+mod pipeline;
+mod replay;
+mod tidy;
