@@ -1,1 +1,188 @@
-//! x
+//! A server of IB's socket protocol around the simulated exchange in `engine::venue`.
+//!
+//! [`Gateway::start`] takes the account's folder, makes the market and opens the port; each connection is a
+//! `session`, and one `hub` owns the exchange and answers all of them in order. The gateway knows nothing of
+//! the rest of the system: it is the outside world.
+
+mod clock;
+mod contracts;
+mod files;
+mod hub;
+mod journal;
+mod message;
+mod number;
+mod options;
+mod peer;
+mod request;
+mod session;
+mod times;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use engine::venue::Venue;
+use engine::venue::account::Account;
+use engine::venue::market::Market;
+use engine::venue::replay::Replay;
+use engine::venue::synthetic::{STOCKS, Synthetic};
+use protocol::{Symbol, Timestamp};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use clock::{MAX_BARS_A_SECOND, Speed};
+pub use files::FilesError;
+pub use journal::Locked;
+pub use options::Options;
+
+use clock::{Clock, Past};
+use journal::Journal;
+
+/// Names of the accounts: IB's paper accounts begin with DU.
+const ACCOUNT_SYNTHETIC: &str = "DU1000001";
+const ACCOUNT_REPLAY: &str = "DU1000002";
+/// Most clients at a time.
+const CLIENTS_MAX: usize = 256;
+
+/// The port is not to be had.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address} ({source}): stop the program that has the port, or choose another with --listen")]
+pub struct PortTaken {
+    address: String,
+    source: std::io::Error,
+}
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    stop: CancellationToken,
+    hub: JoinHandle<Result<()>>,
+}
+
+impl Gateway {
+    /// Starts a gateway; when this returns, clients can connect.
+    ///
+    /// # Errors
+    /// [`FilesError`], [`Locked`], [`PortTaken`], or what could not be read or written.
+    pub async fn start(options: &Options) -> Result<Self> {
+        // Everything that a person can get wrong is looked at before the port opens.
+        let files = options.market.as_ref().map(|folder| files::read(folder, &options.symbols)).transpose()?;
+        let (journal, account) = Journal::open(&options.state)?;
+        let replay = files.is_some();
+        let (market, clock, start) = match files {
+            None => synthetic(options),
+            Some(files) => {
+                let noted = [journal.clock(), account.latest].into_iter().flatten().max();
+                let first = files.values().filter_map(|rows| rows.rows.first()).map(|row| row.start).min();
+                let begin = options.start.or(first).unwrap_or_default();
+                let longest = files.values().map(|rows| rows.seconds).max().unwrap_or(1);
+                // A bar in progress when the gateway stopped is history now: the clock goes on after it.
+                let start = noted.map_or(begin, |noted| next_bar(noted, longest).max(begin));
+                let replay = Replay::new(files, options.seed, start);
+                tracing::info!(%start, end = %replay.end(), "replay begins when somebody asks for prices");
+                (Market::Replay(replay), Clock::Past(Past::new(options.speed, start)), start)
+            }
+        };
+        let name = options.account.clone();
+        let name = name.unwrap_or_else(|| if replay { ACCOUNT_REPLAY.into() } else { ACCOUNT_SYNTHETIC.into() });
+        let (journal, account) = opened(journal, account, options, start)?;
+        let listener = TcpListener::bind(&options.listen)
+            .await
+            .map_err(|source| PortTaken { address: options.listen.clone(), source })?;
+        let address = listener.local_addr().context("the socket has no address")?;
+
+        let stop = CancellationToken::new();
+        let drained = Arc::new(Notify::new());
+        let (commands, receiver) = mpsc::channel(hub::COMMANDS_MAX);
+        let hub = hub::Hub::new(Venue::new(market, account, start), journal, clock, name, drained.clone());
+        let hub = tokio::spawn(hub.run(receiver, stop.clone()));
+        tokio::spawn(accept(listener, commands, drained, stop.clone()));
+        Ok(Self { address, stop, hub })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until `stop` resolves or the account can't be kept any more.
+    ///
+    /// # Errors
+    /// Why the account could not be kept.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<()> {
+        tokio::select! {
+            result = &mut self.hub => return result.context("the hub failed")?,
+            () = stop => {}
+        }
+        self.stop().await
+    }
+
+    /// Stops it: connections are closed, the account is kept.
+    ///
+    /// # Errors
+    /// Why the account could not be kept.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        self.hub.await.context("the hub failed")?
+    }
+}
+
+fn synthetic(options: &Options) -> (Market, Clock, Timestamp) {
+    let demo = || STOCKS.iter().filter_map(|(name, _)| name.parse::<Symbol>().ok()).collect();
+    let symbols: Vec<Symbol> = if options.symbols.is_empty() { demo() } else { options.symbols.clone() };
+    let now = Timestamp::now();
+    let market = Synthetic::new(&symbols, options.seed, options.trades_per_second, now);
+    (Market::Synthetic(market), Clock::Wall, now)
+}
+
+/// The first instant at which no bar of so many seconds is in progress.
+fn next_bar(at: Timestamp, seconds: i64) -> Timestamp {
+    let past = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
+    Timestamp::from_second(past + (-past).rem_euclid(seconds)).unwrap_or(at)
+}
+
+/// Gives a new account its cash.
+fn opened(mut journal: Journal, mut account: Account, options: &Options, at: Timestamp) -> Result<(Journal, Account)> {
+    if !account.opened {
+        let record = Venue::opening(options.cash, at);
+        account.apply(&record);
+        journal.append(&[record], &account)?;
+    }
+    Ok((journal, account))
+}
+
+async fn accept(
+    listener: TcpListener,
+    commands: mpsc::Sender<hub::Command>,
+    drained: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let sessions = TaskTracker::new();
+    let mut number = 0;
+    loop {
+        let socket = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    // Out of file descriptors, say: existing clients go on, and it may pass.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        if sessions.len() >= CLIENTS_MAX {
+            tracing::warn!(limit = CLIENTS_MAX, "too many clients, connection closed");
+            continue;
+        }
+        number += 1;
+        sessions.spawn(session::serve(socket, number, commands.clone(), drained.clone(), stop.clone()));
+    }
+}

@@ -1,1 +1,59 @@
-fn main() {}
+//! The paper gateway as a program: options, logs, signals, exit codes.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use paper_gateway::{FilesError, Gateway, Locked, Options, PortTaken};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let options = Options::parse();
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One sentence for people; the last line of the log, too.
+            tracing::error!("{error:#}");
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
+    let gateway = Gateway::start(options).await?;
+    let address = gateway.address();
+    if let Some(path) = &options.address_file {
+        std::fs::write(path, format!("{address}\n")).with_context(|| format!("can't write {}", path.display()))?;
+    }
+    // Nobody may be reading; the gateway serves all the same.
+    writeln!(std::io::stdout(), "listening on {address}").ok();
+    tracing::info!(%address, "clients can connect");
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    gateway.run_until(stop).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Exit codes as in sysexits.h, which tell a supervisor what kind of trouble it is.
+fn code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<FilesError>() {
+        Some(FilesError::Folder(..) | FilesError::Empty(_) | FilesError::File(..)) => return 66,
+        Some(FilesError::Row(..) | FilesError::Name(_) | FilesError::Twice(_)) => return 65,
+        None => {}
+    }
+    if error.is::<PortTaken>() {
+        return 69;
+    }
+    if error.is::<Locked>() { 73 } else { 74 }
+}

@@ -1,0 +1,239 @@
+//! The account: cash, positions, orders and trades, as the fold of its records.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+use protocol::{Money, Price, Quantity, Symbol};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::calendar;
+use super::order::{End, Order, Side, Status};
+use super::record::{Fill, Record};
+
+/// Days of trades and ended orders that the account can tell of, today included.
+pub const DAYS_KEPT: i64 = 7;
+/// The first permanent number.
+const PERM_ID_FIRST: i64 = 1_000_000_001;
+
+/// Shares of one stock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Shares held; below zero where they are owed.
+    pub quantity: Quantity,
+    /// What they cost, commissions included; below zero for a short position.
+    pub cost: Money,
+    /// Gains and losses made real today.
+    pub realized: Money,
+}
+
+impl Position {
+    /// Cost of a share, commissions included; zero when there is none.
+    #[must_use]
+    pub fn average_cost(&self) -> Price {
+        if self.quantity.is_zero() {
+            return Price::ZERO;
+        }
+        (self.cost / self.quantity).round_dp(8).normalize()
+    }
+
+    /// What a trade would do: the position after it, and the gain where it makes the position smaller.
+    fn trade(&self, signed: Quantity, price: Price, commission: Money) -> (Self, Option<Money>) {
+        let mut after = self.clone();
+        let closes = self.quantity * signed < Decimal::ZERO;
+        // Of the trade, what closes; the rest opens.
+        let closed = if closes { signed.abs().min(self.quantity.abs()) } else { Decimal::ZERO };
+        let closed = if signed < Decimal::ZERO { -closed } else { closed };
+        let opened = signed - closed;
+        let commission_closed = (commission * closed / signed).round_dp(8);
+        let mut realized = None;
+        if closes {
+            let part = if closed == -self.quantity {
+                self.cost
+            } else {
+                (self.cost * -closed / self.quantity).round_dp(8)
+            };
+            let gain = -closed * price - part - commission_closed;
+            after.cost -= part;
+            after.realized += gain;
+            realized = Some(gain.normalize());
+        }
+        after.cost += opened * price;
+        if !opened.is_zero() {
+            after.cost += commission - commission_closed;
+        }
+        after.quantity += signed;
+        (after, realized)
+    }
+}
+
+/// Everything the broker knows about its client.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Whether the first record has been seen.
+    pub opened: bool,
+    /// Cash.
+    pub cash: Money,
+    /// Cash it began with.
+    pub deposited: Money,
+    /// Gains of the positions that are closed for good, all days.
+    pub realized_total: Money,
+    /// Commissions paid, all days.
+    pub commissions_total: Money,
+    /// Shares held, and flat positions of today.
+    pub positions: BTreeMap<Symbol, Position>,
+    /// Orders that can still trade.
+    pub open: BTreeMap<i64, Order>,
+    /// Orders that ended in the last days.
+    pub completed: BTreeMap<i64, Order>,
+    /// Trades of the last days, in order.
+    pub fills: Vec<Fill>,
+    /// The next order id of each client: above every id it ever used.
+    pub next_order_id: BTreeMap<i32, i32>,
+    /// The last permanent number given.
+    pub last_perm_id: i64,
+    /// The number of the last trade.
+    pub last_fill: u64,
+    /// The trading day, once one began.
+    pub day: Option<Date>,
+    /// Worth of the account when it began.
+    pub day_equity: Money,
+    /// The latest instant of any record.
+    pub latest: Option<Timestamp>,
+}
+
+impl Account {
+    /// Takes in a record. Records must come once each and in order.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Opened { cash, at } => {
+                self.opened = true;
+                self.cash = *cash;
+                self.deposited = *cash;
+                self.day_equity = *cash;
+                self.see(*at);
+            }
+            Record::Day { date, equity } => self.begin_day(*date, *equity),
+            Record::Accepted { order } => self.accept(order),
+            Record::Modified { perm_id, ticket, at } => {
+                if let Some(order) = self.open.get_mut(perm_id) {
+                    order.ticket = (**ticket).clone();
+                }
+                self.see(*at);
+            }
+            Record::Working { perm_id, triggered, at } => {
+                if let Some(order) = self.open.get_mut(perm_id) {
+                    order.status = Status::Working;
+                    order.triggered |= triggered;
+                }
+                self.see(*at);
+            }
+            Record::Held { perm_id, at } => {
+                if let Some(order) = self.open.get_mut(perm_id) {
+                    order.status = Status::Held;
+                }
+                self.see(*at);
+            }
+            Record::Filled { fill } => self.fill(fill),
+            Record::Ended { perm_id, status, reason, at } => {
+                if let Some(mut order) = self.open.remove(perm_id) {
+                    order.status = *status;
+                    order.end = Some(End { at: *at, reason: reason.clone() });
+                    self.completed.insert(*perm_id, order);
+                }
+                self.see(*at);
+            }
+        }
+    }
+
+    /// The permanent number of the next order.
+    #[must_use]
+    pub fn next_perm_id(&self) -> i64 {
+        self.last_perm_id.max(PERM_ID_FIRST - 1) + 1
+    }
+
+    /// The next order id of a client.
+    #[must_use]
+    pub fn next_order_id(&self, client: i32) -> i32 {
+        self.next_order_id.get(&client).copied().unwrap_or(1)
+    }
+
+    /// A client's order that can still trade.
+    #[must_use]
+    pub fn find_open(&self, client: i32, order_id: i32) -> Option<&Order> {
+        self.open.values().find(|order| order.client == client && order.order_id == order_id)
+    }
+
+    /// A client's latest order of a number that has ended.
+    #[must_use]
+    pub fn find_completed(&self, client: i32, order_id: i32) -> Option<&Order> {
+        self.completed.values().rev().find(|order| order.client == client && order.order_id == order_id)
+    }
+
+    /// The gain that a trade would make real: `None` when it opens or adds.
+    #[must_use]
+    pub fn realized_by(&self, symbol: Symbol, side: Side, quantity: Quantity, price: Price, fee: Money) -> Option<Money> {
+        let flat = Position::default();
+        let position = self.positions.get(&symbol).unwrap_or(&flat);
+        position.trade(side.sign() * quantity, price, fee).1
+    }
+
+    /// Shares of a stock; zero when there are none.
+    #[must_use]
+    pub fn shares(&self, symbol: Symbol) -> Quantity {
+        self.positions.get(&symbol).map_or(Quantity::ZERO, |position| position.quantity)
+    }
+
+    fn see(&mut self, at: Timestamp) {
+        self.latest = Some(self.latest.map_or(at, |latest| latest.max(at)));
+    }
+
+    fn begin_day(&mut self, date: Date, equity: Money) {
+        self.day = Some(date);
+        self.day_equity = equity;
+        for position in self.positions.values_mut() {
+            position.realized = Money::ZERO;
+        }
+        self.positions.retain(|_, position| !position.quantity.is_zero());
+        let first = date.checked_sub((DAYS_KEPT - 1).days()).map_or(Timestamp::MIN, calendar::midnight);
+        self.fills.retain(|fill| fill.at >= first);
+        self.completed.retain(|_, order| order.end.as_ref().is_some_and(|end| end.at >= first));
+    }
+
+    fn accept(&mut self, order: &Order) {
+        self.last_perm_id = self.last_perm_id.max(order.perm_id);
+        let next = self.next_order_id.entry(order.client).or_insert(1);
+        *next = (*next).max(order.order_id.saturating_add(1));
+        let book = if order.end.is_some() { &mut self.completed } else { &mut self.open };
+        book.insert(order.perm_id, order.clone());
+        self.see(order.placed_at);
+    }
+
+    fn fill(&mut self, fill: &Fill) {
+        let signed = fill.side.sign() * fill.quantity;
+        self.cash -= signed * fill.price + fill.commission;
+        self.commissions_total += fill.commission;
+        let position = self.positions.entry(fill.symbol).or_default();
+        let (after, realized) = position.trade(signed, fill.price, fill.commission);
+        *position = after;
+        self.realized_total += realized.unwrap_or_default();
+        if let Some(order) = self.open.get_mut(&fill.perm_id) {
+            order.filled = fill.filled;
+            order.turnover += fill.price * fill.quantity;
+            order.commission += fill.commission;
+            order.last_price = fill.price;
+            order.status = Status::Working;
+            if order.remaining() <= Decimal::ZERO {
+                let mut order = order.clone();
+                order.status = Status::Filled;
+                order.end = Some(End { at: fill.at, reason: format!("Filled Size: {}", order.filled.normalize()) });
+                self.open.remove(&fill.perm_id);
+                self.completed.insert(fill.perm_id, order);
+            }
+        }
+        self.last_fill = self.last_fill.max(fill.number);
+        self.fills.push(fill.clone());
+        self.see(fill.at);
+    }
+}

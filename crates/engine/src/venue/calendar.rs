@@ -1,0 +1,197 @@
+//! When the market is open: New York time, regular and extended hours, computed without reading a clock
+//! or a time zone database.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::{Date, DateTime, Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+/// First and last minute of trading as New York wall time: 04:00, 09:30, 16:00, 20:00.
+const PRE_OPEN: Time = Time::constant(4, 0, 0, 0);
+const OPEN: Time = Time::constant(9, 30, 0, 0);
+const CLOSE: Time = Time::constant(16, 0, 0, 0);
+const AFTER_CLOSE: Time = Time::constant(20, 0, 0, 0);
+
+/// What the market does at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No trading at all.
+    Closed,
+    /// Extended hours before the regular session.
+    Pre,
+    /// The regular session.
+    Regular,
+    /// Extended hours after the regular session.
+    After,
+}
+
+/// One day's trading interval, as instants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// Date in New York that the session is named after.
+    pub date: Date,
+    /// First instant of trading.
+    pub open: Timestamp,
+    /// First instant after trading.
+    pub close: Timestamp,
+}
+
+/// The days and hours on which a market trades.
+#[derive(Debug, Clone)]
+pub enum Calendar {
+    /// Around the clock, every day; each New York date is one session.
+    Always,
+    /// On these New York dates only, with extended hours 04:00-20:00 and regular hours 09:30-16:00.
+    Days(BTreeSet<Date>),
+}
+
+/// The rules of New York's clock in force in a year.
+fn zone(year: i16) -> TimeZone {
+    let rule = if year >= 2007 { "EST5EDT,M3.2.0,M11.1.0" } else { "EST5EDT,M4.1.0,M10.5.0" };
+    TimeZone::posix(rule).expect("the rule is a constant that parses")
+}
+
+/// The instant as wall time in New York.
+#[must_use]
+pub fn local(at: Timestamp) -> DateTime {
+    // The year decides the rule; New York is never more than five hours behind UTC, and no change of rule
+    // falls into those hours, so UTC's year serves.
+    zone(at.to_zoned(TimeZone::UTC).year()).to_datetime(at)
+}
+
+/// The instant at which New York's wall clock shows a date and time. A time skipped in spring moves on by an hour.
+#[must_use]
+pub fn instant(date: Date, time: Time) -> Timestamp {
+    let ambiguous = zone(date.year()).into_ambiguous_zoned(date.to_datetime(time));
+    ambiguous.compatible().map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())
+}
+
+/// The instant at which a date begins in New York.
+#[must_use]
+pub fn midnight(date: Date) -> Timestamp {
+    instant(date, Time::midnight())
+}
+
+fn next_day(date: Date) -> Date {
+    date.checked_add(1.day()).unwrap_or(Date::MAX)
+}
+
+impl Calendar {
+    /// Whether the market trades on a New York date.
+    #[must_use]
+    pub fn trades_on(&self, date: Date) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Days(days) => days.contains(&date),
+        }
+    }
+
+    /// What the market does at an instant.
+    #[must_use]
+    pub fn phase(&self, at: Timestamp) -> Phase {
+        let Self::Days(days) = self else { return Phase::Regular };
+        let now = local(at);
+        if !days.contains(&now.date()) {
+            return Phase::Closed;
+        }
+        match now.time() {
+            time if time < PRE_OPEN || time >= AFTER_CLOSE => Phase::Closed,
+            time if time < OPEN => Phase::Pre,
+            time if time < CLOSE => Phase::Regular,
+            _ => Phase::After,
+        }
+    }
+
+    /// The next instant after `at` at which the phase or the session's date changes; `None` when nothing more comes.
+    #[must_use]
+    pub fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
+        let today = local(at).date();
+        let Self::Days(days) = self else { return Some(midnight(next_day(today))) };
+        days.range(today..)
+            .flat_map(|day| [PRE_OPEN, OPEN, CLOSE, AFTER_CLOSE].map(|time| instant(*day, time)))
+            .find(|change| *change > at)
+    }
+
+    /// The session of a date: all hours in which orders may trade.
+    #[must_use]
+    pub fn extended(&self, date: Date) -> Option<Session> {
+        self.session(date, PRE_OPEN, AFTER_CLOSE)
+    }
+
+    /// The regular session of a date.
+    #[must_use]
+    pub fn regular(&self, date: Date) -> Option<Session> {
+        self.session(date, OPEN, CLOSE)
+    }
+
+    fn session(&self, date: Date, open: Time, close: Time) -> Option<Session> {
+        if !self.trades_on(date) {
+            return None;
+        }
+        let (open, close) = match self {
+            Self::Always => (midnight(date), midnight(next_day(date))),
+            Self::Days(_) => (instant(date, open), instant(date, close)),
+        };
+        Some(Session { date, open, close })
+    }
+}
+
+/// The start of the bar that holds an instant, for bars counted from New York's midnight.
+#[must_use]
+pub fn bar_start(at: Timestamp, seconds: i64) -> Timestamp {
+    let day = midnight(local(at).date());
+    let past = at.as_second() - day.as_second();
+    Timestamp::from_second(day.as_second() + past - past.rem_euclid(seconds)).unwrap_or(day)
+}
+
+/// The Monday of the week of a date.
+#[must_use]
+pub fn week_start(date: Date) -> Date {
+    let back = i64::from(date.weekday().since(Weekday::Monday));
+    date.checked_sub(back.days()).unwrap_or(date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn new_york_in_summer_winter_and_before_2007() {
+        for (instant, wall) in [
+            ("2013-10-07T13:30:00Z", "2013-10-07T09:30:00"),
+            ("2026-11-23T14:30:00Z", "2026-11-23T09:30:00"),
+            ("1998-04-03T14:30:00Z", "1998-04-03T09:30:00"),
+            ("1998-04-06T13:30:00Z", "1998-04-06T09:30:00"),
+        ] {
+            assert_eq!(local(at(instant)).to_string(), wall);
+        }
+    }
+
+    #[test]
+    fn phases_follow_the_days_of_the_data() {
+        let calendar = Calendar::Days([Date::constant(2013, 10, 7)].into());
+        for (text, phase) in [
+            ("2013-10-07T07:59:59Z", Phase::Closed),
+            ("2013-10-07T08:00:00Z", Phase::Pre),
+            ("2013-10-07T13:30:00Z", Phase::Regular),
+            ("2013-10-07T20:00:00Z", Phase::After),
+            ("2013-10-08T00:00:00Z", Phase::Closed),
+            ("2013-10-08T14:00:00Z", Phase::Closed),
+        ] {
+            assert_eq!(calendar.phase(at(text)), phase, "{text}");
+        }
+        assert_eq!(calendar.next_change(at("2013-10-07T13:30:00Z")), Some(at("2013-10-07T20:00:00Z")));
+        assert_eq!(calendar.next_change(at("2013-10-08T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn bars_count_from_midnight() {
+        assert_eq!(bar_start(at("2013-10-07T13:59:59Z"), 7200), at("2013-10-07T12:00:00Z"));
+        assert_eq!(week_start(Date::constant(2013, 10, 10)), Date::constant(2013, 10, 7));
+    }
+}

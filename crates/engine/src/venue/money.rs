@@ -1,0 +1,119 @@
+//! What trading costs and what the account may afford: commission, worth and margin.
+
+use protocol::{Money, Price, Quantity, Symbol};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use super::account::Account;
+use super::order::{Order, Side};
+
+/// Commission of a share, 0.0035 dollars.
+const COMMISSION_SHARE: Decimal = Decimal::from_parts(35, 0, 0, false, 4);
+/// Least commission of an order, 0.35 dollars.
+const COMMISSION_MIN: Decimal = Decimal::from_parts(35, 0, 0, false, 2);
+/// Greatest commission, as a fraction of an order's value: 1 %.
+const COMMISSION_VALUE_MAX: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
+/// Part of a position's value that must be there as equity: a quarter, which gives fourfold buying power.
+pub const MARGIN: Decimal = Decimal::from_parts(25, 0, 0, false, 2);
+
+/// Commission of an order that has traded so many shares for so much in all.
+#[must_use]
+pub fn commission(filled: Quantity, turnover: Money) -> Money {
+    let tiered = (filled * COMMISSION_SHARE).max(COMMISSION_MIN);
+    let most = turnover * COMMISSION_VALUE_MAX;
+    tiered.min(most).round_dp_with_strategy(6, RoundingStrategy::MidpointNearestEven).normalize()
+}
+
+/// The account at present prices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Valuation {
+    /// Cash.
+    pub cash: Money,
+    /// Worth of all long positions.
+    pub long: Money,
+    /// Worth of all short positions, zero or below.
+    pub short: Money,
+    /// Gain or loss of open positions.
+    pub unrealized: Money,
+    /// Gain or loss made real today.
+    pub realized: Money,
+    /// Gain or loss since the day began.
+    pub daily: Money,
+    /// Equity that the positions need.
+    pub margin: Money,
+}
+
+impl Valuation {
+    /// Values an account with a price for each stock that it holds.
+    #[must_use]
+    pub fn of(account: &Account, price: impl Fn(Symbol) -> Option<Price>) -> Self {
+        let mut sum = Self { cash: account.cash, ..Self::default() };
+        for (symbol, position) in &account.positions {
+            let price = price(*symbol).unwrap_or_else(|| position.average_cost());
+            let value = position.quantity * price;
+            if value >= Decimal::ZERO { sum.long += value } else { sum.short += value }
+            sum.unrealized += value - position.cost;
+            sum.realized += position.realized;
+            sum.margin += value.abs() * MARGIN;
+        }
+        sum.daily = sum.equity() - account.day_equity;
+        sum
+    }
+
+    /// Cash and positions.
+    #[must_use]
+    pub fn equity(&self) -> Money {
+        self.cash + self.long + self.short
+    }
+
+    /// Worth of all positions, long and short.
+    #[must_use]
+    pub fn gross(&self) -> Money {
+        self.long - self.short
+    }
+
+    /// Equity that is not needed as margin.
+    #[must_use]
+    pub fn available(&self) -> Money {
+        self.equity() - self.margin
+    }
+
+    /// Value that could still be bought.
+    #[must_use]
+    pub fn buying_power(&self) -> Money {
+        (self.available() / MARGIN).max(Decimal::ZERO)
+    }
+}
+
+/// Margin of a stock if the worse side of its position and working orders came true.
+#[must_use]
+pub fn worst_margin<'a>(
+    shares: Quantity,
+    price: Price,
+    orders: impl Iterator<Item = (&'a Order, Price)>,
+) -> Money {
+    let (mut long, mut short) = (shares, shares);
+    let mut dearest = price;
+    for (order, at) in orders {
+        dearest = dearest.max(at);
+        match order.ticket.side {
+            Side::Buy => long += order.remaining(),
+            Side::Sell => short -= order.remaining(),
+        }
+    }
+    long.abs().max(short.abs()) * dearest * MARGIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commission_is_tiered_with_a_floor_and_a_ceiling() {
+        for (filled, turnover, fee) in
+            [("10", "1000", "0.35"), ("1000", "50000", "3.5"), ("100", "1", "0.01"), ("500", "40", "0.4")]
+        {
+            let of = |text: &str| text.parse::<Decimal>().unwrap();
+            assert_eq!(commission(of(filled), of(turnover)), of(fee));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What happens to the account, one record each: the account is the fold of its records, and nothing else
+//! changes it. Whoever keeps the records keeps the account.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use protocol::{Money, Price, Quantity, Symbol};
+use serde::{Deserialize, Serialize};
+
+use super::order::{Order, Side, Status, Ticket};
+
+/// One fact about the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// The account exists and holds this much cash. The first record, once.
+    Opened {
+        /// Starting cash.
+        cash: Money,
+        /// When.
+        at: Timestamp,
+    },
+    /// A new trading day began; gains of the day count from here.
+    Day {
+        /// The New York date.
+        date: Date,
+        /// Cash and positions at the first prices of the day.
+        equity: Money,
+    },
+    /// An order was taken, or refused with a status that says so.
+    Accepted {
+        /// The order as it stands.
+        order: Box<Order>,
+    },
+    /// A working order has new terms.
+    Modified {
+        /// Which.
+        perm_id: i64,
+        /// Its new terms.
+        ticket: Box<Ticket>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An order went into the book: its stop was reached or its session began.
+    Working {
+        /// Which.
+        perm_id: i64,
+        /// Whether its stop was reached.
+        triggered: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// A session ended that an order outlives: it waits for the next one.
+    Held {
+        /// Which.
+        perm_id: i64,
+        /// When.
+        at: Timestamp,
+    },
+    /// Shares changed hands.
+    Filled {
+        /// The trade.
+        fill: Fill,
+    },
+    /// An order ended without trading all of its shares.
+    Ended {
+        /// Which.
+        perm_id: i64,
+        /// Cancelled or rejected.
+        status: Status,
+        /// Why, for people.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A trade of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// Counts all trades of the account from 1.
+    pub number: u64,
+    /// The order.
+    pub perm_id: i64,
+    /// Its owner.
+    pub client: i32,
+    /// The owner's number for it.
+    pub order_id: i32,
+    /// The owner's tag.
+    pub reference: String,
+    /// The stock.
+    pub symbol: Symbol,
+    /// Bought or sold.
+    pub side: Side,
+    /// Shares.
+    pub quantity: Quantity,
+    /// Price of a share.
+    pub price: Price,
+    /// Shares of the order traded with this one.
+    pub filled: Quantity,
+    /// Average price of those.
+    pub average_price: Price,
+    /// What the broker takes for it.
+    pub commission: Money,
+    /// Gain or loss, after commission, where a position became smaller.
+    pub realized: Option<Money>,
+    /// Whether the order was resting in the book.
+    pub added_liquidity: bool,
+    /// When.
+    pub at: Timestamp,
+}

@@ -1,0 +1,199 @@
+//! The market of the past: bars from files, unfolded into trades in order of time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+use protocol::{Price, Quantity, Symbol};
+use rust_decimal::Decimal;
+
+use super::bars::{Bar, BarSize, Joiner};
+use super::calendar::{self, Calendar};
+use super::market::Tick;
+use super::noise;
+use super::rows::{Row, Rows};
+use super::unfold::{Print, unfold};
+
+/// The finest price step of an ordinary stock, and below one dollar.
+const STEP_PLACES: u32 = 2;
+const STEP_PLACES_PENNY: u32 = 4;
+
+#[derive(Debug)]
+struct Stock {
+    symbol: Symbol,
+    seed: u64,
+    rows: Vec<Row>,
+    seconds: i64,
+    /// Decimal places of the price step.
+    places: u32,
+    /// The row after the one being unfolded.
+    next_row: usize,
+    /// Trades of the present row that are still to come.
+    prints: VecDeque<Print>,
+    /// Whether the next trade is the first of its row.
+    fresh: bool,
+}
+
+/// Bars of the past and where the clock stands in them.
+#[derive(Debug)]
+pub struct Replay {
+    stocks: Vec<Stock>,
+    index: BTreeMap<Symbol, usize>,
+    queue: BTreeSet<(Timestamp, usize)>,
+    calendar: Calendar,
+    end: Timestamp,
+}
+
+impl Replay {
+    /// A market of files that begins with the first bar that starts at `from` or later.
+    #[must_use]
+    pub fn new(files: BTreeMap<Symbol, Rows>, seed: u64, from: Timestamp) -> Self {
+        let mut days = BTreeSet::new();
+        let mut market = Self {
+            stocks: Vec::new(),
+            index: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            calendar: Calendar::Always,
+            end: Timestamp::UNIX_EPOCH,
+        };
+        for (position, (symbol, Rows { rows, seconds })) in files.into_iter().enumerate() {
+            days.extend(rows.iter().map(|row| calendar::local(row.start).date()));
+            let next_row = rows.partition_point(|row| row.start < from);
+            if let Some(last) = rows.last() {
+                market.end = market.end.max(after(last.start, seconds));
+            }
+            let seed = noise::seed_of(seed, symbol.as_str());
+            let places = places(&rows);
+            let prints = VecDeque::new();
+            market.index.insert(symbol, position);
+            let mut stock = Stock { symbol, seed, rows, seconds, places, next_row, prints, fresh: true };
+            if let Some(at) = stock.refill() {
+                market.queue.insert((at, position));
+            }
+            market.stocks.push(stock);
+        }
+        market.calendar = Calendar::Days(days);
+        market
+    }
+
+    /// When the last bar of all ends.
+    #[must_use]
+    pub fn end(&self) -> Timestamp {
+        self.end
+    }
+
+    /// The longest of the files' bar lengths, in seconds: between two multiples of it a bar may be in progress.
+    #[must_use]
+    pub fn seconds(&self) -> i64 {
+        self.stocks.iter().map(|stock| stock.seconds).max().unwrap_or(1)
+    }
+
+    pub(super) fn symbols(&self) -> Vec<Symbol> {
+        self.stocks.iter().map(|stock| stock.symbol).collect()
+    }
+
+    pub(super) fn price_step(&self, symbol: Symbol) -> Option<Price> {
+        self.stock(symbol).map(|stock| Decimal::new(1, stock.places))
+    }
+
+    pub(super) fn next_at(&self) -> Option<Timestamp> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn take(&mut self) -> Option<Tick> {
+        let (_, position) = self.queue.pop_first()?;
+        let stock = self.stocks.get_mut(position)?;
+        let tick = stock.next();
+        if let Some(at) = stock.refill() {
+            self.queue.insert((at, position));
+        }
+        tick
+    }
+
+    pub(super) fn first(&self, symbol: Symbol) -> Option<Timestamp> {
+        self.stock(symbol).and_then(|stock| stock.rows.first()).map(|row| row.start)
+    }
+
+    pub(super) fn calendar(&self) -> &Calendar {
+        &self.calendar
+    }
+
+    pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
+        let Some(stock) = self.stock(symbol) else { return Vec::new() };
+        let mut joiner = Joiner::new(size);
+        let first = stock.rows.partition_point(|row| after(row.start, stock.seconds) <= from);
+        for row in stock.rows.iter().skip(first).take_while(|row| row.start < to) {
+            let whole = row.start >= from && after(row.start, stock.seconds) <= to;
+            if whole && size.seconds() >= stock.seconds {
+                joiner.push(bar_of(row));
+                continue;
+            }
+            // Shorter bars than the file's, or a row in progress: what it shows trade by trade.
+            for print in unfold(row, stock.seconds, stock.seed) {
+                if print.at >= from && print.at < to {
+                    joiner.push(Bar::of(print.at, print.price, print.size));
+                }
+            }
+        }
+        joiner.finish()
+    }
+
+    fn stock(&self, symbol: Symbol) -> Option<&Stock> {
+        self.index.get(&symbol).and_then(|position| self.stocks.get(*position))
+    }
+}
+
+impl Stock {
+    /// Unfolds the next row if the present one is used up, and says when the next trade is.
+    fn refill(&mut self) -> Option<Timestamp> {
+        if self.prints.is_empty() {
+            let row = self.rows.get(self.next_row)?;
+            self.prints = unfold(row, self.seconds, self.seed).into();
+            self.next_row += 1;
+            self.fresh = true;
+        }
+        self.prints.front().map(|print| print.at)
+    }
+
+    fn next(&mut self) -> Option<Tick> {
+        let print = self.prints.pop_front()?;
+        let opens_row = std::mem::replace(&mut self.fresh, false);
+        let hash = noise::at(self.seed ^ 0x40, print.at.as_millisecond());
+        let step = Decimal::new(1, self.places);
+        // The trade was at the bid or at the ask; the other side stands a step away.
+        let (bid, ask) = if hash & 1 == 0 || print.price <= step {
+            (print.price, print.price + step)
+        } else {
+            (print.price - step, print.price)
+        };
+        let lots = |shift: u32| Quantity::from(100 * (1 + (hash >> shift) % 8));
+        Some(Tick {
+            symbol: self.symbol,
+            at: print.at,
+            price: print.price,
+            size: print.size,
+            bid,
+            ask,
+            bid_size: lots(8),
+            ask_size: lots(16),
+            opens_row,
+        })
+    }
+}
+
+fn after(start: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::from_second(start.as_second() + seconds).unwrap_or(Timestamp::MAX)
+}
+
+fn bar_of(row: &Row) -> Bar {
+    let turnover = (row.high + row.low + row.close) / Decimal::from(3) * row.volume;
+    let Row { start, open, high, low, close, volume } = row.clone();
+    Bar { start, open, high, low, close, volume, turnover, count: 1 }
+}
+
+/// Decimal places of the price step: cents, and finer where the prices are below a dollar.
+fn places(rows: &[Row]) -> u32 {
+    match rows.last() {
+        Some(row) if row.close < Decimal::ONE => STEP_PLACES_PENNY,
+        _ => STEP_PLACES,
+    }
+}

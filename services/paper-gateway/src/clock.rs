@@ -1,0 +1,140 @@
+//! The market's clock: wall time, or the time of the past at a chosen speed, which can be held.
+
+use std::time::Duration;
+
+use protocol::Timestamp;
+use tokio::time::Instant;
+
+/// How fast a replay runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// So many seconds of the market in one second, above zero.
+    Times(f64),
+    /// From event to event without a wait, as fast as the bars can be told at [`MAX_BARS_A_SECOND`].
+    Max,
+}
+
+/// Five-second bars that are told each second at most when a replay runs as fast as it can. Clients keep a
+/// limited number of bars that they have not handled yet, and the socket does not show how many, so this
+/// pace is what keeps a busy one from losing any.
+pub const MAX_BARS_A_SECOND: u32 = 4_000;
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        match text.parse::<f64>() {
+            Ok(times) if times.is_finite() && times > 0.0 && times <= 1e6 => Ok(Self::Times(times)),
+            _ => Err(format!("`{text}` is no speed: use a number above 0 and up to 1000000, or `max`")),
+        }
+    }
+}
+
+/// Tells the market's time and when on the wall something of the market is due.
+#[derive(Debug)]
+pub(crate) enum Clock {
+    /// The market runs on wall time.
+    Wall,
+    /// The market runs on the time of the past.
+    Past(Past),
+}
+
+/// A clock of the past: a point at which both times were the same, and whether it runs.
+#[derive(Debug)]
+pub(crate) struct Past {
+    speed: Speed,
+    market: Timestamp,
+    wall: Instant,
+    running: bool,
+}
+
+impl Past {
+    /// A clock that stands at `market` until it is set going.
+    pub(crate) fn new(speed: Speed, market: Timestamp) -> Self {
+        Self { speed, market, wall: Instant::now(), running: false }
+    }
+
+    fn now(&self) -> Timestamp {
+        let Speed::Times(times) = self.speed else { return self.market };
+        if !self.running {
+            return self.market;
+        }
+        let nanos = (self.wall.elapsed().as_secs_f64() * times * 1e9) as i128;
+        Timestamp::from_nanosecond(self.market.as_nanosecond() + nanos).unwrap_or(self.market)
+    }
+
+    /// Sets the clock going or holds it.
+    pub(crate) fn run(&mut self, running: bool) {
+        if running != self.running {
+            self.market = self.now();
+            self.wall = Instant::now();
+            self.running = running;
+        }
+    }
+
+    /// Moves the clock on to a time, if it is not there yet.
+    pub(crate) fn leap(&mut self, to: Timestamp) {
+        if self.now() < to {
+            self.market = to;
+            self.wall = Instant::now();
+        }
+    }
+
+    /// At full speed: moves on to the next event.
+    pub(crate) fn leap_at_full_speed(&mut self, to: Timestamp) {
+        if self.speed == Speed::Max {
+            self.market = self.market.max(to);
+        }
+    }
+
+    /// At full speed: tells that so many bars were just told, which puts the next event off.
+    pub(crate) fn told(&mut self, bars: u32) {
+        if self.speed == Speed::Max {
+            let pause = Duration::from_secs(1) * bars / MAX_BARS_A_SECOND;
+            self.wall = self.wall.max(Instant::now()) + pause;
+        }
+    }
+
+    /// Whether time passes.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
+    }
+}
+
+impl Clock {
+    /// The market's time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        match self {
+            Self::Wall => Timestamp::now(),
+            Self::Past(past) => past.now(),
+        }
+    }
+
+    /// When a time of the market comes on the wall; `None` while the clock is held.
+    pub(crate) fn wall(&self, market: Timestamp) -> Option<Instant> {
+        let ahead = |from: Timestamp, times: f64| {
+            let nanos = (market.as_nanosecond() - from.as_nanosecond()).max(0) as f64 / times;
+            // A year is as good as never, and can be added to any instant.
+            Duration::from_nanos(nanos.min(3e16) as u64)
+        };
+        match self {
+            Self::Wall => Some(Instant::now() + ahead(Timestamp::now(), 1.0)),
+            Self::Past(past) if !past.running => None,
+            Self::Past(past) => match past.speed {
+                Speed::Times(times) => Some(past.wall + ahead(past.market, times)),
+                Speed::Max => Some(past.wall),
+            },
+        }
+    }
+
+    /// The clock of the past, if it is one.
+    pub(crate) fn past(&mut self) -> Option<&mut Past> {
+        match self {
+            Self::Wall => None,
+            Self::Past(past) => Some(past),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The one task that owns the exchange: it takes requests in order, lets the market run, keeps what happened,
+//! and only then tells the clients.
+
+mod account;
+mod contracts;
+mod history;
+mod orders;
+mod prices;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use engine::venue::account::Account;
+use engine::venue::bars::Bar;
+use engine::venue::calendar::Phase;
+use engine::venue::market::Market;
+use engine::venue::record::Record;
+use engine::venue::{Input, Output, Venue};
+use protocol::{Symbol, Timestamp};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::contracts::Directory;
+use crate::journal::Journal;
+use crate::message::account::{CurrentTime, CurrentTimeInMillis, ManagedAccounts, NextValidId, UserInfo};
+use crate::peer::{NO_REQUEST, Peer};
+use crate::request::{Cancel, Request};
+use crate::session::Outbox;
+
+/// Most requests of all clients that wait for the hub; then their sockets wait.
+pub(crate) const COMMANDS_MAX: usize = 1024;
+/// Frames waiting for one client at which a replay holds its clock, until half of them are written.
+const REPLAY_FRAMES_WAITING: usize = 8192;
+/// Time for which a replay waits for a client that does not read, before it is cut off.
+const REPLAY_WAIT_SECONDS: u64 = 20;
+/// A replay begins when bars of every stock are asked for, or so long after the last price was asked for.
+const REPLAY_GRACE: Duration = Duration::from_secs(3);
+/// Closed hours longer than this many seconds of the market are leapt over, up to this long before their end.
+const CLOSED_SECONDS: i64 = 120;
+/// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
+const SLEPT_SECONDS: i64 = 60;
+/// Interval of everything that is told once a second.
+const SECOND: Duration = Duration::from_secs(1);
+/// Seconds between two rounds of unasked account values.
+const ACCOUNT_SECONDS: u64 = 180;
+
+/// What the connections tell the hub.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A client finished its greeting.
+    Started { session: u64, client: i32, outbox: Outbox },
+    /// A client asks.
+    Request { session: u64, request: Request },
+    /// A connection ended.
+    Gone { session: u64 },
+}
+
+/// The exchange and everybody connected to it.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    venue: Venue,
+    /// The account as far as clients have been told: the venue's, one record at a time.
+    told: Account,
+    journal: Journal,
+    clock: Clock,
+    name: String,
+    directory: Directory,
+    peers: BTreeMap<u64, Peer>,
+    /// What clients know of each stock's quote, and when they were told.
+    quotes: BTreeMap<Symbol, prices::Told>,
+    /// Five-second bars of the source bar in progress: a replay tells them to whoever asks later.
+    row_bars: BTreeMap<Symbol, Vec<Bar>>,
+    second: Instant,
+    seconds: u64,
+    /// When the last price was asked for.
+    asked: Instant,
+    /// Since when a client holds the replay up.
+    held_since: Option<Instant>,
+    ended: bool,
+    drained: Arc<Notify>,
+}
+
+impl Hub {
+    pub(crate) fn new(venue: Venue, journal: Journal, clock: Clock, name: String, drained: Arc<Notify>) -> Self {
+        Self {
+            told: venue.account().clone(),
+            directory: Directory::of(venue.market()),
+            venue,
+            journal,
+            clock,
+            name,
+            peers: BTreeMap::new(),
+            quotes: BTreeMap::new(),
+            row_bars: BTreeMap::new(),
+            second: Instant::now() + SECOND,
+            seconds: 0,
+            asked: Instant::now(),
+            held_since: None,
+            ended: false,
+            drained,
+        }
+    }
+
+    /// Runs until told to stop. An error means that the account could not be kept: nothing may go on.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Result<()> {
+        let drained = self.drained.clone();
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                command = commands.recv() => match command {
+                    Some(command) => self.handle(command)?,
+                    None => break,
+                },
+                () = drained.notified(), if self.held_since.is_some() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            self.pace();
+            self.step(Input::Time)?;
+            if Instant::now() >= self.second {
+                self.tell_second()?;
+            }
+            self.drop_late();
+        }
+        self.journal.note_clock(self.venue.now())
+    }
+
+    /// When there is something to do without being asked.
+    fn wake(&self) -> Instant {
+        let market = self.venue.next_at().and_then(|next| self.clock.wall(next));
+        [market, self.quotes_due(), Some(self.second)].into_iter().flatten().min().unwrap_or(self.second)
+    }
+
+    /// Lets the market run up to now, carries out an input, keeps what happened, tells it.
+    fn step(&mut self, input: Input) -> Result<()> {
+        let outputs = self.venue.step(self.clock.now(), input);
+        let record = |output: &Output| match output {
+            Output::Record(record) => Some(record.clone()),
+            _ => None,
+        };
+        let records: Vec<Record> = outputs.iter().filter_map(record).collect();
+        self.journal.append(&records, self.venue.account())?;
+        let mut bars = 0;
+        for output in outputs {
+            match output {
+                Output::Tick(tick) => self.tell_tick(&tick),
+                Output::Bar(symbol, bar) => {
+                    bars += 1;
+                    self.tell_bar(symbol, &bar);
+                }
+                Output::Record(record) => self.tell_record(&record),
+                Output::Refused { client, order_id, why } => self.tell_refusal(client, order_id, why),
+            }
+        }
+        if let Some(past) = self.clock.past().filter(|_| bars > 0) {
+            past.told(bars);
+        }
+        self.tell_quotes();
+        Ok(())
+    }
+
+    /// Sets the clock of a replay going, holds it, or lets it leap; and catches up with a wall clock that leapt.
+    fn pace(&mut self) {
+        let Market::Replay(_) = self.venue.market() else {
+            let now = self.clock.now();
+            if now.as_second() - self.venue.now().as_second() > SLEPT_SECONDS {
+                tracing::warn!(from = %self.venue.now(), to = %now, "the clock leapt, its market is left out");
+                self.venue.skip_to(now);
+            }
+            return;
+        };
+        let Some(next) = self.venue.next_at() else {
+            if !std::mem::replace(&mut self.ended, true) {
+                tracing::info!(at = %self.venue.now(), "the replay is at its end: the market stays closed, requests are served");
+            }
+            return self.hold();
+        };
+        let may_run = self.is_watched() && !self.is_held_up();
+        let gap = next.as_second() - self.clock.now().as_second();
+        let closed = self.venue.market().calendar().phase(self.clock.now()) == Phase::Closed;
+        let Some(past) = self.clock.past() else { return };
+        past.run(may_run);
+        if past.is_running() && closed && gap > CLOSED_SECONDS {
+            past.leap(Timestamp::from_second(next.as_second() - CLOSED_SECONDS).unwrap_or(next));
+        }
+        // At full speed the next event is always due, at the pace of the clock.
+        if past.is_running() && self.clock.wall(next).is_some_and(|wall| wall <= Instant::now())
+            && let Some(past) = self.clock.past()
+        {
+            past.leap_at_full_speed(next);
+        }
+    }
+
+    fn hold(&mut self) {
+        if let Some(past) = self.clock.past() {
+            past.run(false);
+        }
+    }
+
+    /// Whether there is anybody for whom a replay should run, with all of its stocks asked for.
+    fn is_watched(&self) -> bool {
+        let running = matches!(&self.clock, Clock::Past(past) if past.is_running());
+        let asked = |symbol: Symbol| self.peers.values().any(|peer| peer.bars.values().any(|(of, _)| *of == symbol));
+        self.peers.values().any(Peer::watches_prices)
+            && (running || self.asked.elapsed() >= REPLAY_GRACE || self.directory.all().all(|stock| asked(stock.symbol)))
+    }
+
+    /// Whether a client reads too slowly for the replay to go on.
+    fn is_held_up(&mut self) -> bool {
+        let most = self.peers.values().map(Peer::waiting).max().unwrap_or(0);
+        let limit = if self.held_since.is_some() { REPLAY_FRAMES_WAITING / 2 } else { REPLAY_FRAMES_WAITING };
+        if most <= limit {
+            self.held_since = None;
+            return false;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > Duration::from_secs(REPLAY_WAIT_SECONDS) {
+            for peer in self.peers.values_mut().filter(|peer| peer.waiting() > limit) {
+                peer.late = true;
+            }
+        }
+        true
+    }
+
+    /// Cuts off clients whose queue is full.
+    fn drop_late(&mut self) {
+        self.peers.retain(|session, peer| {
+            if peer.late {
+                tracing::warn!(session, client = peer.client, waiting = peer.waiting(), "a client reads too slowly, connection cut");
+                peer.cut();
+            }
+            !peer.late
+        });
+    }
+
+    fn handle(&mut self, command: Command) -> Result<()> {
+        match command {
+            Command::Started { session, client, outbox } => self.start(session, client, outbox),
+            Command::Gone { session } => {
+                if let Some(peer) = self.peers.remove(&session) {
+                    tracing::info!(session, client = peer.client, "client left");
+                }
+            }
+            Command::Request { session, request } => {
+                if self.peers.contains_key(&session) {
+                    self.answer(session, request)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, session: u64, client: i32, outbox: Outbox) {
+        let mut peer = Peer::new(client, outbox);
+        if self.peers.values().any(|other| other.client == client) {
+            peer.error(NO_REQUEST, 326, "Unable to connect as the client id is already in use. Retry with a unique client id.");
+            tracing::warn!(session, client, "client id in use");
+            // Letting go of the peer closes the connection once the error is written.
+            return;
+        }
+        tracing::info!(session, client, "client connected");
+        peer.send(15, &ManagedAccounts { accounts_list: Some(self.name.clone()) });
+        peer.send(9, &self.next_id(client));
+        for (code, text) in [
+            (2104, "Market data farm connection is OK:usfarm"),
+            (2106, "HMDS data farm connection is OK:ushmds"),
+            (2158, "Sec-def data farm connection is OK:secdefnj"),
+        ] {
+            peer.error(NO_REQUEST, code, text);
+        }
+        self.peers.insert(session, peer);
+    }
+
+    fn next_id(&self, client: i32) -> NextValidId {
+        NextValidId { order_id: Some(self.told.next_order_id(client)) }
+    }
+
+    /// The client of a session. Requests are only handled while it is there.
+    fn peer(&mut self, session: u64) -> &mut Peer {
+        self.peers.get_mut(&session).expect("a request is answered while its peer is connected")
+    }
+
+    fn answer(&mut self, session: u64, request: Request) -> Result<()> {
+        match request {
+            Request::StartApi(_) | Request::Ignored => {}
+            Request::CurrentTime => {
+                let now = CurrentTime { current_time: Some(self.clock.now().as_second()) };
+                self.peer(session).send(49, &now);
+            }
+            Request::CurrentTimeInMillis => {
+                let now = CurrentTimeInMillis { current_time_in_millis: Some(self.clock.now().as_millisecond()) };
+                self.peer(session).send(109, &now);
+            }
+            Request::Ids => {
+                let next = self.next_id(self.peers[&session].client);
+                self.peer(session).send(9, &next);
+            }
+            Request::ManagedAccounts => {
+                let accounts = ManagedAccounts { accounts_list: Some(self.name.clone()) };
+                self.peer(session).send(15, &accounts);
+            }
+            Request::UserInfo(numbered) => {
+                let info = UserInfo { req_id: numbered.req_id, white_branding_id: Some(String::new()) };
+                self.peer(session).send(107, &info);
+            }
+            Request::AccountSummary(request) => self.account_summary(session, request),
+            Request::AccountData(request) => self.account_data(session, &request),
+            Request::Positions => self.positions(session),
+            Request::CancelPositions => self.peer(session).positions = false,
+            Request::PositionsMulti(request) => self.positions_multi(session, &request),
+            Request::AccountUpdatesMulti(request) => self.account_multi(session, &request),
+            Request::PnL(request) => self.gains(session, &request),
+            Request::PnLSingle(request) => self.gains_single(session, &request),
+            Request::ContractData(request) => self.contract_data(session, &request),
+            Request::MatchingSymbols(request) => self.matching_symbols(session, &request),
+            Request::MarketRule(request) => self.market_rule(session, &request),
+            // Live data is there for everybody, so the type asked for changes nothing.
+            Request::MarketDataType => {}
+            Request::MarketData(request) => self.market_data(session, &request),
+            Request::TickByTick(request) => self.tick_by_tick(session, &request),
+            Request::RealTimeBars(request) => self.real_time_bars(session, &request),
+            Request::HistoricalData(request) => self.historical_data(session, &request),
+            Request::HeadTimestamp(request) => self.head_timestamp(session, &request),
+            Request::HistoricalTicks(request) => {
+                self.peer(session).error(request.req_id.unwrap_or(NO_REQUEST), 162, "Historical Market Data Service error message:historical ticks are not kept here");
+            }
+            Request::PlaceOrder(request) => self.place_order(session, request)?,
+            Request::CancelOrder(request) => self.cancel_order(session, &request)?,
+            Request::GlobalCancel => self.step(Input::CancelAll)?,
+            Request::OpenOrders | Request::AutoOpenOrders => self.open_orders(session, false),
+            Request::AllOpenOrders => self.open_orders(session, true),
+            Request::CompletedOrders => self.completed_orders(session),
+            Request::Executions(request) => self.executions(session, &request),
+            Request::Cancel(kind, numbered) => self.cancel(session, kind, numbered.req_id.unwrap_or(NO_REQUEST)),
+            Request::Unknown(number, Some(id)) => {
+                let text = format!("Error validating request.-'b' : cause - request {number} is not served by the paper gateway");
+                self.peer(session).error(id, 321, &text);
+            }
+            Request::Unknown(number, None) => tracing::debug!(session, number, "a request without a number of its own is not served"),
+        }
+        Ok(())
+    }
+
+    /// Ends a request. Cancels of what has ended by itself are harmless; some have an error of their own.
+    fn cancel(&mut self, session: u64, kind: Cancel, id: i32) {
+        let peer = self.peer(session);
+        match kind {
+            Cancel::MarketData if peer.quotes.remove(&id).is_none() => {
+                peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
+            }
+            Cancel::Historical if peer.histories.remove(&id).is_none() => {
+                peer.error(id, 366, &format!("No historical data query found for ticker id:{id}"));
+            }
+            Cancel::PnL if !peer.gains.remove(&id) => {
+                peer.error(id, 10185, &format!("Failed to cancel PNL (not subscribed):{id}"));
+            }
+            Cancel::PnLSingle if peer.gains_single.remove(&id).is_none() => {
+                peer.error(id, 10186, &format!("Failed to cancel PNL single (not subscribed):{id}"));
+            }
+            Cancel::RealTimeBars if peer.bars.remove(&id).is_none() => {
+                peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
+            }
+            Cancel::Other => {
+                peer.summaries.remove(&id);
+                peer.positions_multi.remove(&id);
+                peer.account_multi.remove(&id);
+                peer.ticks.remove(&id);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is told once a second: gains; more rarely the account; and the clock is noted on disk.
+    fn tell_second(&mut self) -> Result<()> {
+        self.second = Instant::now() + SECOND;
+        self.seconds += 1;
+        self.tell_gains();
+        if self.seconds.is_multiple_of(ACCOUNT_SECONDS) {
+            self.tell_account();
+        }
+        if matches!(self.clock, Clock::Past(_)) {
+            self.journal.note_clock(self.venue.now())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! The account on disk: a file of records, one JSON object a line, and a snapshot that shortens it.
+//!
+//! A record is on the disk before anybody is told of it. The state folder belongs to one gateway at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use engine::venue::account::Account;
+use engine::venue::record::Record;
+use protocol::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of records after which a snapshot replaces them.
+const LOG_BYTES_MAX: u64 = 8 << 20;
+
+/// The state folder belongs to another gateway that runs.
+#[derive(Debug, thiserror::Error)]
+#[error("another paper gateway already keeps its account in {0}: stop it, or choose another folder with --state")]
+pub struct Locked(pub PathBuf);
+
+/// What is kept of an account: its records since a snapshot.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    folder: PathBuf,
+    log: File,
+    /// Number of the last record.
+    last: u64,
+    /// Length of the log up to its last whole record.
+    length: u64,
+    /// Holds the folder against a second gateway for as long as it lives.
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line<R> {
+    n: u64,
+    #[serde(flatten)]
+    record: R,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot<A> {
+    n: u64,
+    account: A,
+}
+
+impl Journal {
+    /// Opens the folder, takes it, and folds what is there into an account.
+    ///
+    /// # Errors
+    /// [`Locked`] when a gateway already has the folder; otherwise what could not be read or made.
+    pub(crate) fn open(folder: &Path) -> Result<(Self, Account)> {
+        std::fs::create_dir_all(folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+        let lock = open(&folder.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!(Locked(folder.to_path_buf())),
+            Err(TryLockError::Error(error)) => return Err(error).context("can't lock the state folder"),
+        }
+        let (mut last, mut account) = read_snapshot(&folder.join("account.json"))?;
+        let mut log = open(&folder.join("account.log"))?;
+        let length = fold(&mut log, &mut last, &mut account)
+            .with_context(|| format!("{} is damaged", folder.join("account.log").display()))?;
+        log.set_len(length)?;
+        log.seek(SeekFrom::Start(length))?;
+        Ok((Self { folder: folder.to_path_buf(), log, last, length, _lock: lock }, account))
+    }
+
+    /// Writes records and waits until the disk has them. `account` is what they led to.
+    pub(crate) fn append(&mut self, records: &[Record], account: &Account) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut text = Vec::with_capacity(512 * records.len());
+        for record in records {
+            self.last += 1;
+            serde_json::to_writer(&mut text, &Line { n: self.last, record })?;
+            text.push(b'\n');
+        }
+        let failed = || format!("can't write to {}", self.folder.join("account.log").display());
+        self.log.write_all(&text).with_context(failed)?;
+        self.log.sync_data().with_context(failed)?;
+        self.length += text.len() as u64;
+        if self.length > LOG_BYTES_MAX {
+            self.compact(account)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the records by the account that they led to.
+    fn compact(&mut self, account: &Account) -> Result<()> {
+        let snapshot = serde_json::to_vec(&Snapshot { n: self.last, account })?;
+        replace(&self.folder, "account.json", &snapshot, true)?;
+        // Should the power fail here, the records are skipped by their numbers.
+        self.log.set_len(0)?;
+        self.log.seek(SeekFrom::Start(0))?;
+        self.log.sync_data()?;
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Notes the market's time, so that a replay goes on where it stopped. Not worth waiting for the disk.
+    pub(crate) fn note_clock(&self, at: Timestamp) -> Result<()> {
+        replace(&self.folder, "clock", at.to_string().as_bytes(), false)
+    }
+
+    /// The market's time noted last.
+    pub(crate) fn clock(&self) -> Option<Timestamp> {
+        std::fs::read_to_string(self.folder.join("clock")).ok()?.parse().ok()
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).with_context(|| format!("can't open {}", path.display()))
+}
+
+fn read_snapshot(path: &Path) -> Result<(u64, Account)> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            let snapshot: Snapshot<Account> =
+                serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+            Ok((snapshot.n, snapshot.account))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok((0, Account::default())),
+        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+    }
+}
+
+/// Applies all records that come after `last` and returns where the last whole one ends. A last line that
+/// was not written to its end was never acknowledged to anyone, and is left out.
+fn fold(log: &mut File, last: &mut u64, account: &mut Account) -> Result<u64> {
+    let mut text = Vec::new();
+    log.read_to_end(&mut text)?;
+    let mut end = 0;
+    for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let whole = line.ends_with(b"\n");
+        let record: Line<Record> = match serde_json::from_slice(line) {
+            Ok(record) if whole => record,
+            _ if end + line.len() == text.len() => break,
+            Ok(_) => bail!("line {} has no end", index + 1),
+            Err(error) => bail!("line {} is no record: {error}", index + 1),
+        };
+        end += line.len();
+        if record.n <= *last {
+            continue;
+        }
+        if record.n != *last + 1 {
+            bail!("line {} holds record {}, not {}", index + 1, record.n, *last + 1);
+        }
+        *last = record.n;
+        account.apply(&record.record);
+    }
+    Ok(end as u64)
+}
+
+/// Puts a file in the place of another in one step.
+fn replace(folder: &Path, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
+    let (path, fresh) = (folder.join(name), folder.join(format!("{name}.new")));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&fresh)?;
+        file.write_all(bytes)?;
+        if durable {
+            file.sync_all()?;
+        }
+        std::fs::rename(&fresh, &path)?;
+        if durable {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::venue::Venue;
+    use engine::venue::record::Record;
+
+    use super::*;
+
+    fn day(number: i8) -> Record {
+        Record::Day { date: jiff::civil::date(2026, 11, number), equity: 5.into() }
+    }
+
+    fn opening() -> Record {
+        Venue::opening(100_000.into(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn an_account_survives_with_a_torn_last_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut expected = Account::default();
+        {
+            let (mut journal, account) = Journal::open(folder.path()).unwrap();
+            assert_eq!(account, Account::default());
+            for record in [opening(), day(2)] {
+                expected.apply(&record);
+                journal.append(&[record], &expected).unwrap();
+            }
+            assert!(Journal::open(folder.path()).unwrap_err().downcast_ref::<Locked>().is_some());
+        }
+        let path = folder.path().join("account.log");
+        let mut log = OpenOptions::new().append(true).open(&path).unwrap();
+        log.write_all(b"{\"n\":3,\"record\":\"da").unwrap();
+        let (mut journal, account) = Journal::open(folder.path()).unwrap();
+        assert_eq!(account, expected);
+        // What follows begins on a line of its own.
+        journal.append(&[day(3)], &account).unwrap();
+        drop(journal);
+        assert_eq!(Journal::open(folder.path()).unwrap().1.day, Some(jiff::civil::date(2026, 11, 3)));
+    }
+
+    #[test]
+    fn a_snapshot_replaces_records_and_counts_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, mut account) = Journal::open(folder.path()).unwrap();
+        account.apply(&opening());
+        journal.append(&[opening()], &account).unwrap();
+        let before = std::fs::read(folder.path().join("account.log")).unwrap();
+        journal.compact(&account).unwrap();
+        account.apply(&day(4));
+        journal.append(&[day(4)], &account).unwrap();
+        let after = std::fs::read(folder.path().join("account.log")).unwrap();
+        drop(journal);
+        // A crash between snapshot and shortening leaves records that the snapshot already holds.
+        std::fs::write(folder.path().join("account.log"), [before, after].concat()).unwrap();
+        assert_eq!(Journal::open(folder.path()).unwrap().1, account);
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("account.log"), "{\"n\":1,\nrubbish\n").unwrap();
+        let error = format!("{:#}", Journal::open(folder.path()).unwrap_err());
+        assert!(error.contains("account.log is damaged: line 1 is no record"), "{error}");
+    }
+}

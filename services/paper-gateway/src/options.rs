@@ -1,0 +1,51 @@
+//! What the gateway can be told when it starts.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use protocol::{Money, Symbol, Timestamp};
+
+use crate::clock::Speed;
+
+/// A paper trading server that speaks the socket protocol of Interactive Brokers' TWS and IB Gateway.
+///
+/// Any program written for them can trade on it, against made-up prices or a replay of real ones.
+/// Nothing here ever reaches a broker.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "tradewind-paper-gateway", version, about)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one, and the first line printed says which.
+    #[arg(long, default_value = "127.0.0.1:4010", value_name = "HOST:PORT")]
+    pub listen: String,
+    /// Write the real address into this file once clients can connect.
+    #[arg(long, value_name = "FILE")]
+    pub address_file: Option<PathBuf>,
+    /// The folder in which the account is kept; it is made if missing and belongs to one gateway at a time.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Replay the bars of this folder (SYMBOL.csv: timestamp,open,high,low,close,volume) instead of making prices up.
+    #[arg(long, value_name = "DIR")]
+    pub market: Option<PathBuf>,
+    /// Speed of a replay: 60 plays a minute in a second, `max` plays as fast as clients can be told.
+    #[arg(long, default_value = "60", value_name = "N|max", requires = "market")]
+    pub speed: Speed,
+    /// Begin the replay here instead of with the first bar; bars before it are history. Later starts go on
+    /// where the last one stopped.
+    #[arg(long, value_name = "TIME", requires = "market")]
+    pub start: Option<Timestamp>,
+    /// Trade only these stocks, separated by commas. By default those of the demo, or all files of the folder.
+    #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]
+    pub symbols: Vec<Symbol>,
+    /// Seed of everything that is made up: the same seed makes the same prices.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Trades a second of each made-up stock, 1 to 1000.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), conflicts_with = "market")]
+    pub trades_per_second: u32,
+    /// Cash in dollars that a new account begins with.
+    #[arg(long, default_value = "100000")]
+    pub cash: Money,
+    /// Name of the account; IB's paper accounts begin with DU. By default it follows from the market.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+}

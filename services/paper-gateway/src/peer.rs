@@ -1,0 +1,128 @@
+//! What one client has asked to be told of, and the way to tell it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use engine::venue::bars::{Bar, BarSize};
+use prost::Message;
+use protocol::Symbol;
+
+use crate::message::account::ErrorMessage;
+use crate::session::Outbox;
+use crate::wire;
+
+/// Number of an error frame.
+const ERROR: i32 = 4;
+/// The id of what concerns no request.
+pub(crate) const NO_REQUEST: i32 = -1;
+
+/// Which trades or quotes a client wants one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TickKind {
+    Last,
+    AllLast,
+    BidAsk,
+    MidPoint,
+}
+
+/// A history that goes on.
+#[derive(Debug)]
+pub(crate) struct LiveHistory {
+    pub(crate) symbol: Symbol,
+    pub(crate) size: BarSize,
+    /// Whether times are told as text instead of seconds.
+    pub(crate) as_text: bool,
+    /// The bar in progress.
+    pub(crate) bar: Option<Bar>,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) client: i32,
+    outbox: Outbox,
+    /// Set when a limit was reached; the hub lets go of it at the end of its step.
+    pub(crate) late: bool,
+    pub(crate) quotes: BTreeMap<i32, Symbol>,
+    /// Bars of a stock, and whether of the regular session only.
+    pub(crate) bars: BTreeMap<i32, (Symbol, bool)>,
+    pub(crate) ticks: BTreeMap<i32, (Symbol, TickKind)>,
+    pub(crate) histories: BTreeMap<i32, LiveHistory>,
+    pub(crate) summaries: BTreeMap<i32, Vec<String>>,
+    pub(crate) account_multi: BTreeSet<i32>,
+    pub(crate) positions_multi: BTreeSet<i32>,
+    pub(crate) gains: BTreeSet<i32>,
+    pub(crate) gains_single: BTreeMap<i32, Symbol>,
+    pub(crate) account: bool,
+    pub(crate) positions: bool,
+}
+
+impl Peer {
+    pub(crate) fn new(client: i32, outbox: Outbox) -> Self {
+        Self {
+            client,
+            outbox,
+            late: false,
+            quotes: BTreeMap::new(),
+            bars: BTreeMap::new(),
+            ticks: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            summaries: BTreeMap::new(),
+            account_multi: BTreeSet::new(),
+            positions_multi: BTreeSet::new(),
+            gains: BTreeSet::new(),
+            gains_single: BTreeMap::new(),
+            account: false,
+            positions: false,
+        }
+    }
+
+    /// Queues a message.
+    pub(crate) fn send(&mut self, number: i32, message: &impl Message) {
+        self.send_frame(wire::frame(number, message));
+    }
+
+    /// Queues a frame that was made before.
+    pub(crate) fn send_frame(&mut self, frame: Bytes) {
+        if !self.late && !self.outbox.send(frame) {
+            self.late = true;
+        }
+    }
+
+    /// Queues an error or a notice about a request or an order.
+    pub(crate) fn error(&mut self, id: i32, code: i32, text: &str) {
+        self.send(ERROR, &error(id, code, text));
+    }
+
+    /// Queues the refusal of an order, with its reason as JSON too.
+    pub(crate) fn reject(&mut self, order_id: i32, code: i32, text: &str) {
+        let json = serde_json::json!({ "rejects": [{ "code": code, "reason": text }] }).to_string();
+        let refused = ErrorMessage { advanced_order_reject_json: Some(json), ..error(order_id, code, text) };
+        self.send(ERROR, &refused);
+    }
+
+    /// Frames that wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn cut(&self) {
+        self.outbox.cut();
+    }
+
+    /// Whether any price of any stock is pushed to it.
+    pub(crate) fn watches_prices(&self) -> bool {
+        !(self.quotes.is_empty() && self.bars.is_empty() && self.ticks.is_empty() && self.histories.is_empty())
+    }
+}
+
+fn error(id: i32, code: i32, text: &str) -> ErrorMessage {
+    ErrorMessage {
+        id: Some(id),
+        error_time: Some(jiff::Timestamp::now().as_millisecond()),
+        error_code: Some(code),
+        error_msg: Some(text.into()),
+        advanced_order_reject_json: None,
+    }
+}

@@ -1,0 +1,126 @@
+//! What a client can ask, decoded once at the socket. What is not known here is refused by its number.
+
+use bytes::Bytes;
+use prost::{DecodeError, Message};
+
+use crate::message::request::{
+    AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest, ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistoricalDataRequest,
+    HistoricalTicksRequest, MarketDataRequest, MarketRuleRequest, MatchingSymbolsRequest,
+    Numbered, PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest,
+    StartApiRequest, TickByTickRequest,
+};
+
+/// Number of the request that must come first.
+pub(crate) const START_API: i32 = 71;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) enum Request {
+    StartApi(StartApiRequest),
+    CurrentTime,
+    CurrentTimeInMillis,
+    Ids,
+    ManagedAccounts,
+    AccountSummary(AccountSummaryRequest),
+    AccountData(AccountDataRequest),
+    Positions,
+    CancelPositions,
+    PositionsMulti(PositionsMultiRequest),
+    AccountUpdatesMulti(AccountUpdatesMultiRequest),
+    PnL(PnLRequest),
+    PnLSingle(PnLSingleRequest),
+    ContractData(ContractDataRequest),
+    MatchingSymbols(MatchingSymbolsRequest),
+    MarketRule(MarketRuleRequest),
+    MarketDataType,
+    MarketData(MarketDataRequest),
+    TickByTick(TickByTickRequest),
+    RealTimeBars(RealTimeBarsRequest),
+    HistoricalData(HistoricalDataRequest),
+    HeadTimestamp(HeadTimestampRequest),
+    HistoricalTicks(HistoricalTicksRequest),
+    PlaceOrder(PlaceOrderRequest),
+    CancelOrder(CancelOrderRequest),
+    GlobalCancel,
+    OpenOrders,
+    AllOpenOrders,
+    AutoOpenOrders,
+    CompletedOrders,
+    Executions(ExecutionRequest),
+    UserInfo(Numbered),
+    /// The end of what the request of this number began.
+    Cancel(Cancel, Numbered),
+    /// Nothing that needs an answer.
+    Ignored,
+    /// A request that is not served here, and its request id where it has one.
+    Unknown(i32, Option<i32>),
+}
+
+/// What a cancel ends, as far as an unknown number needs an error of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    MarketData,
+    Historical,
+    RealTimeBars,
+    PnL,
+    PnLSingle,
+    Other,
+}
+
+/// Requests not served here whose first field is no request id.
+const WITHOUT_REQUEST_ID: [i32; 13] = [12, 13, 18, 19, 24, 65, 66, 69, 70, 72, 73, 80, 85];
+
+impl Request {
+    /// Decodes the body of a message.
+    pub(crate) fn decode(number: i32, body: Bytes) -> Result<Self, DecodeError> {
+        let cancel = |kind| Numbered::decode(body.clone()).map(|numbered| Self::Cancel(kind, numbered));
+        Ok(match number {
+            START_API => Self::StartApi(Message::decode(body)?),
+            49 => Self::CurrentTime,
+            105 => Self::CurrentTimeInMillis,
+            8 => Self::Ids,
+            17 => Self::ManagedAccounts,
+            62 => Self::AccountSummary(Message::decode(body)?),
+            6 => Self::AccountData(Message::decode(body)?),
+            61 => Self::Positions,
+            64 => Self::CancelPositions,
+            74 => Self::PositionsMulti(Message::decode(body)?),
+            76 => Self::AccountUpdatesMulti(Message::decode(body)?),
+            92 => Self::PnL(Message::decode(body)?),
+            94 => Self::PnLSingle(Message::decode(body)?),
+            9 => Self::ContractData(Message::decode(body)?),
+            81 => Self::MatchingSymbols(Message::decode(body)?),
+            91 => Self::MarketRule(Message::decode(body)?),
+            59 => Self::MarketDataType,
+            1 => Self::MarketData(Message::decode(body)?),
+            97 => Self::TickByTick(Message::decode(body)?),
+            50 => Self::RealTimeBars(Message::decode(body)?),
+            20 => Self::HistoricalData(Message::decode(body)?),
+            87 => Self::HeadTimestamp(Message::decode(body)?),
+            96 => Self::HistoricalTicks(Message::decode(body)?),
+            3 => Self::PlaceOrder(Message::decode(body)?),
+            4 => Self::CancelOrder(Message::decode(body)?),
+            58 => Self::GlobalCancel,
+            5 => Self::OpenOrders,
+            16 => Self::AllOpenOrders,
+            15 => Self::AutoOpenOrders,
+            99 => Self::CompletedOrders,
+            7 => Self::Executions(Message::decode(body)?),
+            104 => Self::UserInfo(Message::decode(body)?),
+            2 => cancel(Cancel::MarketData)?,
+            25 => cancel(Cancel::Historical)?,
+            51 => cancel(Cancel::RealTimeBars)?,
+            93 => cancel(Cancel::PnL)?,
+            95 => cancel(Cancel::PnLSingle)?,
+            63 | 75 | 77 | 90 | 98 | 106 | 107 => cancel(Cancel::Other)?,
+            // Cancels of what is not served here, and the log level of a server.
+            11 | 14 | 23 | 53 | 55 | 57 | 79 | 89 | 101 | 103 => Self::Ignored,
+            unknown if WITHOUT_REQUEST_ID.contains(&unknown) => {
+                Empty::decode(body)?;
+                Self::Unknown(unknown, None)
+            }
+            // A body that holds something else in its first field has no request id to answer to.
+            unknown => Self::Unknown(unknown, Numbered::decode(body).ok().and_then(|numbered| numbered.req_id)),
+        })
+    }
+}
