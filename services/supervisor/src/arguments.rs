@@ -18,7 +18,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Start everything, keep it up, and stop it on Ctrl-C.
     RunAll(RunAll),
-    /// Say what runs, how it fares and where its logs are. Exit code 0: all ready, 1: something is not, 3: nothing runs.
+    /// Say what runs, how it fares and where its logs are. Exit code 0: all ready, 1: something is not, 3:
+    /// nothing runs.
     Status(Where),
     /// Stop everything that run-all started on a state folder, and wait until it is gone.
     Stop(Where),
@@ -32,7 +33,8 @@ pub struct RunAll {
     /// Play the CSV bars of this folder instead of the synthetic market; the watchlist is its files.
     #[arg(long, value_name = "DIR", conflicts_with = "broker")]
     pub market: Option<PathBuf>,
-    /// How fast bars are played: 1 is real time, 60 a minute in a second (the default), `max` as fast as nothing is lost.
+    /// How fast bars are played: 1 is real time, 60 a minute in a second (the default), `max` as fast as
+    /// nothing is lost.
     #[arg(long, value_name = "N|max", requires = "market")]
     pub speed: Option<String>,
     /// Use a real gateway at this address instead of the paper gateway.

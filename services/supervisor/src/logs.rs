@@ -1,5 +1,5 @@
-//! Log files of the processes: appended to by the process itself, so that they survive the supervisor, and kept
-//! below a size by the supervisor, at the start of a process and while it runs.
+//! Log files of the processes: appended to by the process itself, so that they survive the supervisor, and
+//! kept below a size by the supervisor, at the start of a process and while it runs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -19,8 +19,8 @@ pub fn open(file: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).open(file)
 }
 
-/// Begins a log that has become too long anew. The process keeps writing into the same file: it appends, so it goes
-/// on at the new end. Lines written between the copy and the cut are lost, a few at the most.
+/// Begins a log that has become too long anew. The process keeps writing into the same file: it appends, so
+/// it goes on at the new end. Lines written between the copy and the cut are lost, a few at the most.
 ///
 /// # Errors
 /// When the folder can't be written.
@@ -47,7 +47,8 @@ pub fn length(file: &Path) -> u64 {
     std::fs::metadata(file).map_or(0, |data| data.len())
 }
 
-/// The last thing a process said after `mark`, as a person would read it: the message of a JSON line, else the line.
+/// The last thing a process said after `mark`, as a person would read it: the message of a JSON line, else
+/// the line.
 #[must_use]
 pub fn last_sentence(file: &Path, mark: u64) -> Option<String> {
     let mut log = File::open(file).ok()?;
@@ -58,22 +59,30 @@ pub fn last_sentence(file: &Path, mark: u64) -> Option<String> {
     log.read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-    let message = serde_json::from_str::<serde_json::Value>(line).ok().and_then(|value| {
-        let message = value.get("message").or_else(|| value.get("fields")?.get("message"))?;
-        Some(message.as_str()?.to_owned())
-    });
+    let message = serde_json::from_str::<serde_json::Value>(line)
+        .ok()
+        .and_then(|value| {
+            let message = value
+                .get("message")
+                .or_else(|| value.get("fields")?.get("message"))?;
+            Some(message.as_str()?.to_owned())
+        });
     Some(message.unwrap_or_else(|| without_preamble(line).to_owned()))
 }
 
 /// Cuts `TIME LEVEL program: ` off a line, where a log has it.
 fn without_preamble(line: &str) -> &str {
     let mut words = line.splitn(3, char::is_whitespace);
-    let (Some(time), Some(_), Some(_)) = (words.next(), words.next(), words.next()) else { return line };
+    let (Some(time), Some(_), Some(_)) = (words.next(), words.next(), words.next()) else {
+        return line;
+    };
     if time.parse::<protocol::Timestamp>().is_err() {
         return line;
     }
     let rest = line[time.len()..].trim_start();
-    let rest = rest.split_once(' ').map_or(rest, |(_level, rest)| rest.trim_start());
+    let rest = rest
+        .split_once(' ')
+        .map_or(rest, |(_level, rest)| rest.trim_start());
     match rest.split_once(": ") {
         Some((program, message)) if !program.contains(' ') => message,
         _ => rest,
@@ -90,13 +99,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.log");
         let mut writer = open(&file).unwrap();
-        writer.write_all(&vec![b'x'; usize::try_from(LOG_BYTES_MAX).unwrap() + 1]).unwrap();
+        writer
+            .write_all(&vec![b'x'; usize::try_from(LOG_BYTES_MAX).unwrap() + 1])
+            .unwrap();
         trim(&file).unwrap();
-        writer.write_all(b"{\"level\":\"ERROR\",\"message\":\"the last word\"}\n").unwrap();
+        writer
+            .write_all(b"{\"level\":\"ERROR\",\"message\":\"the last word\"}\n")
+            .unwrap();
         assert!(length(&file) < 100 && length(&older(&file)) > LOG_BYTES_MAX);
         assert_eq!(last_sentence(&file, 0).as_deref(), Some("the last word"));
         assert_eq!(last_sentence(&file, length(&file)), None);
-        writer.write_all(b"2026-01-01T00:00:00.1Z ERROR paper_gateway: SPY.csv:3: no price: correct it\n").unwrap();
-        assert_eq!(last_sentence(&file, 0).as_deref(), Some("SPY.csv:3: no price: correct it"));
+        writer
+            .write_all(b"2026-01-01T00:00:00.1Z ERROR paper_gateway: SPY.csv:3: no price: correct it\n")
+            .unwrap();
+        assert_eq!(
+            last_sentence(&file, 0).as_deref(),
+            Some("SPY.csv:3: no price: correct it")
+        );
     }
 }

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let code = error.chain().find_map(|cause| cause.downcast_ref::<Exit>()).map_or(1, |exit| exit.code);
+            let code = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<Exit>())
+                .map_or(1, |exit| exit.code);
             let mut stderr = std::io::stderr();
             // Nobody to tell it to: the exit code says it as well.
             let _ = writeln!(stderr, "{error:#}");
@@ -62,6 +65,8 @@ fn folder(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 async fn run_all(arguments: &RunAll) -> anyhow::Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
+    // A terminal that is closed says this.
+    let mut hangup = signal(SignalKind::hangup()).context("watch SIGHUP")?;
     let plan = Plan::new(&plan::find_root()?, arguments)?;
     let say = terminal_and_log(plan.state.join("logs/supervisor.log"));
     let market = &plan.settings.market;
@@ -80,6 +85,7 @@ async fn run_all(arguments: &RunAll) -> anyhow::Result<u8> {
         outcome = follow(&mut stack) => outcome,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     };
     say("stopping");
     stack.stop().await;
@@ -103,7 +109,10 @@ async fn show_status(folder: &std::path::Path) -> anyhow::Result<u8> {
         return Ok(NOTHING_RUNS);
     };
     print(status::table(&lines).trim_end());
-    print(&format!("Dashboard: {}", state::dashboard_address(folder, &record.dashboard)));
+    print(&format!(
+        "Dashboard: {}",
+        state::dashboard_address(folder, &record.dashboard)
+    ));
     if !record.supervisor.runs() {
         print("the run-all that started this is gone: `./just stop` ends what it left behind");
     }
@@ -124,7 +133,11 @@ fn terminal_and_log(file: PathBuf) -> Say {
     Arc::new(move |line| {
         print(line);
         let mut log = log.lock().expect("nobody panics while holding it");
-        if log.is_none() && file.parent().is_some_and(|folder| state::private_folder(folder).is_ok()) {
+        if log.is_none()
+            && file
+                .parent()
+                .is_some_and(|folder| state::private_folder(folder).is_ok())
+        {
             *log = logs::open(&file).ok();
         }
         if let Some(log) = log.as_mut() {

@@ -1,4 +1,5 @@
-//! Keeps one process up: starts it, starts it again when it ends, with growing pauses and a ceiling, and stops it.
+//! Keeps one process up: starts it, starts it again when it ends, with growing pauses and a ceiling, and
+//! stops it.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -87,7 +88,12 @@ impl Member {
     /// Starts a process and keeps it up from now on.
     #[must_use]
     pub fn start(recipe: Recipe, board: Board, say: Say) -> Self {
-        let first = View { pid: None, restarts: 0, state: Kept::Waiting, last_end: None };
+        let first = View {
+            pid: None,
+            restarts: 0,
+            state: Kept::Waiting,
+            last_end: None,
+        };
         let (sender, view) = watch::channel(first);
         let stop = CancellationToken::new();
         let patience_ms = Arc::new(AtomicU64::new(STOP_MS_MAX));
@@ -101,7 +107,13 @@ impl Member {
             ends: Vec::new(),
             again: 0,
         };
-        Self { recipe, view, stop, patience_ms, task: tokio::spawn(keeper.keep()) }
+        Self {
+            recipe,
+            view,
+            stop,
+            patience_ms,
+            task: tokio::spawn(keeper.keep()),
+        }
     }
 
     /// What becomes of it, now and as it changes.
@@ -118,10 +130,17 @@ impl Member {
 
     /// Stops it and waits until it is gone; kills it when it does not end within `patience`.
     pub async fn stop(self, patience: Duration) {
-        self.patience_ms.store(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.patience_ms.store(
+            u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         self.stop.cancel();
         if let Err(error) = self.task.await {
-            tracing::error!(name = self.recipe.name, error = error.to_string(), "its keeper failed");
+            tracing::error!(
+                name = self.recipe.name,
+                error = error.to_string(),
+                "its keeper failed"
+            );
         }
     }
 }
@@ -148,14 +167,22 @@ impl Keeper {
                     Some(status) => self.describe(status, mark),
                     None => break,
                 },
-                Err(error) => End { code: None, text: format!("could not be started: {error:#}") },
+                Err(error) => End {
+                    code: None,
+                    text: format!("could not be started: {error:#}"),
+                },
             };
             let Some(pause) = self.pause(&end) else {
                 self.give_up(end);
                 self.stop.cancelled().await;
                 break;
             };
-            (self.say)(&format!("{} {}; starting it again in {:.1} s", self.recipe.name, end.text, pause.as_secs_f64()));
+            (self.say)(&format!(
+                "{} {}; starting it again in {:.1} s",
+                self.recipe.name,
+                end.text,
+                pause.as_secs_f64()
+            ));
             self.show(|view| {
                 view.pid = None;
                 view.state = Kept::Waiting;
@@ -171,7 +198,9 @@ impl Keeper {
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
-        let Recipe { name, program, log, .. } = &self.recipe;
+        let Recipe {
+            name, program, log, ..
+        } = &self.recipe;
         if let Some(folder) = log.parent() {
             state::private_folder(folder)?;
         }
@@ -223,19 +252,25 @@ impl Keeper {
             (Some(0), _) => "ended".to_owned(),
             (Some(code), _) => format!("ended with exit code {code}"),
             (None, Some(signal)) => {
-                let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
+                let name =
+                    Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
                 format!("was ended by {name}")
             }
             (None, None) => "ended".to_owned(),
         };
-        let last = logs::last_sentence(&self.recipe.log, mark).filter(|_| status.code().is_some_and(|code| code != 0));
+        let last = logs::last_sentence(&self.recipe.log, mark)
+            .filter(|_| status.code().is_some_and(|code| code != 0));
         let text = last.map_or_else(|| how.clone(), |last| format!("{how} ({last})"));
-        End { code: status.code().and_then(|code| u8::try_from(code).ok()), text }
+        End {
+            code: status.code().and_then(|code| u8::try_from(code).ok()),
+            text,
+        }
     }
 
     /// How long to wait before the next start; `None` to give up.
     fn pause(&mut self, end: &End) -> Option<Duration> {
-        let growing = |count: u32| Duration::from_millis((BACKOFF_MS_MIN << count.min(10)).min(BACKOFF_MS_MAX));
+        let growing =
+            |count: u32| Duration::from_millis((BACKOFF_MS_MIN << count.min(10)).min(BACKOFF_MS_MAX));
         match end.code {
             // Wrong settings, wrong data, missing files, contradictions: a person has to act first.
             Some(code::SETTING | code::DATA | code::MISSING | code::CONTRADICTION) => None,
@@ -247,7 +282,8 @@ impl Keeper {
             _ => {
                 self.again = 0;
                 let now = Instant::now();
-                self.ends.retain(|at| now.duration_since(*at) < Duration::from_secs(WINDOW_SECONDS));
+                self.ends
+                    .retain(|at| now.duration_since(*at) < Duration::from_secs(WINDOW_SECONDS));
                 self.ends.push(now);
                 let count = self.ends.len();
                 (count <= RESTARTS_MAX).then(|| growing(u32::try_from(count - 1).unwrap_or(u32::MAX)))
@@ -258,7 +294,10 @@ impl Keeper {
     fn give_up(&self, end: End) {
         let name = self.recipe.name;
         let log = self.recipe.log.display();
-        (self.say)(&format!("CRITICAL: {name} {} and is not started again; the rest goes on. Its log: {log}", end.text));
+        (self.say)(&format!(
+            "CRITICAL: {name} {} and is not started again; the rest goes on. Its log: {log}",
+            end.text
+        ));
         self.show(|view| {
             view.pid = None;
             view.state = Kept::GivenUp;
@@ -274,7 +313,11 @@ impl Keeper {
             record.process = view.pid.and_then(Identity::of);
             record.restarts = view.restarts;
             record.state = view.state;
-            record.last_end = view.last_end.as_ref().map(|end| end.text.clone()).unwrap_or_default();
+            record.last_end = view
+                .last_end
+                .as_ref()
+                .map(|end| end.text.clone())
+                .unwrap_or_default();
         });
         self.sender.send_replace(view);
     }

@@ -17,6 +17,8 @@ use crate::replay;
 pub const PAPER_GATEWAY: &str = "127.0.0.1:4010";
 /// Distance between the port of NATS and that of its monitor, as in 4222 and 8222.
 const MONITOR_DISTANCE: u16 = 4_000;
+/// Between the two looks for an order that the first did not find, at the paper gateway.
+const PAPER_SECOND_PASS_SECONDS: u32 = 2;
 /// How fast bars are played when nobody says otherwise: a minute in a second.
 const SPEED: &str = "60";
 /// Name of the synthetic market, and of its state folder below `var/`.
@@ -61,19 +63,35 @@ impl Plan {
     /// # Errors
     /// One sentence with an exit code: a wrong setting, a missing folder, an address that is none.
     pub fn new(root: &Path, arguments: &RunAll) -> anyhow::Result<Self> {
-        let root = root.canonicalize().with_context(|| format!("find the folder {}", root.display()))?;
-        let file = arguments.config.clone().unwrap_or_else(|| root.join("services/config.toml"));
+        let root = root
+            .canonicalize()
+            .with_context(|| format!("find the folder {}", root.display()))?;
+        let file = arguments
+            .config
+            .clone()
+            .unwrap_or_else(|| root.join("services/config.toml"));
         let settings = runtime::config::read(&file)?;
         let programs = match &arguments.bin_dir {
             Some(folder) => std::path::absolute(folder)?,
-            None => std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default(),
+            None => std::env::current_exe()?
+                .parent()
+                .map(Path::to_owned)
+                .unwrap_or_default(),
         };
-        let mut plan =
-            Self { root, state: PathBuf::new(), programs, settings, market: Market::Synthetic, overrides: Vec::new() };
+        let mut plan = Self {
+            root,
+            state: PathBuf::new(),
+            programs,
+            settings,
+            market: Market::Synthetic,
+            overrides: Vec::new(),
+        };
         plan.choose_market(arguments)?;
         plan.choose_addresses(arguments)?;
         plan.choose_folders(arguments)?;
-        plan.settings.check().map_err(|reason| Exit::error(code::SETTING, reason))?;
+        plan.settings
+            .check()
+            .map_err(|reason| Exit::error(code::SETTING, reason))?;
         plan.require_loopback()?;
         Ok(plan)
     }
@@ -85,10 +103,22 @@ impl Plan {
     pub fn as_it_was(root: &Path, arguments: &RunAll) -> anyhow::Result<Self> {
         let file = arguments.config.clone().unwrap_or_default();
         let settings = runtime::config::read(&file)?;
-        let programs = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-        let root = root.canonicalize().with_context(|| format!("find the folder {}", root.display()))?;
+        let programs = std::env::current_exe()?
+            .parent()
+            .map(Path::to_owned)
+            .unwrap_or_default();
+        let root = root
+            .canonicalize()
+            .with_context(|| format!("find the folder {}", root.display()))?;
         let market = Market::Broker;
-        let mut plan = Self { root, state: PathBuf::new(), programs, settings, market, overrides: Vec::new() };
+        let mut plan = Self {
+            root,
+            state: PathBuf::new(),
+            programs,
+            settings,
+            market,
+            overrides: Vec::new(),
+        };
         plan.choose_addresses(arguments)?;
         plan.choose_folders(arguments)?;
         Ok(plan)
@@ -102,15 +132,23 @@ impl Plan {
             let market = &mut self.settings.market;
             let size = found.bar_size(market.bar_size);
             market.name = found.name;
-            self.overrides.push(format!("market.watchlist: the {} files of {}", found.symbols.len(), folder.display()));
+            self.overrides.push(format!(
+                "market.watchlist: the {} files of {}",
+                found.symbols.len(),
+                folder.display()
+            ));
             if size != market.bar_size {
-                self.overrides.push(format!("market.bar_size = {size:?}: the rows are that far apart"));
+                self.overrides.push(format!(
+                    "market.bar_size = \"{size}\": the rows are that far apart"
+                ));
             }
             market.watchlist = found.symbols;
             market.bar_size = size;
-            // Nobody listens to history here: nothing can be unresolved for long at a gateway next door.
-            self.settings.broker.second_pass_seconds = self.settings.broker.second_pass_seconds.min(2);
-            self.market = Market::Replay { folder: std::path::absolute(folder)?, speed };
+            self.look_again_soon();
+            self.market = Market::Replay {
+                folder: std::path::absolute(folder)?,
+                speed,
+            };
         } else if arguments.broker.is_some() || self.names_a_real_gateway(arguments) {
             if self.settings.market.name == DEMO {
                 "broker".clone_into(&mut self.settings.market.name);
@@ -137,12 +175,20 @@ impl Plan {
         settings.exits.profit_target = Money::new(3, 3);
         settings.risk.trades_per_symbol_per_day_max = 500;
         settings.risk.orders_per_minute_max = 60;
-        settings.broker.second_pass_seconds = settings.broker.second_pass_seconds.min(2);
         self.overrides.extend([
             "market.bar_size = \"5s\", entry.cooldown_bars = 3".to_owned(),
             "exits.stop_loss = \"0.002\", exits.profit_target = \"0.003\"".to_owned(),
             "risk.trades_per_symbol_per_day_max = 500, risk.orders_per_minute_max = 60".to_owned(),
         ]);
+        self.look_again_soon();
+    }
+
+    /// A gateway next door says at once what became of an order; only a real broker needs time.
+    fn look_again_soon(&mut self) {
+        self.settings.broker.second_pass_seconds = PAPER_SECOND_PASS_SECONDS;
+        self.overrides.push(format!(
+            "broker.second_pass_seconds = {PAPER_SECOND_PASS_SECONDS}"
+        ));
     }
 
     fn choose_addresses(&mut self, arguments: &RunAll) -> anyhow::Result<()> {
@@ -150,8 +196,16 @@ impl Plan {
         if let Some(port) = arguments.nats_port {
             set_port("nats.address", &mut settings.nats.address, port)?;
             let nats = address("nats.address", &settings.nats.address)?.port();
-            let follows = if port == 0 { 0 } else { nats.checked_add(MONITOR_DISTANCE).unwrap_or(0) };
-            set_port("nats.monitor", &mut settings.nats.monitor, arguments.monitor_port.unwrap_or(follows))?;
+            let follows = if port == 0 {
+                0
+            } else {
+                nats.checked_add(MONITOR_DISTANCE).unwrap_or(0)
+            };
+            set_port(
+                "nats.monitor",
+                &mut settings.nats.monitor,
+                arguments.monitor_port.unwrap_or(follows),
+            )?;
         } else if let Some(port) = arguments.monitor_port {
             set_port("nats.monitor", &mut settings.nats.monitor, port)?;
         }
@@ -206,7 +260,11 @@ impl Plan {
     pub fn wanted(&self) -> anyhow::Result<Vec<Wanted>> {
         let settings = &self.settings;
         let mut wanted = vec![
-            Wanted { purpose: "NATS", address: address("nats.address", &settings.nats.address)?, option: "--nats-port" },
+            Wanted {
+                purpose: "NATS",
+                address: address("nats.address", &settings.nats.address)?,
+                option: "--nats-port",
+            },
             Wanted {
                 purpose: "the monitor of NATS",
                 address: address("nats.monitor", &settings.nats.monitor)?,
@@ -233,7 +291,9 @@ impl Plan {
     /// # Errors
     /// When they can't be written as TOML.
     pub fn settings_text(&self) -> anyhow::Result<String> {
-        let mut text = "# The settings in force, written by run-all at its start. Change services/config.toml, not this.\n".to_owned();
+        let mut text =
+            "# The settings in force, written by run-all. Change services/config.toml, not this.\n"
+                .to_owned();
         for line in &self.overrides {
             text.push_str(&format!("# changed for this market: {line}\n"));
         }
@@ -243,7 +303,8 @@ impl Plan {
     }
 }
 
-/// The project's folder: the nearest that holds `nats.conf`, from the current folder up, else from this program's.
+/// The project's folder: the nearest that holds `nats.conf`, from the current folder up, else from this
+/// program's.
 ///
 /// # Errors
 /// [`code::MISSING`] when there is none.
@@ -251,24 +312,42 @@ pub fn find_root() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let program = std::env::current_exe()?;
     let folders = here.ancestors().chain(program.ancestors());
-    let found = folders.map(Path::to_owned).find(|folder| folder.join("nats.conf").is_file());
+    let found = folders
+        .map(Path::to_owned)
+        .find(|folder| folder.join("nats.conf").is_file());
     found.ok_or_else(|| {
-        let text = format!("there is no nats.conf in {} or above it: change to the project's folder", here.display());
+        let text = format!(
+            "there is no nats.conf in {} or above it: change to the project's folder",
+            here.display()
+        );
         Exit::error(code::MISSING, text)
     })
 }
 
 fn check_speed(speed: &str) -> anyhow::Result<()> {
-    let number = speed.parse::<f64>().is_ok_and(|number| number > 0.0 && number.is_finite());
+    let number = speed
+        .parse::<f64>()
+        .is_ok_and(|number| number > 0.0 && number.is_finite());
     if number || speed == "max" {
         return Ok(());
     }
-    Err(Exit::error(code::SETTING, format!("--speed is `{speed}`: use a number above 0, or max")))
+    Err(Exit::error(
+        code::SETTING,
+        format!("--speed is `{speed}`: use a number above 0, or max"),
+    ))
 }
 
 fn address(key: &str, text: &str) -> anyhow::Result<SocketAddr> {
-    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    found.ok_or_else(|| Exit::error(code::SETTING, format!("{key} is `{text}`: use an address such as 127.0.0.1:4222")))
+    let found = text
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| {
+        Exit::error(
+            code::SETTING,
+            format!("{key} is `{text}`: use an address such as 127.0.0.1:4222"),
+        )
+    })
 }
 
 /// Puts another port into an address; 0 takes a free one.

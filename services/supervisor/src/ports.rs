@@ -22,10 +22,18 @@ pub struct Wanted {
 pub fn check(wanted: &[Wanted]) -> anyhow::Result<()> {
     for want in wanted {
         if let Err(error) = TcpListener::bind(want.address) {
-            let Wanted { purpose, address, option } = want;
-            let holder = holder(address.port()).unwrap_or_else(|| "another program, perhaps another run-all".to_owned());
+            let Wanted {
+                purpose,
+                address,
+                option,
+            } = want;
+            let holder = holder(address.port())
+                .unwrap_or_else(|| "another program, perhaps another run-all".to_owned());
             let text = if error.kind() == std::io::ErrorKind::AddrInUse {
-                format!("port {} for {purpose} is held by {holder}: stop that, or choose another with {option}", address.port())
+                format!(
+                    "port {} for {purpose} is held by {holder}: stop that, or choose another with {option}",
+                    address.port()
+                )
             } else {
                 format!("{purpose} can't listen on {address} ({error}): choose another with {option}")
             };
@@ -45,13 +53,21 @@ pub fn free() -> std::io::Result<u16> {
 
 /// The process that listens on a port, where the system lets us see it (Linux, own processes).
 fn holder(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| listening_inode(table, port))?;
     let socket = format!("socket:[{inode}]");
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(files) = std::fs::read_dir(entry.path().join("fd")) else { continue };
-        let holds = |file: std::fs::DirEntry| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket.as_str());
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(files) = std::fs::read_dir(entry.path().join("fd")) else {
+            continue;
+        };
+        let holds = |file: std::fs::DirEntry| {
+            std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket.as_str())
+        };
         if files.flatten().any(holds) {
             let program = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (pid {pid})", program.trim()));
@@ -79,12 +95,28 @@ mod tests {
     fn a_taken_port_is_named_with_its_holder_and_the_way_out() {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
-        let error = check(&[Wanted { purpose: "NATS", address, option: "--nats-port" }]).unwrap_err().to_string();
-        assert!(error.contains(&address.port().to_string()) && error.contains("--nats-port"), "{error}");
+        let error = check(&[Wanted {
+            purpose: "NATS",
+            address,
+            option: "--nats-port",
+        }])
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains(&address.port().to_string()) && error.contains("--nats-port"),
+            "{error}"
+        );
         if cfg!(target_os = "linux") {
             assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         }
         drop(held);
-        assert!(check(&[Wanted { purpose: "NATS", address, option: "--nats-port" }]).is_ok());
+        assert!(
+            check(&[Wanted {
+                purpose: "NATS",
+                address,
+                option: "--nats-port"
+            }])
+            .is_ok()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Processes by number and start time, so that a number that was handed out again is never taken for the old one.
+//! Processes by number and start time, so that a number that was handed out again is never taken for the old
+//! one.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,14 +18,20 @@ impl Identity {
     /// The identity of a process that runs now; `None` when there is no such process.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, started: start_of(pid)? })
+        Some(Self {
+            pid,
+            started: start_of(pid)?,
+        })
     }
 
     /// This very process.
     #[must_use]
     pub fn own() -> Self {
         let pid = std::process::id();
-        Self { pid, started: start_of(pid).unwrap_or_default() }
+        Self {
+            pid,
+            started: start_of(pid).unwrap_or_default(),
+        }
     }
 
     /// True while that very process runs.
@@ -62,7 +69,10 @@ fn start_of(pid: u32) -> Option<String> {
         return None;
     }
     // Systems without /proc: `ps` says it to the second.
-    let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
+    let output = std::process::Command::new("ps")
+        .args(["-o", "lstart=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
@@ -75,7 +85,13 @@ mod tests {
     fn a_process_is_known_by_number_and_start() {
         let own = Identity::own();
         assert!(own.runs());
-        assert!(!Identity { started: "another time".to_owned(), ..own.clone() }.runs());
+        assert!(
+            !Identity {
+                started: "another time".to_owned(),
+                ..own.clone()
+            }
+            .runs()
+        );
         let mut child = std::process::Command::new("true").spawn().expect("`true` runs");
         let pid = child.id();
         child.wait().expect("it ends");

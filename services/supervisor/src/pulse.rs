@@ -33,7 +33,10 @@ impl Pulse {
                 sender.send_modify(|heard| {
                     heard.insert(format!("{}.{}", beat.body.service, beat.body.instance), beat.body);
                     if heard.len() > INSTANCES_MAX {
-                        let oldest = heard.iter().min_by_key(|(_, health)| health.at).map(|(key, _)| key.clone());
+                        let oldest = heard
+                            .iter()
+                            .min_by_key(|(_, health)| health.at)
+                            .map(|(key, _)| key.clone());
                         if let Some(oldest) = oldest {
                             heard.remove(&oldest);
                         }
@@ -61,5 +64,8 @@ impl Drop for Pulse {
 #[must_use]
 pub fn of<'a>(heard: &'a Heard, service: &str, pid: u32) -> Option<&'a Health> {
     let end = format!("-{pid}");
-    heard.values().filter(|health| health.service == service && health.instance.ends_with(&end)).max_by_key(|health| health.at)
+    heard
+        .values()
+        .filter(|health| health.service == service && health.instance.ends_with(&end))
+        .max_by_key(|health| health.at)
 }

@@ -1,5 +1,5 @@
-//! What runs, on disk: `STATE/stack.json`. Written by run-all at every change; read by `status`, `stop` and the
-//! next run-all, which thereby finds what a killed supervisor left behind.
+//! What runs, on disk: `STATE/stack.json`. Written by run-all at every change; read by `status`, `stop` and
+//! the next run-all, which thereby finds what a killed supervisor left behind.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -75,7 +75,11 @@ impl Record {
     /// Every process that is recorded, in the order in which they are to be stopped.
     #[must_use]
     pub fn processes(&self) -> Vec<Identity> {
-        self.members.iter().rev().filter_map(|member| member.process.clone()).collect()
+        self.members
+            .iter()
+            .rev()
+            .filter_map(|member| member.process.clone())
+            .collect()
     }
 }
 
@@ -90,7 +94,10 @@ impl Board {
     /// Begins a record.
     #[must_use]
     pub fn new(folder: &Path, record: Record) -> Self {
-        let board = Self { folder: folder.to_owned(), record: Arc::new(Mutex::new(record)) };
+        let board = Self {
+            folder: folder.to_owned(),
+            record: Arc::new(Mutex::new(record)),
+        };
         board.write(&board.read());
         board
     }
@@ -98,7 +105,10 @@ impl Board {
     /// The record as it is now.
     #[must_use]
     pub fn read(&self) -> Record {
-        self.record.lock().expect("nobody panics while holding it").clone()
+        self.record
+            .lock()
+            .expect("nobody panics while holding it")
+            .clone()
     }
 
     /// The record of one process.
@@ -110,17 +120,21 @@ impl Board {
     /// Changes the record of one process, which is added when it is not there, and writes it down.
     pub fn update(&self, name: &str, log: &Path, change: impl FnOnce(&mut MemberRecord)) {
         let mut record = self.record.lock().expect("nobody panics while holding it");
-        let place = record.members.iter().position(|member| member.name == name).unwrap_or_else(|| {
-            record.members.push(MemberRecord {
-                name: name.to_owned(),
-                process: None,
-                restarts: 0,
-                state: Kept::Waiting,
-                last_end: String::new(),
-                log: log.to_owned(),
+        let place = record
+            .members
+            .iter()
+            .position(|member| member.name == name)
+            .unwrap_or_else(|| {
+                record.members.push(MemberRecord {
+                    name: name.to_owned(),
+                    process: None,
+                    restarts: 0,
+                    state: Kept::Waiting,
+                    last_end: String::new(),
+                    log: log.to_owned(),
+                });
+                record.members.len() - 1
             });
-            record.members.len() - 1
-        });
         change(&mut record.members[place]);
         self.write(&record);
     }

@@ -1,4 +1,5 @@
-//! Forgets the state of a paper market. Refused while it runs, for a live account, and while positions are open.
+//! Forgets the state of a paper market. Refused while it runs, for a live account, and while positions are
+//! open.
 
 use std::path::Path;
 
@@ -23,7 +24,10 @@ const RECORDS_MAX: u64 = 1_000;
 /// [`code::AGAIN`] while it runs, [`code::CONTRADICTION`] for a live account or open positions.
 pub async fn reset(root: &Path, folder: &Path, say: Say) -> anyhow::Result<()> {
     if !folder.join("config.toml").is_file() {
-        say(&format!("nothing to forget: {} is no state folder", folder.display()));
+        say(&format!(
+            "nothing to forget: {} is no state folder",
+            folder.display()
+        ));
         return Ok(());
     }
     if state::is_held(folder) {
@@ -38,7 +42,8 @@ pub async fn reset(root: &Path, folder: &Path, say: Say) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the server and persistence for a moment: what is open is what the fold of LEDGER says, nothing else.
+/// Starts the server and persistence for a moment: what is open is what the fold of LEDGER says, nothing
+/// else.
 async fn refuse_what_matters(root: &Path, folder: &Path, say: Say) -> anyhow::Result<()> {
     let arguments = RunAll {
         config: Some(folder.join("config.toml")),
@@ -59,27 +64,41 @@ async fn look(stack: &mut Stack) -> anyhow::Result<()> {
     stack.start_server().await?;
     stack.start_stage("persistence").await?;
     let health = stack.wait_until_settled("persistence").await;
-    anyhow::ensure!(health.is_some_and(|health| health.state == HealthState::Ready), "persistence can't read LEDGER");
+    anyhow::ensure!(
+        health.is_some_and(|health| health.state == HealthState::Ready),
+        "persistence can't read LEDGER"
+    );
     let bus = stack.bus().context("the server is started")?;
     let folder = stack.plan.state.display();
-    let mut records = bus.history::<Record>(stream::LEDGER, "account.identity.>", 1).await?;
+    let mut records = bus
+        .history::<Record>(stream::LEDGER, "account.identity.>", 1)
+        .await?;
     for _ in 0..records.head.min(RECORDS_MAX).min(1) {
         if let Entry::Identity(identity) = records.next().await?.message.entry
             && identity.mode == Mode::Live
         {
-            let text = format!("{folder} is the state of the live account {}: it is not forgotten by a command", identity.account);
+            let text = format!(
+                "{folder} is the state of the live account {}: it is not forgotten by a command",
+                identity.account
+            );
             return Err(Exit::error(code::CONTRADICTION, text));
         }
     }
-    let answer: Answer<serde_json::Value> = bus.request(&subject::query("positions"), &Query::default()).await?;
+    let answer: Answer<serde_json::Value> = bus
+        .request(&subject::query("positions"), &Query::default())
+        .await?;
     match answer {
         Answer::Page { items, .. } => {
-            let open: Vec<_> = items.iter().filter(|item| is_open(item)).filter_map(|item| item["symbol"].as_str()).collect();
+            let open: Vec<_> = items
+                .iter()
+                .filter(|item| is_open(item))
+                .filter_map(|item| item["symbol"].as_str())
+                .collect();
             if open.is_empty() {
                 return Ok(());
             }
             let text = format!(
-                "{folder} has {} open positions ({}): start it, press Flatten or type `nats request command.flatten ''`, stop it, then reset",
+                "{folder} has {} open positions ({}): start it, flatten, stop it, then reset",
                 open.len(),
                 open.join(" ")
             );
@@ -91,5 +110,7 @@ async fn look(stack: &mut Stack) -> anyhow::Result<()> {
 
 fn is_open(position: &serde_json::Value) -> bool {
     let quantity = position["quantity"].as_str().unwrap_or_default();
-    quantity.parse::<protocol::Quantity>().map_or(true, |quantity| !quantity.is_zero())
+    quantity
+        .parse::<protocol::Quantity>()
+        .map_or(true, |quantity| !quantity.is_zero())
 }

@@ -20,8 +20,12 @@ const ANSWER_BYTES_MAX: u64 = 4_096;
 #[must_use]
 pub fn find(root: &Path, program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [root.join(".tools/bin")].into_iter().chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+    let folders = [root.join(".tools/bin")]
+        .into_iter()
+        .chain(std::env::split_paths(&path));
+    folders
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 /// How to start the server.
@@ -34,11 +38,15 @@ pub fn recipe(root: &Path, state: &Path, port: u16, monitor: &str) -> anyhow::Re
         return Err(Exit::error(code::UNAVAILABLE, text));
     };
     // The server reads a value of the environment as it reads its file: quoted, it is text whatever is in it.
-    let quoted = |text: &str| OsString::from(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")));
+    let quoted =
+        |text: &str| OsString::from(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")));
     let mut environment = vec![
         ("TW_NATS_PORT".to_owned(), OsString::from(port.to_string())),
         ("TW_NATS_MONITOR".to_owned(), quoted(monitor)),
-        ("TW_NATS_STORE".to_owned(), quoted(&state.join("nats").display().to_string())),
+        (
+            "TW_NATS_STORE".to_owned(),
+            quoted(&state.join("nats").display().to_string()),
+        ),
     ];
     for user in USERS {
         let variable = format!("TW_PASSWORD_{}", user.to_uppercase().replace('-', "_"));
@@ -55,7 +63,9 @@ pub fn recipe(root: &Path, state: &Path, port: u16, monitor: &str) -> anyhow::Re
 
 /// True when the server says through its monitor that it and its streams are up.
 pub async fn is_ready(monitor: &str) -> bool {
-    tokio::time::timeout(Duration::from_millis(LOOK_MS_MAX), healthy(monitor)).await.is_ok_and(|answer| answer.unwrap_or(false))
+    tokio::time::timeout(Duration::from_millis(LOOK_MS_MAX), healthy(monitor))
+        .await
+        .is_ok_and(|answer| answer.unwrap_or(false))
 }
 
 async fn healthy(monitor: &str) -> std::io::Result<bool> {

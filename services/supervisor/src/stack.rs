@@ -17,8 +17,8 @@ use crate::record::{Board, Kept, Record};
 use crate::state::{self, Held};
 use crate::{ports, server, stop};
 
-/// The stages that are on the bus, in the order of their start. Readers come before writers, so that nothing is said
-/// before it is heard; market-data, which sets everything going, comes last.
+/// The stages that are on the bus, in the order of their start. Readers come before writers, so that nothing
+/// is said before it is heard; market-data, which sets everything going, comes last.
 pub const STAGES: [&str; 5] = ["persistence", "bridge", "signal", "execution", "market-data"];
 /// How long a part may take to make itself known, or to be ready.
 const READY_SECONDS_MAX: u64 = 45;
@@ -43,7 +43,9 @@ pub struct Stack {
 
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stack").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("Stack")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,7 +85,15 @@ impl Stack {
             members: Vec::new(),
         };
         let board = Board::new(&plan.state, record);
-        Ok(Self { plan, held, board, members: Vec::new(), bus: None, pulse: None, say })
+        Ok(Self {
+            plan,
+            held,
+            board,
+            members: Vec::new(),
+            bus: None,
+            pulse: None,
+            say,
+        })
     }
 
     /// Starts everything in order and waits until every stage says how it is.
@@ -112,12 +122,22 @@ impl Stack {
     pub async fn start_server(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         let settings = self.plan.settings.clone();
-        let port = settings.nats.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
+        let port = settings
+            .nats
+            .address
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_default();
         let recipe = server::recipe(&self.plan.root, &self.plan.state, port, &settings.nats.monitor)?;
         self.keep(recipe);
         let monitor = settings.nats.monitor.clone();
         self.wait("nats-server", || server::is_ready(&monitor)).await?;
-        runtime::setup::streams(&settings.nats.address, &state::secret_of(&self.plan.state, "admin")?).await?;
+        runtime::setup::streams(
+            &settings.nats.address,
+            &state::secret_of(&self.plan.state, "admin")?,
+        )
+        .await?;
         let secret = state::secret_of(&self.plan.state, "operator")?;
         let bus = Bus::connect("operator", &settings.nats.address, &secret).await?;
         self.pulse = Some(Pulse::listen(&bus).await?);
@@ -137,15 +157,27 @@ impl Stack {
         state::private_folder(&folder)?;
         let sign = self.plan.state.join("gateway.address");
         let _ = std::fs::remove_file(&sign);
-        let mut arguments = vec!["--listen".into(), listen.clone().into(), "--state".into(), folder.into()];
+        let mut arguments = vec![
+            "--listen".into(),
+            listen.clone().into(),
+            "--state".into(),
+            folder.into(),
+        ];
         arguments.extend(["--address-file".into(), sign.clone().into()]);
         if let Market::Replay { folder, speed } = &self.plan.market {
             arguments.extend(["--market".into(), folder.into(), "--speed".into(), speed.into()]);
         }
         let program = self.plan.programs.join("tradewind-paper-gateway");
         let log = self.plan.state.join("logs/paper-gateway.log");
-        self.keep(Recipe { name: "paper-gateway", program, arguments, environment: Vec::new(), log });
-        self.wait("paper-gateway", || std::future::ready(sign.exists())).await?;
+        self.keep(Recipe {
+            name: "paper-gateway",
+            program,
+            arguments,
+            environment: Vec::new(),
+            log,
+        });
+        self.wait("paper-gateway", || std::future::ready(sign.exists()))
+            .await?;
         self.tell_ready("paper-gateway", &listen, began);
         Ok(())
     }
@@ -156,11 +188,26 @@ impl Stack {
     /// When it does not come up.
     pub async fn start_stage(&mut self, name: &'static str) -> anyhow::Result<()> {
         let state = &self.plan.state;
-        let arguments = vec!["--config".into(), state.join("config.toml").into(), "--state".into(), state.into()];
+        let arguments = vec![
+            "--config".into(),
+            state.join("config.toml").into(),
+            "--state".into(),
+            state.into(),
+        ];
         let log = state.join("logs").join(format!("{name}.log"));
         let program = self.plan.programs.join(name);
-        self.keep(Recipe { name, program, arguments, environment: Vec::new(), log });
-        let heard = self.pulse.as_ref().context("the NATS server is started first")?.heard();
+        self.keep(Recipe {
+            name,
+            program,
+            arguments,
+            environment: Vec::new(),
+            log,
+        });
+        let heard = self
+            .pulse
+            .as_ref()
+            .context("the NATS server is started first")?
+            .heard();
         let view = self.member(name).context("was just started")?.view();
         let known = || {
             let pid = view.borrow().pid;
@@ -170,7 +217,8 @@ impl Stack {
     }
 
     fn keep(&mut self, recipe: Recipe) {
-        self.members.push(Member::start(recipe, self.board.clone(), self.say.clone()));
+        self.members
+            .push(Member::start(recipe, self.board.clone(), self.say.clone()));
     }
 
     fn member(&self, name: &str) -> Option<&Member> {
@@ -178,7 +226,11 @@ impl Stack {
     }
 
     /// Waits until a part made itself known; ends early when it gave up.
-    async fn wait<F: Future<Output = bool>>(&self, name: &'static str, known: impl Fn() -> F) -> anyhow::Result<()> {
+    async fn wait<F: Future<Output = bool>>(
+        &self,
+        name: &'static str,
+        known: impl Fn() -> F,
+    ) -> anyhow::Result<()> {
         let view = self.member(name).context("a part that was started")?.view();
         let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
         loop {
@@ -189,18 +241,28 @@ impl Stack {
             let log = self.plan.state.join("logs").join(format!("{name}.log"));
             if now.state == Kept::GivenUp {
                 let end = now.last_end.context("gave up after an end")?;
-                let code = end.code.filter(|code| *code >= code::SETTING).unwrap_or(code::UNAVAILABLE);
-                return Err(Exit::error(code, format!("{name} {}: its log is {}", end.text, log.display())));
+                let code = end
+                    .code
+                    .filter(|code| *code >= code::SETTING)
+                    .unwrap_or(code::UNAVAILABLE);
+                return Err(Exit::error(
+                    code,
+                    format!("{name} {}: its log is {}", end.text, log.display()),
+                ));
             }
             if Instant::now() >= deadline {
-                let text = format!("{name} was not up after {READY_SECONDS_MAX} s: read {}", log.display());
+                let text = format!(
+                    "{name} was not up after {READY_SECONDS_MAX} s: read {}",
+                    log.display()
+                );
                 return Err(Exit::error(code::UNAVAILABLE, text));
             }
             tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
         }
     }
 
-    /// Waits until a stage no longer says that it is starting, and tells how it is; `None` when that takes too long.
+    /// Waits until a stage no longer says that it is starting, and tells how it is; `None` when that takes
+    /// too long.
     pub async fn wait_until_settled(&self, name: &'static str) -> Option<Health> {
         let began = Instant::now();
         let deadline = began + Duration::from_secs(READY_SECONDS_MAX);
@@ -208,14 +270,21 @@ impl Stack {
             match self.health(name) {
                 Some(health) if health.state != HealthState::Starting => break Some(health),
                 _ if Instant::now() >= deadline => break None,
-                _ if self.member(name).is_none_or(|member| member.view().borrow().state == Kept::GivenUp) => break None,
+                _ if self
+                    .member(name)
+                    .is_none_or(|member| member.view().borrow().state == Kept::GivenUp) =>
+                {
+                    break None;
+                }
                 _ => tokio::time::sleep(Duration::from_millis(LOOK_MS)).await,
             }
         };
         match &settled {
             Some(health) if health.state == HealthState::Ready => self.tell_ready(name, "", began),
             Some(health) => (self.say)(&format!("  {name:<14} {}: {}", word(health.state), health.text)),
-            None => (self.say)(&format!("  {name:<14} not ready after {READY_SECONDS_MAX} s; it goes on trying")),
+            None => (self.say)(&format!(
+                "  {name:<14} not ready after {READY_SECONDS_MAX} s; it goes on trying"
+            )),
         }
         settled
     }
@@ -260,7 +329,10 @@ impl Stack {
     /// Stops one part and does not start it again.
     pub async fn stop_one(&mut self, name: &str) {
         if let Some(place) = self.members.iter().position(|member| member.recipe.name == name) {
-            self.members.remove(place).stop(Duration::from_millis(STOP_MS_MAX)).await;
+            self.members
+                .remove(place)
+                .stop(Duration::from_millis(STOP_MS_MAX))
+                .await;
         }
     }
 
@@ -289,9 +361,15 @@ impl Stack {
         let deadline = Instant::now() + Duration::from_millis(STACK_STOP_MS_MAX);
         while let Some(member) = self.members.pop() {
             // Those that are still to come keep a little time each, whatever the ones before needed.
-            let others = Duration::from_millis(STOP_MS_MIN) * u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-            let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(others);
-            let patience = left.clamp(Duration::from_millis(STOP_MS_MIN), Duration::from_millis(STOP_MS_MAX));
+            let others =
+                Duration::from_millis(STOP_MS_MIN) * u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+            let left = deadline
+                .saturating_duration_since(Instant::now())
+                .saturating_sub(others);
+            let patience = left.clamp(
+                Duration::from_millis(STOP_MS_MIN),
+                Duration::from_millis(STOP_MS_MAX),
+            );
             member.stop(patience).await;
         }
         self.board.remove();
@@ -314,7 +392,10 @@ fn require_programs(plan: &Plan) -> anyhow::Result<()> {
     for name in STAGES.into_iter().chain(gateway) {
         let file = plan.programs.join(name);
         if !file.is_file() {
-            let text = format!("the program {} is not built: type ./just run-all, which builds it", file.display());
+            let text = format!(
+                "the program {} is not built: type ./just run-all, which builds it",
+                file.display()
+            );
             return Err(Exit::error(code::MISSING, text));
         }
     }

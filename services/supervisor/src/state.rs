@@ -1,4 +1,5 @@
-//! The state folder of one market and account: its lock, its secrets, and the files that tell a person how to look.
+//! The state folder of one market and account: its lock, its secrets, and the files that tell a person how
+//! to look.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -12,7 +13,15 @@ use runtime::{Exit, code};
 use crate::record::Record;
 
 /// Every user of the bus, as in `nats.conf`.
-pub const USERS: [&str; 7] = ["market-data", "signal", "execution", "persistence", "bridge", "operator", "admin"];
+pub const USERS: [&str; 7] = [
+    "market-data",
+    "signal",
+    "execution",
+    "persistence",
+    "bridge",
+    "operator",
+    "admin",
+];
 
 /// Letters and digits of a generated secret.
 const SECRET_CHARS: usize = 32;
@@ -32,10 +41,17 @@ pub struct Held {
 pub fn hold(folder: &Path) -> anyhow::Result<Held> {
     private_folder(folder)?;
     let file = folder.join("lock");
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file);
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&file);
     let lock = lock.with_context(|| format!("open {}", file.display()))?;
     match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Held { folder: folder.to_owned(), _lock: lock }),
+        Ok(lock) => Ok(Held {
+            folder: folder.to_owned(),
+            _lock: lock,
+        }),
         Err(_) => Err(Exit::error(code::AGAIN, running_already(folder))),
     }
 }
@@ -43,11 +59,14 @@ pub fn hold(folder: &Path) -> anyhow::Result<Held> {
 /// True while a run-all, or another command that must not be disturbed, holds the folder.
 #[must_use]
 pub fn is_held(folder: &Path) -> bool {
-    let Ok(file) = OpenOptions::new().write(true).open(folder.join("lock")) else { return false };
+    let Ok(file) = OpenOptions::new().write(true).open(folder.join("lock")) else {
+        return false;
+    };
     Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
 }
 
-/// Which state folder is meant: the one that is named, else the only one below `var/` that runs, else the demo's.
+/// Which state folder is meant: the one that is named, else the only one below `var/` that runs, else the
+/// demo's.
 ///
 /// # Errors
 /// [`code::SETTING`] when several run and none is named.
@@ -55,15 +74,27 @@ pub fn choose(root: &Path, named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(folder) = named {
         return Ok(std::path::absolute(folder)?);
     }
-    let entries = std::fs::read_dir(root.join("var")).into_iter().flatten().flatten();
-    let mut running: Vec<_> = entries.map(|entry| entry.path()).filter(|folder| Record::read(folder).is_some()).collect();
+    let entries = std::fs::read_dir(root.join("var"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut running: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|folder| Record::read(folder).is_some())
+        .collect();
     running.sort();
     match running.as_slice() {
         [] => Ok(root.join("var").join(crate::plan::DEMO)),
         [one] => Ok(one.clone()),
         several => {
-            let names: Vec<_> = several.iter().map(|folder| folder.display().to_string()).collect();
-            let text = format!("several pipelines run: name one of {} with --state", names.join(", "));
+            let names: Vec<_> = several
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect();
+            let text = format!(
+                "several pipelines run: name one of {} with --state",
+                names.join(", ")
+            );
             Err(Exit::error(code::SETTING, text))
         }
     }
@@ -71,10 +102,16 @@ pub fn choose(root: &Path, named: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 fn running_already(folder: &Path) -> String {
     let Some(record) = Record::read(folder) else {
-        return format!("the state folder {} is being used by another command: wait for it, or name another with --state", folder.display());
+        return format!(
+            "the state folder {} is being used by another command: wait for it, or name another with --state",
+            folder.display()
+        );
     };
-    let (pid, dashboard) = (record.supervisor.pid, dashboard_address(folder, &record.dashboard));
-    format!("a pipeline runs here already (pid {pid}, dashboard {dashboard}): `./just stop` ends it; --state DIR and other ports start a second")
+    let (pid, dashboard) = (
+        record.supervisor.pid,
+        dashboard_address(folder, &record.dashboard),
+    );
+    format!("a pipeline runs here already (pid {pid}, dashboard {dashboard}): `./just stop` ends it")
 }
 
 /// The address to type into a browser. The token is in the fragment, which a browser sends nowhere.
@@ -89,7 +126,10 @@ pub fn dashboard_address(folder: &Path, listen: &str) -> String {
 /// # Errors
 /// When a folder above can't be written.
 pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
     made.with_context(|| format!("make the folder {}", folder.display()))
 }
 
@@ -99,7 +139,10 @@ pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
 /// When the folder can't be written.
 pub fn make_secrets(folder: &Path) -> anyhow::Result<()> {
     private_folder(&folder.join("secrets"))?;
-    let files = USERS.map(|user| folder.join("secrets").join(user)).into_iter().chain([folder.join("token")]);
+    let files = USERS
+        .map(|user| folder.join("secrets").join(user))
+        .into_iter()
+        .chain([folder.join("token")]);
     for file in files {
         let there = std::fs::read_to_string(&file).is_ok_and(|text| text.trim().len() >= SECRET_CHARS);
         if !there {
@@ -116,7 +159,13 @@ pub fn make_secrets(folder: &Path) -> anyhow::Result<()> {
 pub fn secret_of(folder: &Path, user: &str) -> anyhow::Result<String> {
     let file = folder.join("secrets").join(user);
     let text = std::fs::read_to_string(&file).map_err(|error| {
-        Exit::error(code::MISSING, format!("{} can't be read ({error}): `./just run-all` makes it", file.display()))
+        Exit::error(
+            code::MISSING,
+            format!(
+                "{} can't be read ({error}): `./just run-all` makes it",
+                file.display()
+            ),
+        )
     })?;
     Ok(text.trim().to_owned())
 }
@@ -127,7 +176,9 @@ pub fn secret_of(folder: &Path, user: &str) -> anyhow::Result<String> {
 /// When the folder can't be written.
 pub fn write_operator_env(folder: &Path, nats: &str) -> anyhow::Result<()> {
     let password = secret_of(folder, "operator")?;
-    let text = format!("export NATS_URL='nats://{nats}'\nexport NATS_USER='operator'\nexport NATS_PASSWORD='{password}'\n");
+    let text = format!(
+        "export NATS_URL='nats://{nats}'\nexport NATS_USER='operator'\nexport NATS_PASSWORD='{password}'\n"
+    );
     write_private(&folder.join("operator.env"), &text)
 }
 
@@ -139,15 +190,20 @@ pub fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
     let mut next = file.as_os_str().to_owned();
     next.push(".next");
     let write = || {
-        let mut out = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
+        let mut out = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&next)?;
         out.write_all(text.as_bytes())?;
         std::fs::rename(&next, file)
     };
     write().with_context(|| format!("write {}", file.display()))
 }
 
-/// Random letters and digits. Begins with a letter, because nats-server reads a value that begins with a digit as a
-/// number.
+/// Random letters and digits. Begins with a letter, because nats-server reads a value that begins with a
+/// digit as a number.
 fn secret() -> anyhow::Result<String> {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     const ALL: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -190,8 +246,20 @@ mod tests {
         make_secrets(folder.path()).unwrap();
         assert_eq!(first, secret_of(folder.path(), "execution").unwrap());
         assert_ne!(first, secret_of(folder.path(), "admin").unwrap());
-        assert!(first.len() == 32 && first.as_bytes()[0].is_ascii_alphabetic(), "{first}");
-        let mode = |file: &str| std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("secrets"), mode("secrets/admin"), mode("token")), (0o700, 0o600, 0o600));
+        assert!(
+            first.len() == 32 && first.as_bytes()[0].is_ascii_alphabetic(),
+            "{first}"
+        );
+        let mode = |file: &str| {
+            std::fs::metadata(folder.path().join(file))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!(
+            (mode("secrets"), mode("secrets/admin"), mode("token")),
+            (0o700, 0o600, 0o600)
+        );
     }
 }

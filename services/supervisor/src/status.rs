@@ -7,9 +7,9 @@ use protocol::operator::HealthState;
 use runtime::Bus;
 use tokio::time::Instant;
 
+use crate::process::Identity;
 use crate::pulse::{self, Heard, Pulse};
 use crate::record::{Kept, MemberRecord, Record};
-use crate::process::Identity;
 use crate::stack::{STAGES, word};
 use crate::state;
 
@@ -48,14 +48,20 @@ pub struct Line {
 
 /// Looks at the pipeline of a state folder.
 pub async fn look(folder: &Path) -> (Overall, Option<Record>, Vec<Line>) {
-    let Some(record) = Record::read(folder) else { return (Overall::Nothing, None, Vec::new()) };
+    let Some(record) = Record::read(folder) else {
+        return (Overall::Nothing, None, Vec::new());
+    };
     if !record.supervisor.runs() && !record.processes().iter().any(Identity::runs) {
         return (Overall::Nothing, None, Vec::new());
     }
     let heard = heartbeats(folder, &record).await;
     let lines: Vec<_> = record.members.iter().map(|member| line(member, &heard)).collect();
     let ready = lines.len() > STAGES.len() && lines.iter().all(|line| line.state == word(HealthState::Ready));
-    let overall = if ready && record.supervisor.runs() { Overall::Ready } else { Overall::Degraded };
+    let overall = if ready && record.supervisor.runs() {
+        Overall::Ready
+    } else {
+        Overall::Degraded
+    };
     (overall, Some(record), lines)
 }
 
@@ -66,9 +72,15 @@ async fn heartbeats(folder: &Path, record: &Record) -> Heard {
         Pulse::listen(&bus).await
     };
     // Without a server there are no heartbeats, and the table says that of each part.
-    let Ok(Ok(pulse)) = tokio::time::timeout_at(deadline, listen).await else { return Heard::new() };
+    let Ok(Ok(pulse)) = tokio::time::timeout_at(deadline, listen).await else {
+        return Heard::new();
+    };
     let heard = pulse.heard();
-    let stages: Vec<_> = record.members.iter().filter(|member| STAGES.contains(&member.name.as_str())).collect();
+    let stages: Vec<_> = record
+        .members
+        .iter()
+        .filter(|member| STAGES.contains(&member.name.as_str()))
+        .collect();
     while Instant::now() < deadline {
         let complete = stages.iter().all(|stage| {
             let pid = stage.process.as_ref().map(|process| process.pid);
@@ -88,7 +100,10 @@ fn line(member: &MemberRecord, heard: &Heard) -> Line {
     let is_stage = STAGES.contains(&member.name.as_str());
     let (state, text) = match (running, health) {
         (Some(_), Some(health)) => (word(health.state).to_owned(), health.text.clone()),
-        (Some(_), None) if is_stage => ("silent".to_owned(), "runs, but its heartbeat is not heard".to_owned()),
+        (Some(_), None) if is_stage => (
+            "silent".to_owned(),
+            "runs, but its heartbeat is not heard".to_owned(),
+        ),
         (Some(_), None) => (word(HealthState::Ready).to_owned(), String::new()),
         (None, _) => {
             let state = match member.state {
@@ -112,10 +127,16 @@ fn line(member: &MemberRecord, heard: &Heard) -> Line {
 /// The table as text.
 #[must_use]
 pub fn table(lines: &[Line]) -> String {
-    let mut text = format!("{:<14} {:>8} {:<9} {:>8}  {}\n", "SERVICE", "PID", "STATE", "RESTARTS", "LOG");
+    let mut text = format!(
+        "{:<14} {:>8} {:<9} {:>8}  {}\n",
+        "SERVICE", "PID", "STATE", "RESTARTS", "LOG"
+    );
     for line in lines {
         let pid = line.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        text.push_str(&format!("{:<14} {pid:>8} {:<9} {:>8}  {}\n", line.name, line.state, line.restarts, line.log));
+        text.push_str(&format!(
+            "{:<14} {pid:>8} {:<9} {:>8}  {}\n",
+            line.name, line.state, line.restarts, line.log
+        ));
         if !line.text.is_empty() {
             text.push_str(&format!("{:<14} {}\n", "", line.text));
         }

@@ -34,22 +34,30 @@ pub fn stop(folder: &Path, say: &Say) -> anyhow::Result<()> {
     }
     leftovers(folder, say);
     if record.processes().iter().any(Identity::runs) {
-        let text = format!("some processes of {} can't be ended: look with `./just status`", folder.display());
+        let text = format!(
+            "some processes of {} can't be ended: look with `./just status`",
+            folder.display()
+        );
         return Err(Exit::error(code::UNAVAILABLE, text));
     }
     say(&format!("stopped {} ({})", record.market, folder.display()));
     Ok(())
 }
 
-/// Ends processes of a supervisor that is gone, last started first. Only to be called while nobody holds the folder,
-/// or by who holds it.
+/// Ends processes of a supervisor that is gone, last started first. Only to be called while nobody holds the
+/// folder, or by who holds it.
 pub fn leftovers(folder: &Path, say: &Say) {
-    let Some(record) = Record::read(folder) else { return };
+    let Some(record) = Record::read(folder) else {
+        return;
+    };
     for process in record.processes() {
         if !process.runs() {
             continue;
         }
-        say(&format!("ending a process that an earlier run left behind (pid {})", process.pid));
+        say(&format!(
+            "ending a process that an earlier run left behind (pid {})",
+            process.pid
+        ));
         process.signal(Signal::SIGTERM);
         if !wait(Duration::from_millis(STOP_MS_MAX), || !process.runs()) {
             process.signal(Signal::SIGKILL);

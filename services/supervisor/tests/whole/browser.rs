@@ -1,5 +1,5 @@
-//! A real Chromium opens the dashboard as a person would: it sees prices and a trade come in without reloading,
-//! presses a button, and a picture is taken.
+//! A real Chromium opens the dashboard as a person would: it sees prices and a trade come in without
+//! reloading, presses a button, and a picture is taken.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -27,12 +27,25 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let port = ports::free().unwrap();
         let mut driver = Command::new(tool("chromedriver"));
-        driver.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        driver
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let driver = driver.spawn().expect("chromedriver starts");
         let data = format!("--user-data-dir={}", profile.path().display());
         let flags = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", WINDOW, &data,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            WINDOW,
+            &data,
         ];
         let options = json!({"binary": tool("chromium"), "args": flags});
         let capabilities = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
@@ -40,10 +53,18 @@ impl Browser {
         let address = format!("http://127.0.0.1:{port}");
         let connect = || async {
             let connector = hyper_util::client::legacy::connect::HttpConnector::new();
-            ClientBuilder::new(connector).capabilities(capabilities.clone()).connect(&address).await.ok()
+            ClientBuilder::new(connector)
+                .capabilities(capabilities.clone())
+                .connect(&address)
+                .await
+                .ok()
         };
         let client = until("chromedriver opens a browser", PATIENCE, connect).await;
-        Self { client, driver, _profile: profile }
+        Self {
+            client,
+            driver,
+            _profile: profile,
+        }
     }
 
     async fn text(&self, selector: &str) -> Option<String> {
@@ -52,7 +73,13 @@ impl Browser {
     }
 
     async fn attribute(&self, selector: &str, name: &str) -> Option<String> {
-        self.client.find(Locator::Css(selector)).await.ok()?.attr(name).await.ok()?
+        self.client
+            .find(Locator::Css(selector))
+            .await
+            .ok()?
+            .attr(name)
+            .await
+            .ok()?
     }
 
     async fn close(mut self) {
@@ -64,12 +91,19 @@ impl Browser {
 
 #[tokio::test]
 async fn a_person_sees_prices_and_a_trade_come_in_and_halts() {
-    assert!(root().join("web-ui/dist/index.html").is_file(), "the dashboard is not built; type: ./just ui");
+    assert!(
+        root().join("web-ui/dist/index.html").is_file(),
+        "the dashboard is not built; type: ./just ui"
+    );
     let whole = demo().await;
     let browser = Browser::open().await;
     browser.client.goto(&whole.stack.dashboard()).await.unwrap();
     // A mark of this very document: it would be gone after a reload.
-    browser.client.execute("window.notReloaded = true", vec![]).await.unwrap();
+    browser
+        .client
+        .execute("window.notReloaded = true", vec![])
+        .await
+        .unwrap();
 
     let prices = r#"[data-test^="last-"]"#;
     until("19 symbols are on the page", PATIENCE, || async {
@@ -77,23 +111,62 @@ async fn a_person_sees_prices_and_a_trade_come_in_and_halts() {
         (rows.len() == 19).then_some(())
     })
     .await;
-    let look = || async { browser.text(prices).await.filter(|text| text.chars().any(|c| c.is_ascii_digit())) };
+    let look = || async {
+        browser
+            .text(prices)
+            .await
+            .filter(|text| text.chars().any(|c| c.is_ascii_digit()))
+    };
     let first = until("a price is on the page", PATIENCE, look).await;
     let look = || async { browser.text(prices).await.filter(|text| *text != first) };
     until("the price changes", PATIENCE, look).await;
-    until("a trade is on the page", FIRST_TRADE, || browser.text(r#"[data-test="trade-row"]"#)).await;
+    until("a trade is on the page", FIRST_TRADE, || {
+        browser.text(r#"[data-test="trade-row"]"#)
+    })
+    .await;
 
     let halt = r#"[data-test="halt"]"#;
-    assert_eq!(browser.attribute(halt, "aria-pressed").await.as_deref(), Some("false"));
-    browser.client.find(Locator::Css(halt)).await.unwrap().click().await.unwrap();
-    let pressed = || async { browser.attribute(halt, "aria-pressed").await.filter(|pressed| pressed == "true") };
+    assert_eq!(
+        browser.attribute(halt, "aria-pressed").await.as_deref(),
+        Some("false")
+    );
+    browser
+        .client
+        .find(Locator::Css(halt))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    let pressed = || async {
+        browser
+            .attribute(halt, "aria-pressed")
+            .await
+            .filter(|pressed| pressed == "true")
+    };
     until("the page shows that trading is halted", PATIENCE, pressed).await;
-    let answer = || async { browser.attribute(r#"[data-test="command-reply"]"#, "data-verb").await.filter(|verb| verb == "halt") };
+    let answer = || async {
+        browser
+            .attribute(r#"[data-test="command-reply"]"#, "data-verb")
+            .await
+            .filter(|verb| verb == "halt")
+    };
     until("the page shows the answer", PATIENCE, answer).await;
 
-    let same = browser.client.execute("return window.notReloaded === true", vec![]).await.unwrap();
+    let same = browser
+        .client
+        .execute("return window.notReloaded === true", vec![])
+        .await
+        .unwrap();
     assert_eq!(same, json!(true), "the page was reloaded");
-    assert!(browser.client.find(Locator::Css(r#"[data-test="mismatch"]"#)).await.is_err(), "page and bridge disagree");
+    assert!(
+        browser
+            .client
+            .find(Locator::Css(r#"[data-test="mismatch"]"#))
+            .await
+            .is_err(),
+        "page and bridge disagree"
+    );
     let picture = browser.client.screenshot().await.unwrap();
     let place = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     std::fs::write(place.join("dashboard.png"), picture).unwrap();

@@ -12,14 +12,31 @@ use crate::pipeline::first_trade;
 async fn typed(state: &Path, line: &str) -> Output {
     let nats = tool("nats");
     let line = format!(". {:?}; {line}", state.join("operator.env").display().to_string());
-    let path = format!("{}:{}", nats.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
-    let shell = move || Command::new("sh").args(["-c", &line]).env("PATH", path).stdin(Stdio::null()).output();
-    tokio::task::spawn_blocking(shell).await.unwrap().expect("sh runs")
+    let path = format!(
+        "{}:{}",
+        nats.parent().unwrap().display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let shell = move || {
+        Command::new("sh")
+            .args(["-c", &line])
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .output()
+    };
+    tokio::task::spawn_blocking(shell)
+        .await
+        .unwrap()
+        .expect("sh runs")
 }
 
 /// The lines that are JSON.
 fn json_lines(output: &Output) -> Vec<Value> {
-    words(output).lines().filter_map(|line| serde_json::from_str(line.trim()).ok()).filter(Value::is_object).collect()
+    words(output)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.trim()).ok())
+        .filter(Value::is_object)
+        .collect()
 }
 
 #[tokio::test]
@@ -30,28 +47,61 @@ async fn the_readmes_examples_work_as_typed() {
 
     let output = typed(&state, "nats sub 'market.>' --count 1").await;
     let messages = json_lines(&output);
-    assert!(output.status.success() && messages.iter().any(|message| message["symbol"].is_string()), "{}", words(&output));
+    assert!(
+        output.status.success() && messages.iter().any(|message| message["symbol"].is_string()),
+        "{}",
+        words(&output)
+    );
 
     // The pager asks on a terminal; `script` is one.
-    let output = typed(&state, "printf 'n\\n' | timeout 20 script -qec 'nats stream view LEDGER' /dev/null").await;
+    let output = typed(
+        &state,
+        "printf 'n\\n' | timeout 8 script -qec 'nats stream view LEDGER' /dev/null",
+    )
+    .await;
     let records = json_lines(&output);
-    assert!(records.iter().any(|record| record["kind"] == "epoch" && record["epoch"].is_number()), "{}", words(&output));
+    assert!(
+        records
+            .iter()
+            .any(|record| record["kind"] == "epoch" && record["epoch"].is_number()),
+        "{}",
+        words(&output)
+    );
 
     let output = typed(&state, "nats request query.positions ''").await;
     let answers = json_lines(&output);
-    assert!(output.status.success() && answers.iter().any(|answer| answer["items"].is_array()), "{}", words(&output));
+    assert!(
+        output.status.success() && answers.iter().any(|answer| answer["items"].is_array()),
+        "{}",
+        words(&output)
+    );
 
     let output = typed(&state, "nats request command.halt ''").await;
     let answers = json_lines(&output);
-    assert!(answers.iter().any(|answer| answer["verb"] == "halt" && answer["accepted"] == true), "{}", words(&output));
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer["verb"] == "halt" && answer["accepted"] == true),
+        "{}",
+        words(&output)
+    );
 
     let output = typed(&state, "nats stream ls").await;
     let text = words(&output);
-    assert!(output.status.success() && ["MARKET", "EVENTS", "LEDGER"].iter().all(|name| text.contains(name)), "{text}");
+    assert!(
+        output.status.success()
+            && ["MARKET", "EVENTS", "LEDGER"]
+                .iter()
+                .all(|name| text.contains(name)),
+        "{text}"
+    );
 
     let output = typed(&state, "nats service ls").await;
     let text = words(&output);
-    assert!(output.status.success() && supervisor::stack::STAGES.iter().all(|stage| text.contains(stage)), "{text}");
+    assert!(
+        output.status.success() && supervisor::stack::STAGES.iter().all(|stage| text.contains(stage)),
+        "{text}"
+    );
     whole.stop().await;
 }
 

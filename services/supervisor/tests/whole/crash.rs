@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use engine::venue::account::Account;
 use nix::sys::signal::Signal;
+use protocol::Symbol;
 use protocol::ledger::{Entry, Record};
 use protocol::operator::{Command, HealthState, Query, Reply};
 use protocol::subject::{self, stream};
-use protocol::Symbol;
 use serde_json::Value;
 use supervisor::stack::STAGES;
 
@@ -21,12 +21,14 @@ const KILLS: u32 = 3;
 
 /// What the gateway has on its disk: the account, and the tag of every order it ever took.
 fn at_the_gateway(state: &Path) -> (Account, Vec<String>) {
-    let text = std::fs::read_to_string(state.join("gateway/account.log")).expect("the gateway keeps its account");
+    let text =
+        std::fs::read_to_string(state.join("gateway/account.log")).expect("the gateway keeps its account");
     let mut account = Account::default();
     let mut tags = Vec::new();
     // A last line without an end is being written.
     for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-        let record: engine::venue::record::Record = serde_json::from_str(line).expect("a record of the gateway");
+        let record: engine::venue::record::Record =
+            serde_json::from_str(line).expect("a record of the gateway");
         if let engine::venue::record::Record::Accepted { order } = &record {
             tags.push(order.ticket.reference.clone());
         }
@@ -38,13 +40,20 @@ fn at_the_gateway(state: &Path) -> (Account, Vec<String>) {
 async fn command(whole: &Whole, verb: &str) -> Reply {
     let ask = || async {
         let bus = whole.stack.bus()?;
-        bus.request::<_, Reply>(&subject::command(verb), &Command::default()).await.ok()
+        bus.request::<_, Reply>(&subject::command(verb), &Command::default())
+            .await
+            .ok()
     };
     until(&format!("an answer to {verb}"), PATIENCE, ask).await
 }
 
 async fn ready(whole: &Whole, stage: &'static str) {
-    let look = || async { whole.stack.health(stage).filter(|health| health.state == HealthState::Ready) };
+    let look = || async {
+        whole
+            .stack
+            .health(stage)
+            .filter(|health| health.state == HealthState::Ready)
+    };
     until(&format!("{stage} is ready again"), PATIENCE, look).await;
 }
 
@@ -64,8 +73,15 @@ async fn books_agree(whole: &Whole) {
         let (_, mark) = whole.ask::<Value>("positions", &Query::default()).await?;
         let own = fold(&whole.stack, mark?.sequence).await;
         let (account, _) = at_the_gateway(state);
-        let symbols: BTreeSet<Symbol> = account.positions.keys().chain(own.positions.keys()).copied().collect();
-        let same = symbols.iter().all(|symbol| account.shares(*symbol) == own.held(*symbol));
+        let symbols: BTreeSet<Symbol> = account
+            .positions
+            .keys()
+            .chain(own.positions.keys())
+            .copied()
+            .collect();
+        let same = symbols
+            .iter()
+            .all(|symbol| account.shares(*symbol) == own.held(*symbol));
         (same && account.open.is_empty() && own.open_orders().count() == 0).then_some(())
     };
     until("our books and the broker's agree", PATIENCE, look).await;
@@ -73,11 +89,18 @@ async fn books_agree(whole: &Whole) {
     let different: BTreeSet<_> = tags.iter().collect();
     assert_eq!(different.len(), tags.len(), "an order was sent twice: {tags:?}");
     let limit = whole.stack.plan.settings.risk.shares_per_symbol_max;
-    assert!(account.positions.keys().all(|symbol| account.shares(*symbol) <= limit), "a limit was passed");
+    assert!(
+        account
+            .positions
+            .keys()
+            .all(|symbol| account.shares(*symbol) <= limit),
+        "a limit was passed"
+    );
     broker_truth_came_first(whole).await;
 }
 
-/// After each epoch, the broker's word is folded in before any order is decided, and it never had to be corrected.
+/// After each epoch, the broker's word is folded in before any order is decided, and it never had to be
+/// corrected.
 async fn broker_truth_came_first(whole: &Whole) {
     let bus = whole.stack.bus().unwrap();
     let mut records = bus.history::<Record>(stream::LEDGER, ">", 1).await.unwrap();
@@ -88,7 +111,10 @@ async fn broker_truth_came_first(whole: &Whole) {
         match stored.message.entry {
             Entry::Epoch(_) => (epochs, known) = (epochs + 1, false),
             Entry::Opening(_) | Entry::Reconciled(_) => known = true,
-            Entry::Intent(intent) => assert!(known, "{intent:?} of epoch {epochs} came before the broker's truth"),
+            Entry::Intent(intent) => assert!(
+                known,
+                "{intent:?} of epoch {epochs} came before the broker's truth"
+            ),
             Entry::Difference(difference) => panic!("books differed: {difference:?}"),
             Entry::Adjusted(adjusted) => panic!("books were corrected: {adjusted:?}"),
             _ => {}

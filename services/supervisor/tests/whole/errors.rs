@@ -1,16 +1,13 @@
-//! What can go wrong for a person gives one clear sentence and the right exit code, or a visible degraded state.
+//! What can go wrong for a person gives one clear sentence and the right exit code, or a visible degraded
+//! state.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use protocol::operator::HealthState;
-use supervisor::process::Identity;
-use supervisor::record::Record;
 
-use crate::harness::{PATIENCE, Whole, demo, programs, root, run_all_arguments, supervisor, turn, until, words};
+use crate::harness::{PATIENCE, Whole, programs, root, run_all_arguments, supervisor, turn, until, words};
 
 /// Settings of the project with one line changed.
 fn settings_with(folder: &Path, from: &str, to: &str) -> String {
@@ -21,7 +18,7 @@ fn settings_with(folder: &Path, from: &str, to: &str) -> String {
     file.display().to_string()
 }
 
-fn run_all(state: &Path, more: &[&str]) -> (Option<i32>, String) {
+pub fn run_all(state: &Path, more: &[&str]) -> (Option<i32>, String) {
     let mut arguments = run_all_arguments(state);
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -53,13 +50,25 @@ fn a_missing_file_or_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let (code, text) = run_all(&state, &["--config", "/nowhere/config.toml"]);
-    assert!(code == Some(66) && text.contains("/nowhere/config.toml"), "{code:?} {text}");
+    assert!(
+        code == Some(66) && text.contains("/nowhere/config.toml"),
+        "{code:?} {text}"
+    );
     let (code, text) = run_all(&state, &["--market", "/nowhere/bars"]);
-    assert!(code == Some(66) && text.contains("/nowhere/bars"), "{code:?} {text}");
+    assert!(
+        code == Some(66) && text.contains("/nowhere/bars"),
+        "{code:?} {text}"
+    );
     let (code, text) = run_all(&state, &["--market", &folder.path().display().to_string()]);
-    assert!(code == Some(66) && text.contains("no CSV file"), "{code:?} {text}");
+    assert!(
+        code == Some(66) && text.contains("no CSV file"),
+        "{code:?} {text}"
+    );
     let (code, text) = run_all(&state, &["--bin-dir", "/nowhere"]);
-    assert!(code == Some(66) && text.contains("is not built"), "{code:?} {text}");
+    assert!(
+        code == Some(66) && text.contains("is not built"),
+        "{code:?} {text}"
+    );
 }
 
 #[test]
@@ -75,7 +84,10 @@ fn a_taken_port_is_named_with_its_holder_and_the_way_out() {
         let output = supervisor(&arguments);
         let text = words(&output);
         assert_eq!(output.status.code(), Some(69), "{text}");
-        assert!(text.contains(&port.to_string()) && text.contains(option), "{text}");
+        assert!(
+            text.contains(&port.to_string()) && text.contains(option),
+            "{text}"
+        );
     }
 }
 
@@ -85,13 +97,19 @@ async fn a_bad_row_is_named_with_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let market = folder.path().join("bad");
     std::fs::create_dir(&market).unwrap();
-    let text = "timestamp,open,high,low,close,volume\n2013-10-07T13:30:00Z,1,2,0.5,1,10\n2013-10-07T13:31:00Z,1,oops,0.5,1,10\n";
+    let text = "timestamp,open,high,low,close,volume\n\
+                2013-10-07T13:30:00Z,1,2,0.5,1,10\n2013-10-07T13:31:00Z,1,oops,0.5,1,10\n";
     std::fs::write(market.join("SPY.csv"), text).unwrap();
     let state = folder.path().join("state");
     let market = market.display().to_string();
-    let (code, text) = tokio::task::spawn_blocking(move || run_all(&state, &["--market", &market])).await.unwrap();
+    let (code, text) = tokio::task::spawn_blocking(move || run_all(&state, &["--market", &market]))
+        .await
+        .unwrap();
     assert_eq!(code, Some(65), "{text}");
-    assert!(text.contains("SPY.csv") && text.contains('3') && !text.contains("panicked"), "{text}");
+    assert!(
+        text.contains("SPY.csv") && text.contains('3') && !text.contains("panicked"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -103,12 +121,21 @@ async fn without_a_model_the_rest_runs_and_says_so() {
         arguments.config = Some(settings_with(folder, "models = \"models\"", &models).into());
     })
     .await;
-    let degraded = || async { whole.stack.health("signal").filter(|health| health.state == HealthState::Degraded) };
+    let degraded = || async {
+        whole
+            .stack
+            .health("signal")
+            .filter(|health| health.state == HealthState::Degraded)
+    };
     let health = until("signal says that it has no model", PATIENCE, degraded).await;
     assert!(health.text.contains("model"), "{}", health.text);
     let output = status(&whole).await;
     assert_eq!(output.0, Some(1), "{}", output.1);
-    assert!(output.1.contains("degraded") && output.1.contains(&health.text), "{}", output.1);
+    assert!(
+        output.1.contains("degraded") && output.1.contains(&health.text),
+        "{}",
+        output.1
+    );
     whole.stop().await;
 }
 
@@ -121,15 +148,39 @@ async fn a_gateway_that_is_down_is_a_visible_state_and_is_taken_up_when_it_comes
     })
     .await;
     for stage in ["market-data", "execution"] {
-        let degraded = || async { whole.stack.health(stage).filter(|health| health.state == HealthState::Degraded) };
-        let health = until(&format!("{stage} says that the gateway is down"), PATIENCE, degraded).await;
-        assert!(health.text.contains(&whole.stack.plan.settings.broker.address), "{}", health.text);
+        let degraded = || async {
+            whole
+                .stack
+                .health(stage)
+                .filter(|health| health.state == HealthState::Degraded)
+        };
+        let health = until(
+            &format!("{stage} says that the gateway is down"),
+            PATIENCE,
+            degraded,
+        )
+        .await;
+        assert!(
+            health.text.contains(&whole.stack.plan.settings.broker.address),
+            "{}",
+            health.text
+        );
         assert_eq!(whole.stack.kept(stage), Some(supervisor::record::Kept::Running));
     }
     let mut gateway = gateway(&whole);
     for stage in ["market-data", "execution"] {
-        let ready = || async { whole.stack.health(stage).filter(|health| health.state == HealthState::Ready) };
-        until(&format!("{stage} is ready once the gateway is up"), PATIENCE, ready).await;
+        let ready = || async {
+            whole
+                .stack
+                .health(stage)
+                .filter(|health| health.state == HealthState::Ready)
+        };
+        until(
+            &format!("{stage} is ready once the gateway is up"),
+            PATIENCE,
+            ready,
+        )
+        .await;
     }
     whole.stop().await;
     gateway.kill().unwrap();
@@ -147,72 +198,10 @@ fn gateway(whole: &Whole) -> Child {
         .expect("the paper gateway starts")
 }
 
-async fn status(whole: &Whole) -> (Option<i32>, String) {
+pub async fn status(whole: &Whole) -> (Option<i32>, String) {
     let state = whole.stack.plan.state.display().to_string();
-    let output = tokio::task::spawn_blocking(move || supervisor(&["status", "--state", &state])).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || supervisor(&["status", "--state", &state]))
+        .await
+        .unwrap();
     (output.status.code(), words(&output))
-}
-
-#[tokio::test]
-async fn a_second_run_on_the_same_state_is_refused() {
-    let whole = demo().await;
-    let state = whole.stack.plan.state.clone();
-    let (code, text) = tokio::task::spawn_blocking(move || run_all(&state, &[])).await.unwrap();
-    assert_eq!(code, Some(75), "{text}");
-    let own = std::process::id().to_string();
-    assert!(text.contains(&own) && text.contains(&whole.stack.dashboard()), "{text}");
-    assert_eq!(status(&whole).await.0, Some(0), "the first one is not disturbed");
-    whole.stop().await;
-}
-
-#[tokio::test]
-async fn status_and_stop_work_from_another_terminal() {
-    let _turn = turn().await;
-    let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("state").display().to_string();
-    let nothing = supervisor(&["status", "--state", &state]);
-    assert_eq!(nothing.status.code(), Some(3), "{}", words(&nothing));
-    let mut run = start_program(&state);
-    until("status is all ready", PATIENCE * 2, || ready(&state)).await;
-    let processes = Record::read(Path::new(&state)).expect("what runs is on disk").processes();
-    assert_eq!(processes.len(), 7, "{processes:?}");
-    let stopped = supervisor(&["stop", "--state", &state]);
-    assert!(stopped.status.success(), "{}", words(&stopped));
-    assert!(!processes.iter().any(Identity::runs), "no process is left");
-    assert!(run.wait().unwrap().success());
-    assert_eq!(supervisor(&["status", "--state", &state]).status.code(), Some(3));
-}
-
-#[tokio::test]
-async fn a_killed_supervisor_leaves_nothing_that_the_next_command_does_not_find() {
-    let _turn = turn().await;
-    let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("state").display().to_string();
-    let mut run = start_program(&state);
-    until("status is all ready", PATIENCE * 2, || ready(&state)).await;
-    let record = Record::read(Path::new(&state)).unwrap();
-    record.supervisor.signal(Signal::SIGKILL);
-    run.wait().unwrap();
-    // The stages see their input end and stop by themselves; the server is found by its number.
-    let stages = || async {
-        let of_ours = record.members.iter().filter(|member| member.name != "nats-server");
-        let left = of_ours.filter_map(|member| member.process.as_ref()).any(Identity::runs);
-        (!left).then_some(())
-    };
-    until("the stages end", Duration::from_secs(15), stages).await;
-    let stopped = supervisor(&["stop", "--state", &state]);
-    assert!(stopped.status.success(), "{}", words(&stopped));
-    assert!(!record.processes().iter().any(Identity::runs), "no process is left");
-}
-
-fn start_program(state: &str) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor"));
-    command.args(run_all_arguments(Path::new(state))).current_dir(root());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the supervisor's program runs")
-}
-
-async fn ready(state: &str) -> Option<()> {
-    let state = state.to_owned();
-    let output = tokio::task::spawn_blocking(move || supervisor(&["status", "--state", &state])).await.unwrap();
-    output.status.success().then_some(())
 }

@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod errors;
 mod harness;
+mod life;
 mod permissions;
 mod pipeline;
 mod replay;

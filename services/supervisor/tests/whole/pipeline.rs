@@ -24,11 +24,19 @@ const FIRST_TRADE: Duration = Duration::from_secs(90);
 /// Folds LEDGER as far as `sequence`, with the same fold that the stages use but none of their processes.
 pub async fn fold(stack: &Stack, sequence: u64) -> Portfolio {
     let bus = stack.bus().expect("the server is up");
-    let mut records = bus.history::<Record>(stream::LEDGER, ">", 1).await.expect("the operator reads LEDGER");
+    let mut records = bus
+        .history::<Record>(stream::LEDGER, ">", 1)
+        .await
+        .expect("the operator reads LEDGER");
     let mut portfolio = Portfolio::default();
     while portfolio.sequence < sequence {
-        let record = tokio::time::timeout(PATIENCE, records.next()).await.expect("LEDGER answers").expect("a record");
-        portfolio.apply(record.sequence, &record.hash(), &record.message).expect("LEDGER is whole");
+        let record = tokio::time::timeout(PATIENCE, records.next())
+            .await
+            .expect("LEDGER answers")
+            .expect("a record");
+        portfolio
+            .apply(record.sequence, &record.hash(), &record.message)
+            .expect("LEDGER is whole");
     }
     portfolio
 }
@@ -37,36 +45,77 @@ pub async fn fold(stack: &Stack, sequence: u64) -> Portfolio {
 async fn from_tick_to_trade_to_file_to_browser() {
     let whole = demo().await;
     for stage in STAGES {
-        let ready = || async { whole.stack.health(stage).filter(|health| health.state == HealthState::Ready) };
+        let ready = || async {
+            whole
+                .stack
+                .health(stage)
+                .filter(|health| health.state == HealthState::Ready)
+        };
         until(&format!("{stage} is ready"), PATIENCE, ready).await;
     }
     every_symbol_ticks(&whole).await;
     first_trade(&whole).await;
-    // Each answer names the state it is of; our own fold of LEDGER, as far as that, must give the same digest.
-    let (trades, mark) = whole.ask::<Value>("trades", &Query::default()).await.expect("an answer");
+    // Each answer names the state it is of; our own fold of LEDGER, as far as that, must give the same
+    // digest.
+    let (trades, mark) = whole
+        .ask::<Value>("trades", &Query::default())
+        .await
+        .expect("an answer");
     let mark = mark.expect("the answer says which state it is of");
     let own = fold(&whole.stack, mark.sequence).await;
     assert_eq!(own.mark(), mark, "persistence and LEDGER");
-    let executions: BTreeSet<_> = trades.iter().map(|trade| trade["execution_id"].as_str().unwrap().to_owned()).collect();
-    let expected: BTreeSet<_> = own.trades.iter().map(|trade| trade.execution_id.clone()).collect();
+    let executions: BTreeSet<_> = trades
+        .iter()
+        .map(|trade| trade["execution_id"].as_str().unwrap().to_owned())
+        .collect();
+    let expected: BTreeSet<_> = own
+        .trades
+        .iter()
+        .map(|trade| trade.execution_id.clone())
+        .collect();
     assert_eq!(executions, expected, "the trades of query.trades and of LEDGER");
     let shown = browser_mark(&whole.stack).await;
-    assert_eq!(fold(&whole.stack, shown.sequence).await.mark(), shown, "the bridge and LEDGER");
+    assert_eq!(
+        fold(&whole.stack, shown.sequence).await.mark(),
+        shown,
+        "the bridge and LEDGER"
+    );
     whole.stop().await;
 }
 
 async fn every_symbol_ticks(whole: &Whole) {
-    let mut quotes = whole.stack.bus().unwrap().subscribe::<Quote>(filter::QUOTES).await.unwrap();
-    let mut missing: BTreeSet<Symbol> = whole.stack.plan.settings.market.watchlist.iter().copied().collect();
+    let mut quotes = whole
+        .stack
+        .bus()
+        .unwrap()
+        .subscribe::<Quote>(filter::QUOTES)
+        .await
+        .unwrap();
+    let mut missing: BTreeSet<Symbol> = whole
+        .stack
+        .plan
+        .settings
+        .market
+        .watchlist
+        .iter()
+        .copied()
+        .collect();
     assert_eq!(missing.len(), 19);
     let all = async {
         while !missing.is_empty() {
             let quote = quotes.next().await.expect("the bus is open").body;
-            assert!(quote.mark().is_some_and(|price| price.is_sign_positive() && !price.is_zero()), "{quote:?}");
+            assert!(
+                quote
+                    .mark()
+                    .is_some_and(|price| price.is_sign_positive() && !price.is_zero()),
+                "{quote:?}"
+            );
             missing.remove(&quote.symbol);
         }
     };
-    tokio::time::timeout(PATIENCE, all).await.expect("every symbol ticks");
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .expect("every symbol ticks");
 }
 
 /// Waits for the first trade.
@@ -83,8 +132,13 @@ async fn browser_mark(stack: &Stack) -> StateMark {
     let listen = &stack.plan.settings.bridge.listen;
     let token = std::fs::read_to_string(stack.plan.state.join("token")).unwrap();
     let mut request = format!("ws://{listen}/ws").into_client_request().unwrap();
-    request.headers_mut().insert("Origin", HeaderValue::from_str(&format!("http://{listen}")).unwrap());
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("the bridge takes the page");
+    request.headers_mut().insert(
+        "Origin",
+        HeaderValue::from_str(&format!("http://{listen}")).unwrap(),
+    );
+    let (mut socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .expect("the bridge takes the page");
     let hello = json!({"say": "hello", "token": token.trim()}).to_string();
     socket.send(hello.into()).await.unwrap();
     let mut greeted = false;
@@ -92,7 +146,9 @@ async fn browser_mark(stack: &Stack) -> StateMark {
         loop {
             let message = socket.next().await.expect("the socket stays open").unwrap();
             let Ok(text) = message.into_text() else { continue };
-            let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
+            let Ok(frame) = serde_json::from_str::<Value>(&text) else {
+                continue;
+            };
             greeted |= frame["frame"] == "snapshot";
             if frame["frame"] == "mark" {
                 assert!(greeted, "a snapshot comes first");
@@ -100,5 +156,7 @@ async fn browser_mark(stack: &Stack) -> StateMark {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, mark).await.expect("the bridge says where it stands")
+    tokio::time::timeout(PATIENCE, mark)
+        .await
+        .expect("the bridge says where it stands")
 }

@@ -11,8 +11,18 @@ use crate::harness::root;
 /// Longest file of source, in lines.
 const FILE_LINES_MAX: usize = 500;
 /// Folders that are made, not written.
-const MADE: [&str; 8] = ["target", ".git", ".tools", "var", "dist", "dist.next", "node_modules", "proptest-regressions"];
-/// Words that don't belong into finished work, or say nothing as a name. Put together here, so that this file has none.
+const MADE: [&str; 8] = [
+    "target",
+    ".git",
+    ".tools",
+    "var",
+    "dist",
+    "dist.next",
+    "node_modules",
+    "proptest-regressions",
+];
+/// Words that don't belong into finished work, or say nothing as a name. Put together here, so that this
+/// file has none.
 const BANNED: [&str; 9] = [
     concat!("to", "do!("),
     concat!("unimple", "mented!("),
@@ -25,10 +35,19 @@ const BANNED: [&str; 9] = [
     concat!("#[", "ignore"),
 ];
 /// Beginnings of paths that only one machine has.
-const MACHINE_PATHS: [&str; 4] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
+const MACHINE_PATHS: [&str; 4] = [
+    concat!("/ro", "ot/"),
+    concat!("/ho", "me/"),
+    concat!("/wo", "rk/"),
+    concat!("/Us", "ers/"),
+];
 
 fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
+    let mut entries: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     entries.sort();
     for path in entries {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -47,7 +66,8 @@ fn all(endings: &[&str]) -> Vec<(String, String)> {
     files(&root(), endings, &mut found);
     let root = root();
     let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (path.strip_prefix(&root).unwrap().display().to_string(), text)
     };
     found.into_iter().map(read).collect()
@@ -63,7 +83,9 @@ fn a_file_is_one_thing_that_says_what_it_is() {
     for (name, text) in all(&[".rs"]) {
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            faults.push(format!("{name} has {lines} lines: a file is one noun, {FILE_LINES_MAX} lines at the most"));
+            faults.push(format!(
+                "{name} has {lines} lines: a file is one noun, {FILE_LINES_MAX} lines at the most"
+            ));
         }
         if !text.starts_with("//! ") {
             faults.push(format!("{name} does not open with a `//!` paragraph"));
@@ -78,7 +100,9 @@ fn a_file_is_one_thing_that_says_what_it_is() {
 #[test]
 fn nothing_unfinished_and_no_empty_names() {
     let mut faults = Vec::new();
-    for (name, text) in all(&[".rs", ".sh", ".toml", ".md", ".conf", ".py", "Justfile", ".css", ".html"]) {
+    for (name, text) in all(&[
+        ".rs", ".sh", ".toml", ".md", ".conf", ".py", "Justfile", ".css", ".html",
+    ]) {
         let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
         for (number, line) in lines {
             for word in BANNED.iter().filter(|word| line.contains(**word)) {
@@ -94,21 +118,34 @@ fn nothing_unfinished_and_no_empty_names() {
 
 #[test]
 fn no_service_depends_on_a_service() {
-    let names: BTreeSet<_> = std::fs::read_dir(root().join("services")).unwrap().flatten().filter(|entry| entry.path().is_dir()).collect::<Vec<_>>()
-        .iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let names: BTreeSet<_> = std::fs::read_dir(root().join("services"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     let mut faults = Vec::new();
     for (file, text) in all(&["Cargo.toml"]) {
         let is_root = file == "Cargo.toml";
         for line in text.lines().map(str::trim) {
             let key = line.split(['=', '.', ' ']).next().unwrap_or_default();
             if names.contains(key) {
-                faults.push(format!("{file} depends on the service {key}: services meet on the bus"));
+                faults.push(format!(
+                    "{file} depends on the service {key}: services meet on the bus"
+                ));
             }
         }
         let engine_or_protocol = file == "crates/engine/Cargo.toml" || file == "crates/protocol/Cargo.toml";
         for heavy in ["tokio", "async-nats", "runtime"] {
-            if engine_or_protocol && text.lines().any(|line| line.starts_with(&format!("{heavy}."))) && !is_root {
-                faults.push(format!("{file} knows {heavy}: it decides and says, it carries nothing"));
+            if engine_or_protocol
+                && text.lines().any(|line| line.starts_with(&format!("{heavy}.")))
+                && !is_root
+            {
+                faults.push(format!(
+                    "{file} knows {heavy}: it decides and says, it carries nothing"
+                ));
             }
         }
     }
@@ -119,18 +156,35 @@ fn no_service_depends_on_a_service() {
 fn the_server_knows_every_user_stream_and_subject() {
     let text = std::fs::read_to_string(root().join("nats.conf")).unwrap();
     for user in USERS {
-        assert!(text.contains(&format!("user: {user},")), "nats.conf has the user {user}");
+        assert!(
+            text.contains(&format!("user: {user},")),
+            "nats.conf has the user {user}"
+        );
     }
     for name in [stream::MARKET, stream::EVENTS, stream::LEDGER, stream::LEASE] {
         assert!(text.contains(name), "nats.conf speaks of {name}");
     }
     let subjects = [
-        filter::QUOTES, filter::BARS, filter::SESSION, filter::SIGNALS, filter::MODELS, filter::REFUSALS, filter::ALERTS,
-        filter::HEALTH, filter::ORDERS, filter::ACCOUNT, filter::COMMANDS, filter::WEB_COMMANDS, filter::QUERIES,
+        filter::QUOTES,
+        filter::BARS,
+        filter::SESSION,
+        filter::SIGNALS,
+        filter::MODELS,
+        filter::REFUSALS,
+        filter::ALERTS,
+        filter::HEALTH,
+        filter::ORDERS,
+        filter::ACCOUNT,
+        filter::COMMANDS,
+        filter::WEB_COMMANDS,
+        filter::QUERIES,
     ];
     for subject in subjects {
         let first = subject.split('.').next().unwrap();
-        assert!(text.contains(&format!("\"{first}.")), "nats.conf has a rule for {subject}");
+        assert!(
+            text.contains(&format!("\"{first}.")),
+            "nats.conf has a rule for {subject}"
+        );
     }
 }
 
@@ -139,16 +193,32 @@ fn every_command_that_is_quoted_exists() {
     let justfile = std::fs::read_to_string(root().join("Justfile")).unwrap();
     let verbs: BTreeSet<_> = justfile
         .lines()
-        .filter(|line| line.starts_with(|c: char| c == '@' || c.is_ascii_lowercase()) && line.contains(':') && !line.contains(":="))
-        .map(|line| line.trim_start_matches('@').split([' ', ':']).next().unwrap_or_default().to_owned())
+        .filter(|line| {
+            line.starts_with(|c: char| c == '@' || c.is_ascii_lowercase())
+                && line.contains(':')
+                && !line.contains(":=")
+        })
+        .map(|line| {
+            line.trim_start_matches('@')
+                .split([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
         .collect();
     let mut faults = Vec::new();
     for (name, text) in all(&[".md", ".rs", ".sh", ".toml", ".conf"]) {
         for (number, line) in text.lines().enumerate() {
             for rest in line.split("./just ").skip(1) {
-                let verb: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+                let verb: String = rest
+                    .chars()
+                    .take_while(|c| c.is_ascii_lowercase() || *c == '-')
+                    .collect();
                 if !verb.is_empty() && !verbs.contains(&verb) {
-                    faults.push(format!("{name}:{}: `./just {verb}` is no verb of the Justfile", number + 1));
+                    faults.push(format!(
+                        "{name}:{}: `./just {verb}` is no verb of the Justfile",
+                        number + 1
+                    ));
                 }
             }
         }
@@ -162,6 +232,10 @@ fn every_model_has_a_card() {
     files(&root().join("models"), &[".onnx"], &mut models);
     assert!(!models.is_empty(), "a model comes with the project");
     for model in models {
-        assert!(model.with_extension("toml").is_file(), "{} has no card beside it", model.display());
+        assert!(
+            model.with_extension("toml").is_file(),
+            "{} has no card beside it",
+            model.display()
+        );
     }
 }
