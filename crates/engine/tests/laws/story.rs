@@ -1,0 +1,151 @@
+//! The story this project exists for: a system that forgot its positions and bought the same shares every minute.
+
+use protocol::decision::{Check, Regime};
+use protocol::ledger::{Reason, Side, TradingState};
+use protocol::market::Phase;
+use protocol::operator::Verb;
+use protocol::{Id, Quantity};
+
+use crate::world::{World, number, symbol};
+
+#[test]
+fn what_is_held_at_the_broker_is_not_bought_again() {
+    let mut world = World::new(&[("AAPL", "50"), ("NVDA", "20"), ("IXHL", "1000")]);
+    for _minute in 0..10 {
+        for name in ["AAPL", "NVDA", "IXHL"] {
+            world.quote(name, "100");
+            world.bullish(name);
+        }
+        world.later(60);
+        world = world.restart();
+    }
+    assert_eq!(world.bought(), 0);
+}
+
+#[test]
+fn one_decision_is_one_order_however_often_it_is_said_and_through_restarts() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    for _ in 0..5 {
+        world.bullish("AAPL");
+    }
+    assert_eq!(world.bought(), 1);
+    let mut world = world.restart();
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    world.later(5);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    assert_eq!(world.bought(), 0, "the restarted process waits for the order that is out");
+    assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::Working)));
+}
+
+#[test]
+fn a_position_is_left_by_signal_regime_stop_and_target() {
+    let cases: [(&dyn Fn(&mut World), Reason); 4] = [
+        (&|world: &mut World| world.bearish("AAPL"), Reason::Signal),
+        (&|world: &mut World| world.signal("AAPL", 0.2, 0.2, Regime::Volatile), Reason::Regime),
+        (&|world: &mut World| world.quote("AAPL", "98.9"), Reason::Stop),
+        (&|world: &mut World| world.quote("AAPL", "102.1"), Reason::Target),
+    ];
+    for (happens, reason) in cases {
+        let mut world = World::new(&[]);
+        world.quote("AAPL", "100");
+        world.bullish("AAPL");
+        world.fill_last("100");
+        assert_eq!(world.held("AAPL"), number("50"));
+        world.later(5);
+        happens(&mut world);
+        happens(&mut world);
+        let (_, exit) = world.intents.last().unwrap();
+        assert_eq!((exit.side, exit.quantity, exit.reason), (Side::Sell, number("50"), reason));
+        assert_eq!(world.intents.len(), 2, "{reason:?} is decided once");
+        world.fill_last("99");
+        assert_eq!(world.held("AAPL"), Quantity::ZERO);
+    }
+}
+
+#[test]
+fn a_failed_exit_is_decided_anew_but_not_at_once() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.len(), 1);
+    let (id, intent) = world.intents[0].clone();
+    reject(&mut world, &id, intent.order_id);
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.len(), 1, "a broker who refuses is not flooded");
+    world.later(20);
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.len(), 2);
+    assert_ne!(world.intents[0].0, world.intents[1].0);
+}
+
+#[test]
+fn halted_and_reducing_hold_entries_back_and_let_exits_pass() {
+    for verb in [Verb::Halt, Verb::Reduce] {
+        let mut world = World::new(&[("NVDA", "20")]);
+        assert!(world.ask(verb, None));
+        world.quote("AAPL", "100");
+        world.bullish("AAPL");
+        assert_eq!(world.refused, [(symbol("AAPL"), Check::TradingState)]);
+        world.quote("NVDA", "100");
+        world.bearish("NVDA");
+        assert_eq!(world.intents.last().unwrap().1.side, Side::Sell);
+        assert!(world.ask(Verb::Resume, None));
+        world.later(1);
+        world.quote("AAPL", "100");
+        world.bullish("AAPL");
+        assert_eq!(world.bought(), 1);
+    }
+}
+
+#[test]
+fn the_kill_switch_stops_all_but_an_emergency_exit_and_survives_a_restart() {
+    let mut world = World::new(&[("NVDA", "20")]);
+    assert!(world.ask(Verb::Kill, None));
+    let mut world = world.restart();
+    world.quote("NVDA", "100");
+    world.bearish("NVDA");
+    assert!(!world.ask(Verb::Resume, None) && !world.ask(Verb::Close, Some("NVDA")));
+    assert!(world.intents.is_empty());
+    assert!(world.ask(Verb::EmergencyExit, Some("NVDA")));
+    assert_eq!(world.intents.last().unwrap().1.quantity, number("20"));
+    assert!(world.ask(Verb::Release, None));
+    assert!(!world.trader.portfolio.killed);
+}
+
+#[test]
+fn flatten_closes_everything_and_what_fills_meanwhile() {
+    let mut world = World::new(&[("NVDA", "20"), ("IXHL", "100")]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let entry = world.intents[0].clone();
+    assert!(world.ask(Verb::Flatten, None));
+    assert_eq!(world.trader.state(), TradingState::Halted);
+    assert!(world.cancels.contains(&entry.1.order_id), "the working entry is cancelled first");
+    assert_eq!(world.intents.len(), 3);
+    world.fill(&entry.0, "30", "100");
+    world.step(engine::trader::Input::Tick);
+    let (_, late) = world.intents.last().unwrap();
+    assert_eq!((late.symbol, late.quantity, late.reason), (symbol("AAPL"), number("30"), Reason::Flatten));
+}
+
+#[test]
+fn a_closed_market_and_a_closed_gate_hold_everything_back() {
+    let mut world = World::new(&[("NVDA", "20")]);
+    world.phase(Phase::Closed);
+    world.quote("NVDA", "10");
+    world.quote("NVDA", "10");
+    assert_eq!(world.refused, [(symbol("NVDA"), Check::SessionClosed)], "told once, not with every tick");
+    world.phase(Phase::Regular);
+    world.step(engine::trader::Input::Gate(Some("the link is down".into())));
+    world.quote("NVDA", "10");
+    assert_eq!(world.refused.last(), Some(&(symbol("NVDA"), Check::BrokerGate)));
+    assert!(world.intents.is_empty());
+}
+
+fn reject(world: &mut World, id: &Id, order_id: i32) {
+    let news = engine::trader::News::Error(201, "no".into());
+    world.step(engine::trader::Input::Broker(engine::trader::Heard { order_ref: String::new(), order_id, permanent_id: 0, news }));
+    assert!(world.trader.portfolio.orders[id].state.is_terminal());
+}

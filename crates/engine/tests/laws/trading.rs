@@ -1,0 +1,158 @@
+//! Laws of the trader under anything that can be said to it.
+
+use engine::trader::{Heard, Input, News};
+use proptest::prelude::*;
+use protocol::decision::{Check, Regime};
+use protocol::ledger::{Reason, Side};
+use protocol::operator::Verb;
+use protocol::Quantity;
+
+use crate::world::{World, number, symbol};
+
+#[derive(Debug, Clone)]
+enum Said {
+    Quote(usize, i64),
+    Signal(usize, u8, u8),
+    FillSome(u8),
+    Reject,
+    Cancelled,
+    Ask(usize),
+    Gate(bool),
+    Later(u8),
+    Restart,
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    prop_oneof![
+        4 => (0usize..3, 8_000i64..12_000).prop_map(|(s, p)| Said::Quote(s, p)),
+        4 => (0usize..3, 0u8..100, 0u8..100).prop_map(|(s, u, d)| Said::Signal(s, u, d)),
+        3 => (1u8..=100).prop_map(Said::FillSome),
+        1 => Just(Said::Reject),
+        1 => Just(Said::Cancelled),
+        1 => (0usize..Verb::ALL.len()).prop_map(Said::Ask),
+        1 => any::<bool>().prop_map(Said::Gate),
+        2 => (0u8..30).prop_map(Said::Later),
+        1 => Just(Said::Restart),
+    ]
+}
+
+const NAMES: [&str; 3] = ["AAPL", "NVDA", "IXHL"];
+
+fn say(mut world: World, said: &Said) -> World {
+    match said {
+        Said::Quote(s, cents) => world.quote(NAMES[*s], &rust_decimal::Decimal::new(*cents, 2).to_string()),
+        Said::Signal(s, up, down) => {
+            let (up, down) = (f64::from(*up) / 200.0 + 0.25, f64::from(*down) / 400.0);
+            world.signal(NAMES[*s], up, down, if down > 0.2 { Regime::Bear } else { Regime::Bull });
+        }
+        Said::FillSome(percent) => {
+            let open = world.trader.portfolio.open_orders().next().map(|order| (order.id.clone(), order.rest()));
+            if let Some((id, rest)) = open {
+                let part = (rest * Quantity::from(*percent) / Quantity::ONE_HUNDRED).ceil().max(Quantity::ONE).min(rest);
+                world.fill(&id, &part.to_string(), "100");
+            }
+        }
+        Said::Reject => tell_oldest(&mut world, |_| News::Error(201, "no".into())),
+        Said::Cancelled => {
+            tell_oldest(&mut world, |_| News::Status(engine::reconcile::BrokerStatus::Cancelled, "by trader".into()));
+        }
+        Said::Ask(verb) => {
+            world.ask(Verb::ALL[*verb], Some("AAPL"));
+        }
+        Said::Gate(open) => world.step(Input::Gate((!open).then(|| "closed".to_owned()))),
+        Said::Later(seconds) => {
+            world.later(i64::from(*seconds));
+            world.step(Input::Tick);
+        }
+        Said::Restart => world = world.restart(),
+    }
+    world
+}
+
+fn tell_oldest(world: &mut World, news: impl Fn(&engine::order::Order) -> News) {
+    let told = world.trader.portfolio.open_orders().next().map(|order| (order.order_id, news(order)));
+    if let Some((order_id, news)) = told {
+        world.step(Input::Broker(Heard { order_ref: String::new(), order_id, permanent_id: 0, news }));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn limits_hold_and_exits_only_reduce(everything in prop::collection::vec(said(), 1..80)) {
+        let mut world = World::new(&[("NVDA", "30")]);
+        for said in &everything {
+            let known = world.intents.len();
+            let before: Vec<_> = NAMES.iter().map(|name| world.held(name)).collect();
+            let is_restart = matches!(said, Said::Restart);
+            world = say(world, said);
+            let new = if is_restart { &world.intents[..] } else { &world.intents[known..] };
+            for (_, intent) in new {
+                let held = before[NAMES.iter().position(|name| symbol(name) == intent.symbol).unwrap()];
+                if intent.reason == Reason::Entry {
+                    prop_assert!(held.is_zero() && intent.side == Side::Buy);
+                    prop_assert!(intent.quantity * intent.reference_price.unwrap() <= number("10000"));
+                } else {
+                    prop_assert!(intent.quantity <= held.abs(), "an exit is never larger than what is held");
+                    prop_assert_eq!(intent.side, if held.is_sign_negative() { Side::Buy } else { Side::Sell });
+                }
+            }
+            for name in NAMES {
+                prop_assert!(world.held(name) >= Quantity::ZERO, "nothing is ever sold that is not held");
+                prop_assert!(world.held(name) <= number("5000"));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_limit_refuses_with_its_check() {
+    let refused = |prepare: &dyn Fn(&mut World)| {
+        let mut world = World::new(&[]);
+        prepare(&mut world);
+        world.quote("AAPL", "100");
+        world.bullish("AAPL");
+        world.refused.last().map(|(_, check)| *check)
+    };
+    assert_eq!(refused(&|_| {}), None);
+    let traded = |times: usize| {
+        move |world: &mut World| {
+            for _ in 0..times {
+                world.later(20);
+                world.quote("AAPL", "100");
+                world.bullish("AAPL");
+                world.fill_last("100");
+                world.later(20);
+                world.bearish("AAPL");
+                world.fill_last("100");
+            }
+        }
+    };
+    assert_eq!(refused(&traded(1)), Some(Check::Cooldown));
+    let after = |prepare: &dyn Fn(&mut World)| {
+        refused(&|world: &mut World| {
+            prepare(world);
+            world.later(60);
+        })
+    };
+    assert_eq!(after(&traded(12)), Some(Check::TradesPerDay));
+    let lost = |world: &mut World| {
+        world.quote("NVDA", "100");
+        world.bullish("NVDA");
+        world.fill_last("100");
+        world.quote("NVDA", "50");
+        world.fill_last("50");
+    };
+    assert_eq!(after(&lost), Some(Check::DailyLoss));
+}
+
+#[test]
+fn an_old_signal_and_an_old_quote_are_not_acted_on() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.later(30);
+    world.bullish("AAPL");
+    assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::StaleQuote)));
+    assert_eq!(world.bought(), 0);
+}

@@ -1,0 +1,215 @@
+//! A ledger in memory and a trader on it: what the trader appends is folded at once, as a service does it.
+
+use engine::portfolio::Portfolio;
+use engine::testing::settings;
+use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
+use jiff::SignedDuration;
+use protocol::decision::{Check, Regime, Signal};
+use protocol::ledger::{Entry, Epoch, Fill, Holding, Identity, Intent, Mode, Opening, Record, Side};
+use protocol::market::{Phase, Quote, Session};
+use protocol::operator::{Command, Reply, Verb};
+use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
+
+pub struct World {
+    pub trader: Trader,
+    pub records: Vec<(u64, Hash, Record)>,
+    pub intents: Vec<(Id, Intent)>,
+    pub refused: Vec<(Symbol, Check)>,
+    pub replies: Vec<Reply>,
+    pub cancels: Vec<i32>,
+    pub now: Timestamp,
+    fills: u32,
+}
+
+pub fn symbol(text: &str) -> Symbol {
+    text.parse().unwrap()
+}
+
+pub fn number(text: &str) -> Quantity {
+    text.parse().unwrap()
+}
+
+impl World {
+    /// An account with these positions, just opened, the gate open, in the regular session.
+    pub fn new(positions: &[(&str, &str)]) -> Self {
+        let mut world = Self::on(Portfolio::default(), Vec::new());
+        let identity = Identity { account: "DU1".into(), mode: Mode::Paper, gateway: "here".into(), client_id: 11 };
+        world.append_as(0, Entry::Identity(identity));
+        world.begin();
+        let holding = |quantity: &str| Holding { quantity: number(quantity), average_cost: number("100") };
+        let positions = positions.iter().map(|(name, quantity)| (symbol(name), holding(quantity))).collect();
+        world.append(Entry::Opening(Opening { cash: number("100000"), positions, execution_ids: Vec::new() }));
+        world.open();
+        world
+    }
+
+    fn on(portfolio: Portfolio, records: Vec<(u64, Hash, Record)>) -> Self {
+        Self {
+            trader: Trader::new(settings(), portfolio),
+            records,
+            intents: Vec::new(),
+            refused: Vec::new(),
+            replies: Vec::new(),
+            cancels: Vec::new(),
+            now: "2026-11-23T15:00:00Z".parse().unwrap(),
+            fills: 0,
+        }
+    }
+
+    /// The process dies and another begins on the same ledger.
+    pub fn restart(self) -> Self {
+        let mut portfolio = Portfolio::default();
+        for (sequence, hash, record) in &self.records {
+            portfolio.apply(*sequence, hash, record).unwrap();
+        }
+        assert_eq!(portfolio.mark(), self.trader.portfolio.mark(), "the fold of the ledger is what was held in memory");
+        let mut world = Self::on(portfolio, self.records);
+        world.now = self.now;
+        world.fills = self.fills;
+        world.begin();
+        world.open();
+        world
+    }
+
+    fn begin(&mut self) {
+        let epoch = self.trader.portfolio.epoch + 1;
+        self.append_as(epoch, Entry::Epoch(Epoch { instance: "test".into(), version: "0".into() }));
+    }
+
+    fn open(&mut self) {
+        self.step(Input::Gate(None));
+        self.phase(Phase::Regular);
+    }
+
+    pub fn phase(&mut self, phase: Phase) {
+        let session = Session {
+            id: Id::derive(&["session"]),
+            at: self.now,
+            phase,
+            next_change: None,
+            source: "test".into(),
+            speed: 1.0,
+            connected: true,
+        };
+        self.step(Input::Session(session));
+    }
+
+    pub fn append(&mut self, entry: Entry) {
+        self.append_as(self.trader.portfolio.epoch, entry);
+    }
+
+    fn append_as(&mut self, epoch: u64, entry: Entry) {
+        let id = Id::derive(&["test", &self.records.len().to_string()]);
+        self.store(Draft { id, at: self.now, cause: None, entry }.record(epoch));
+    }
+
+    fn store(&mut self, mut record: Record) {
+        record.previous_hash = self.trader.portfolio.hash.clone();
+        let hash = Hash::of(&serde_json::to_vec(&record).unwrap());
+        let sequence = self.trader.portfolio.sequence + 1;
+        self.trader.applied(sequence, &hash, &record, self.now).unwrap();
+        self.records.push((sequence, hash, record));
+    }
+
+    pub fn step(&mut self, input: Input) {
+        for output in self.trader.step(self.now, input) {
+            match output {
+                Output::Append(draft) => {
+                    if let Entry::Intent(intent) = &draft.entry {
+                        assert!(self.intents.iter().all(|(id, _)| *id != draft.id), "one intent a decision");
+                        assert!(self.intents.iter().all(|(_, known)| known.order_id != intent.order_id), "one order id an order");
+                        self.intents.push((draft.id.clone(), intent.clone()));
+                    }
+                    self.store(draft.record(self.trader.portfolio.epoch));
+                }
+                Output::Refuse(refusal) => self.refused.push((refusal.symbol, refusal.check)),
+                Output::Reply(reply) => self.replies.push(reply),
+                Output::Cancel(order_id) => self.cancels.push(order_id),
+                Output::Alert(_) => {}
+            }
+        }
+    }
+
+    pub fn later(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    pub fn quote(&mut self, name: &str, price: &str) {
+        let price: Price = number(price);
+        let quote = Quote {
+            id: Id::derive(&["quote", name, &self.now.to_string()]),
+            at: self.now,
+            symbol: symbol(name),
+            bid: Some(price),
+            ask: Some(price),
+            last: Some(price),
+            bid_size: None,
+            ask_size: None,
+            previous_close: None,
+            tradable: true,
+        };
+        self.step(Input::Quote(quote));
+    }
+
+    pub fn signal(&mut self, name: &str, up: f64, down: f64, regime: Regime) {
+        let signal = Signal {
+            id: Id::derive(&["signal", name, &self.now.to_string()]),
+            at: self.now,
+            cause: Id::derive(&["bar"]),
+            symbol: symbol(name),
+            down,
+            flat: 1.0 - up - down,
+            up,
+            regime,
+            price: number("100"),
+            model: "test".into(),
+            model_hash: Hash::zero(),
+        };
+        self.step(Input::Signal(signal));
+    }
+
+    pub fn bullish(&mut self, name: &str) {
+        self.signal(name, 0.7, 0.1, Regime::Bull);
+    }
+
+    pub fn bearish(&mut self, name: &str) {
+        self.signal(name, 0.1, 0.7, Regime::Bull);
+    }
+
+    pub fn fill(&mut self, id: &Id, quantity: &str, price: &str) {
+        self.fills += 1;
+        let order = &self.trader.portfolio.orders[id];
+        let fill = Fill {
+            execution_id: format!("e{}", self.fills),
+            side: order.side,
+            quantity: number(quantity),
+            price: number(price),
+            commission: Some(Quantity::ONE),
+            executed_at: self.now,
+            permanent_id: 1000 + i64::from(order.order_id),
+        };
+        let news = News::Execution(order.symbol, fill);
+        self.step(Input::Broker(Heard { order_ref: id.to_string(), order_id: 0, permanent_id: 0, news }));
+    }
+
+    /// The broker fills the last order completely.
+    pub fn fill_last(&mut self, price: &str) {
+        let (id, intent) = self.intents.last().cloned().unwrap();
+        self.fill(&id, &intent.quantity.to_string(), price);
+    }
+
+    pub fn ask(&mut self, verb: Verb, name: Option<&str>) -> bool {
+        let id = Id::derive(&["ask", &self.records.len().to_string(), verb.as_str()]);
+        let command = Command { symbol: name.map(symbol), ..Command::default() };
+        self.step(Input::Ask(Ask { id: id.clone(), verb, by: "operator".into(), command }));
+        self.replies.iter().find(|reply| reply.id == id).unwrap().accepted
+    }
+
+    pub fn bought(&self) -> usize {
+        self.intents.iter().filter(|(_, intent)| intent.side == Side::Buy).count()
+    }
+
+    pub fn held(&self, name: &str) -> Quantity {
+        self.trader.portfolio.held(symbol(name))
+    }
+}
