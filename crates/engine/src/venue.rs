@@ -17,6 +17,8 @@ pub mod record;
 pub mod replay;
 pub mod rows;
 pub mod synthetic;
+#[cfg(test)]
+mod tests;
 mod trading;
 pub mod unfold;
 

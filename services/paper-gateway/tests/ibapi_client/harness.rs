@@ -67,3 +67,13 @@ pub async fn all<T>(what: &str, mut stream: impl Stream<Item = Item<T>> + Unpin)
         }
     }
 }
+
+/// The next notice on a subscription: errors of orders come this way on the stream of order updates.
+pub async fn notice<T>(mut stream: impl Stream<Item = Item<T>> + Unpin) -> Notice {
+    loop {
+        match next("notice", &mut stream).await.unwrap() {
+            SubscriptionItem::Notice(notice) => return notice,
+            SubscriptionItem::Data(_) => {}
+        }
+    }
+}

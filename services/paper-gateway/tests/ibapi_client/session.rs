@@ -1,6 +1,11 @@
 //! Connecting: the greeting, ids, time, and clients that don't belong.
 
-use crate::harness::{connect, synthetic};
+use ibapi::market_data::TradingHours;
+use ibapi::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{DEADLINE, connect, synthetic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_connects_and_learns_its_account() {
@@ -13,5 +18,66 @@ async fn a_client_connects_and_learns_its_account() {
     let drift = client.server_time().await.unwrap() - time::OffsetDateTime::now_utc();
     assert!(drift.abs() < time::Duration::seconds(5), "{drift}");
     assert!(client.time_zone().is_some());
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_id_is_used_once_and_free_again_afterwards() {
+    let (gateway, _state) = synthetic().await;
+    let first = connect(&gateway, 11).await;
+    let address = gateway.address().to_string();
+    match Client::builder().address(&address).client_id(11).max_reconnect_attempts(0).connect().await {
+        Err(Error::ClientIdInUse { client_id: 11 }) => {}
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("two clients of one id"),
+    }
+    assert_eq!(first.managed_accounts().await.unwrap(), ["DU1000001"], "the first client noticed nothing");
+    first.disconnect().await;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        match Client::builder().address(&address).client_id(11).max_reconnect_attempts(0).connect().await {
+            Ok(_) => break,
+            Err(Error::ClientIdInUse { .. }) if tokio::time::Instant::now() < deadline => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_client_is_cut_off_and_the_others_notice_nothing() {
+    let (gateway, _state) = synthetic().await;
+    let client = connect(&gateway, 1).await;
+    let greeting = b"API\0\0\0\0\x09v213..226".to_vec();
+    let bad_starts: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"API\0\xFF\xFF\xFF\xFF",
+        b"API\0\0\0\0\x09v100..150",
+        // After the greeting: a frame that is too long, one that is text, one that is no protobuf.
+        &[&greeting[..], b"\x7F\xFF\xFF\xFF"].concat(),
+        &[&greeting[..], b"\0\0\0\x06\0\0\0\x47\x08\x05"].concat(),
+        &[&greeting[..], b"\0\0\0\x06\0\0\x01\x0F\xFF\xFF"].concat(),
+    ];
+    for bytes in bad_starts {
+        let mut socket = TcpStream::connect(gateway.address()).await.unwrap();
+        // The gateway may close before all is written.
+        socket.write_all(bytes).await.ok();
+        let mut rest = Vec::new();
+        tokio::time::timeout(DEADLINE, socket.read_to_end(&mut rest)).await.expect("the gateway cuts it off").ok();
+    }
+    assert_eq!(client.managed_accounts().await.unwrap(), ["DU1000001"]);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_not_served_gets_an_error() {
+    let (gateway, _state) = synthetic().await;
+    let client = connect(&gateway, 1).await;
+    let contract = Contract::stock("AAPL").build();
+    let trading = TradingHours::Regular;
+    let period = ibapi::market_data::historical::BarSize::Day;
+    let asked = tokio::time::timeout(DEADLINE, client.histogram_data(&contract, trading, period)).await;
+    let error = asked.expect("an answer").unwrap_err();
+    assert!(error.to_string().contains("321"), "{error}");
     gateway.stop().await.unwrap();
 }
