@@ -15,8 +15,8 @@ use ibapi::{Client, Error, Notice, SUBSCRIPTION_LAG_CODE};
 use jiff::Timestamp;
 use protocol::Symbol;
 use protocol::settings::Settings;
+use runtime::CancellationToken;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::ticks;
 

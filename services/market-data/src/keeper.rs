@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use protocol::market::Bar;
 use protocol::{Symbol, subject};
-use runtime::Bus;
+use runtime::{Bus, CancellationToken};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// Bars of one symbol that wait for their acknowledgement; more hold the stage up.
 const WAITING_MAX: usize = 4096;
