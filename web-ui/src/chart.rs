@@ -108,7 +108,7 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
     let worst = (plot.worst < -0.000_05).then(|| {
         let x = plot.worst_x.clamp(40.0, (right - 40.0).max(40.0));
         let text = format!("worst {}", percent(plot.worst));
-        view! { <text class="loss" style="fill:currentColor" x=px(x) y=px(strip + STRIP_HEIGHT - 4.0) text-anchor="middle">{text}</text> }
+        view! { <text class="loss over" style="fill:currentColor" x=px(x) y=px(strip + STRIP_HEIGHT - 4.0) text-anchor="middle">{text}</text> }
     });
     view! {
         <svg viewBox=format!("0 0 {width:.0} {height:.0}") role="img" aria-label="Equity and drawdown">
@@ -127,7 +127,7 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
             <line x1="0" x2=px(width) y1=px(bottom + 5.0) y2=px(bottom + 5.0) stroke="var(--line2)"></line>
             <path d=plot.area.clone() fill="url(#under)"></path>
             <line x1="0" x2=px(right) y1=px(base_y) y2=px(base_y) stroke="var(--t3)" stroke-dasharray="1.5 3"></line>
-            <text x=px(right - 6.0) y=px(base_label_y) text-anchor="end">{base_text}</text>
+            <text class="over" x=px(right - 6.0) y=px(base_label_y) text-anchor="end">{base_text}</text>
             <line x1=px(plot.end.0) x2=px(right) y1=px(plot.end.1) y2=px(plot.end.1) stroke="var(--accent)" stroke-dasharray="1.5 3"></line>
             <path d=plot.line.clone() fill="none" stroke="var(--accent)" stroke-width="1.75" stroke-linejoin="round"></path>
             {marks.into_iter().map(|mark| view! {

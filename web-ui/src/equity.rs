@@ -66,6 +66,12 @@ pub fn Equity() -> impl IntoView {
                     <div class="name note">"Equity"</div>
                     <div class="big" data-test="equity">{move || dollars(store.equity.get())}</div>
                 </div>
+                <div class="only-phone day-phone" data-test="day-phone">
+                    <div class="name note">"Day P&L"</div>
+                    <b class=move || tone(store.day.get(), 2)>
+                        {move || format!("{} {}", signed_dollars(store.day.get()), signed_percent(day_part.get(), 2))}
+                    </b>
+                </div>
                 <Stat name="Realised today, net" value=store.realised />
                 <Stat name="Open, since entry" value=unrealised />
                 <div class="stat">
@@ -75,7 +81,7 @@ pub fn Equity() -> impl IntoView {
                 <div class="stat"><span class="name">"Cash"</span><b data-test="cash">{move || dollars(cash.get())}</b></div>
             </div>
             <div class="legend">
-                <span class="stroke"></span>"Equity"
+                <span class="stroke"></span><span>"Equity"</span>
                 <span class=move || tone(day_part.get(), 4)>{move || signed_percent(day_part.get(), 2)}</span>
                 <span class="faint">"since the day's start"</span>
                 <span class="space"></span>

@@ -7,6 +7,9 @@ use crate::clock::hms;
 use crate::format::{NONE, age, sentence_case};
 use crate::store::Store;
 
+/// Commands shown.
+const COMMANDS_SHOWN: usize = 12;
+
 /// The card of stages.
 #[component]
 pub fn Stages() -> impl IntoView {
@@ -79,10 +82,7 @@ pub fn Ledger() -> impl IntoView {
     let lines = Memo::new(move |_| store.lines.with(|lines| lines.iter().rev().cloned().collect::<Vec<_>>()));
     view! {
         <section class="card" data-test="ledger">
-            <header>
-                <h2>"Ledger"</h2><span class="note">"records since this page was opened, newest first"</span><span class="space"></span>
-                <Mark />
-            </header>
+            <header><h2>"Ledger"</h2><span class="note">"records since this page was opened, newest first"</span></header>
             <Show when=move || !lines.with(Vec::is_empty) fallback=|| view! { <p class="empty">"No record since this page was opened."</p> }>
                 <ul class="lines">
                     <For each=move || lines.get() key=|line| line.sequence let:line>
@@ -100,16 +100,45 @@ pub fn Ledger() -> impl IntoView {
     }
 }
 
-/// Where our fold stands: equal to the bridge's, or thrown away once.
+/// Commands and the answers they got, of everybody.
+#[component]
+pub fn Commands() -> impl IntoView {
+    let store = expect_context::<Store>();
+    let commands = Memo::new(move |_| {
+        store.portfolio.with(|portfolio| portfolio.commands.iter().rev().take(COMMANDS_SHOWN).cloned().collect::<Vec<_>>())
+    });
+    view! {
+        <section class="card" data-test="commands">
+            <header><h2>"Commands"</h2><span class="note">"newest first"</span></header>
+            <Show when=move || !commands.with(Vec::is_empty) fallback=|| view! { <p class="empty">"No command yet."</p> }>
+                <ul class="lines">
+                    <For each=move || commands.get() key=|command| command.id.clone() let:command>
+                        <li>
+                            <span class="faint">{hms(command.at)}</span>
+                            <span class="dim">{command.record.by.clone()}</span>
+                            <span class="strong">{command.record.verb.clone()}</span>
+                            <span title=command.record.text.clone()>{command.record.text.clone()}</span>
+                            <span class=if command.record.accepted { "gain" } else { "warn" }>
+                                {if command.record.accepted { "done" } else { "refused" }}
+                            </span>
+                        </li>
+                    </For>
+                </ul>
+            </Show>
+        </section>
+    }
+}
+
+/// Where our fold stands, which is where the bridge's stands, or it was thrown away.
 #[component]
 pub fn Mark() -> impl IntoView {
     let store = expect_context::<Store>();
     let sequence = move || store.mark.with(|mark| mark.as_ref().map(|mark| mark.sequence));
     let digest = move || store.mark.with(|mark| mark.as_ref().map(|mark| mark.digest.clone()));
     view! {
-        <span class="mono faint" title="Sequence and digest of this page's own fold, equal to the bridge's" data-test="mark"
+        <p class="mark mono" title="Ledger records and digest of this page's own fold, equal to the bridge's" data-test="mark"
             data-sequence=move || sequence().map(|sequence| sequence.to_string()) data-digest=move || digest().map(|digest| digest.to_string())>
-            {move || sequence().zip(digest()).map(|(sequence, digest)| format!("{sequence} {}", digest.short()))}
-        </span>
+            {move || sequence().zip(digest()).map(|(sequence, digest)| format!("ledger {sequence} {}", digest.short()))}
+        </p>
     }
 }

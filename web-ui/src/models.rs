@@ -23,8 +23,8 @@ pub fn Signals() -> impl IntoView {
                     <thead>
                         <tr>
                             <th class="text">"Symbol"</th><th class="text">"Bar end"</th><th class="text">"Regime"</th>
-                            <th class="text">"Down, flat, up"</th><th>"Down"</th><th>"Flat"</th><th>"Up"</th><th>"Close"</th>
-                            <th class="text wide">"Model"</th><th class="wide">"Age"</th>
+                            <th class="text c2">"Down, flat, up"</th><th>"Down"</th><th>"Flat"</th><th>"Up"</th><th>"Close"</th>
+                            <th class="text wide c1">"Model"</th><th class="wide">"Age"</th>
                         </tr>
                     </thead>
                     <tbody><For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol><Row symbol /></For></tbody>
@@ -47,12 +47,12 @@ fn Row(symbol: Symbol) -> impl IntoView {
             <td class="text symbol">{symbol.broker_text()}</td>
             <td class="text faint">{shown(|opinion| hms(opinion.at))}</td>
             <td class="text dim">{shown(|opinion| words::regime(opinion.regime).to_owned())}</td>
-            <td class="text"><Belief opinion /></td>
+            <td class="text c2"><Belief opinion /></td>
             <td class="dim">{shown(|opinion| share_of_one(opinion.down))}</td>
             <td class="dim">{shown(|opinion| share_of_one(opinion.flat))}</td>
             <td class="strong">{shown(|opinion| share_of_one(opinion.up))}</td>
             <td class="dim">{shown(|opinion| price(opinion.price))}</td>
-            <td class="text faint wide">
+            <td class="text faint wide c1">
                 {shown(|opinion| opinion.model.clone())} " " <span class="mono">{shown(|opinion| opinion.model_hash.short().to_owned())}</span>
             </td>
             <td class="faint wide">{move || old().unwrap_or_else(|| NONE.to_owned())}</td>

@@ -43,8 +43,8 @@ pub fn Orders() -> impl IntoView {
                         <thead>
                             <tr>
                                 <th class="text">"Time"</th><th class="text">"Side"</th><th class="text">"Symbol"</th><th>"Qty"</th>
-                                <th class="text">"State"</th><th>"Decided at"</th><th>"Avg fill"</th><th>"Slip bp"</th>
-                                <th class="text">"Reason"</th><th class="text wide">"Broker's words"</th>
+                                <th class="text">"State"</th><th class="c2">"At decision"</th><th>"Avg fill"</th><th class="c3">"Slip bp"</th>
+                                <th class="text">"Reason"</th><th class="text wide c1">"Broker's words"</th>
                             </tr>
                         </thead>
                         <tbody>
@@ -103,11 +103,11 @@ fn Row(id: Id, needs: bool) -> impl IntoView {
                     </span>
                 })}
             </td>
-            <td class="dim">{shown(|order| order.reference_price.map(price))}</td>
+            <td class="dim c2">{shown(|order| order.reference_price.map(price))}</td>
             <td>{shown(|order| order.average_price().map(price))}</td>
-            <td class="dim">{shown(|order| slippage(order).map(|points| signed(points, 1)))}</td>
+            <td class="dim c3">{shown(|order| slippage(order).map(|points| signed(points, 1)))}</td>
             <td class="text dim">{first.as_ref().map(|order| words::reason(order.reason))}</td>
-            <td class="text faint wide words" title=shown(|order| Some(order.text.clone()))>
+            <td class="text faint wide words c1" title=shown(|order| Some(order.text.clone()))>
                 {shown(|order| (!order.text.is_empty()).then(|| order.text.clone()))}
             </td>
         </tr>
@@ -117,15 +117,18 @@ fn Row(id: Id, needs: bool) -> impl IntoView {
 /// The shape that goes with the word.
 #[component]
 fn StateShape(state: OrderState) -> impl IntoView {
-    let (path, filled) = match state {
-        OrderState::Sent | OrderState::Working => ("M5 1.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z", false),
-        OrderState::PartlyFilled => ("M5 1.5a3.5 3.5 0 0 1 0 7zM5 1.5a3.5 3.5 0 0 0 0 7", true),
-        OrderState::Filled => ("M5 2a3 3 0 1 0 0 6 3 3 0 0 0 0-6z", true),
-        OrderState::Cancelled | OrderState::Rejected => ("M2 2l6 6M8 2 2 8", false),
-        OrderState::Unresolved | OrderState::Absent => ("M5 1.5 9 8.5H1z", true),
+    const RING: &str = "M5 1.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z";
+    let (outline, solid) = match state {
+        OrderState::Sent | OrderState::Working => (RING, ""),
+        OrderState::PartlyFilled => (RING, "M5 1.5a3.5 3.5 0 0 1 0 7z"),
+        OrderState::Filled => ("", "M5 1.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z"),
+        OrderState::Cancelled | OrderState::Rejected => ("M2 2l6 6M8 2 2 8", ""),
+        OrderState::Unresolved | OrderState::Absent => ("", "M5 1 9.5 9h-9z"),
     };
     view! {
-        <svg width="9" height="9" viewBox="0 0 10 10" stroke="currentColor" stroke-width="1.3" aria-hidden="true"
-            fill=if filled { "currentColor" } else { "none" }><path d=path></path></svg>
+        <svg width="9" height="9" viewBox="0 0 10 10" aria-hidden="true">
+            <path d=outline fill="none" stroke="currentColor" stroke-width="1.3"></path>
+            <path d=solid fill="currentColor"></path>
+        </svg>
     }
 }

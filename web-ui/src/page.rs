@@ -16,7 +16,7 @@ use crate::format::age;
 use crate::icon::{CROSS, Icon, MARK, WARN};
 use crate::keyboard;
 use crate::limits::Limits;
-use crate::log::{Ledger, Stages};
+use crate::log::{Commands, Ledger, Mark, Stages};
 use crate::models::{Files, Signals};
 use crate::nav::{BottomBar, Nav};
 use crate::orders::Orders;
@@ -82,6 +82,7 @@ pub fn App() -> impl IntoView {
                     <div class="sheet">
                         <button class="shut target" aria-label="Close the controls" on:click=move |_| sheet.set(false)><Icon path=CROSS /></button>
                         <Controls ask />
+                        <Mark />
                     </div>
                 </aside>
                 <Status />
@@ -96,7 +97,7 @@ pub fn App() -> impl IntoView {
                         Page::Watchlist => view! { <Watchlist /> }.into_any(),
                         Page::Models => view! { <Models /> }.into_any(),
                         Page::Alerts => view! { <Reasons /> }.into_any(),
-                        Page::Log => view! { <div class="column"><Stages /><Ledger /></div> }.into_any(),
+                        Page::Log => view! { <div class="column"><Stages /><Commands /><Ledger /></div> }.into_any(),
                     }}
                 </main>
                 <BottomBar current=page controls=sheet />
@@ -110,7 +111,7 @@ pub fn App() -> impl IntoView {
 #[component]
 fn Overview() -> impl IntoView {
     view! {
-        <div class="columns">
+        <div class="columns overview">
             <div class="column"><Equity /><Positions /><Watchlist /></div>
             <div class="column"><Limits /><Alerts count=ALERTS_SHORT short=true /><Trades count=TRADES_SHORT /><Why /></div>
         </div>
@@ -192,6 +193,10 @@ fn Gate() -> impl IntoView {
         ),
     };
     view! {
-        <div class="gate" data-test="gate"><h1>{move || shown().0}</h1><p>{move || shown().1}</p></div>
+        <div class="gate" data-test="gate">
+            <h1>{move || shown().0}</h1>
+            <p>{move || shown().1}</p>
+            <p class="note">{move || store.mismatch.get()}</p>
+        </div>
     }
 }

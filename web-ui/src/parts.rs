@@ -21,6 +21,9 @@ pub fn Tick(
     /// The price.
     #[prop(into)]
     value: Signal<Option<Price>>,
+    /// Whether a column that has finer prices needs the invisible digits.
+    #[prop(into)]
+    mixed: Signal<bool>,
     /// Name for tests.
     test: String,
 ) -> impl IntoView {
@@ -49,7 +52,7 @@ pub fn Tick(
         <span class=move || class.get()>
             <span data-test=test>{move || value.get().map_or_else(|| NONE.to_owned(), price)}</span>
         </span>
-        <span class="ghost pad" aria-hidden="true">{move || if is_fine.get() { "" } else { "00" }}</span>
+        <span class="ghost pad" aria-hidden="true">{move || if is_fine.get() || !mixed.get() { "" } else { "00" }}</span>
     }
 }
 

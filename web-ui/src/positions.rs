@@ -23,6 +23,7 @@ pub fn Positions() -> impl IntoView {
         held.sort_unstable();
         held.into_iter().map(|(_, symbol)| symbol).collect::<Vec<_>>()
     });
+    let mixed = Memo::new(move |_| symbols.with(|symbols| store.mixes_decimals(symbols)));
     let direction = Memo::new(move |_| {
         let short = store.portfolio.with(|p| p.open_positions().filter(|held| held.quantity.is_sign_negative()).count());
         let all = symbols.with(Vec::len);
@@ -40,14 +41,14 @@ pub fn Positions() -> impl IntoView {
                     <table>
                         <thead>
                             <tr>
-                                <th class="text">"Symbol"</th><th class="text spark">"Bars"</th><th>"Qty"</th><th>"Last"</th>
-                                <th class="wide">"Value $"</th><th>"Day $"</th><th class="wide">"Unrealised $"</th><th>"%"</th>
-                                <th class="mid wide">"Stop · entry · target"</th><th class="wide">"P(up)"</th>
+                                <th class="text">"Symbol"</th><th class="text spark c3">"Bars"</th><th>"Qty"</th><th>"Last"</th>
+                                <th class="wide c2">"Value $"</th><th>"Day $"</th><th class="wide">"Unrealised $"</th><th>"%"</th>
+                                <th class="mid wide c1">"Stop · entry · target"</th><th class="wide">"P(up)"</th>
                                 <th class="mid wide">"Broker"</th>
                             </tr>
                         </thead>
                         <tbody>
-                            <For each=move || symbols.get() key=|symbol| *symbol let:symbol><Row symbol /></For>
+                            <For each=move || symbols.get() key=|symbol| *symbol let:symbol><Row symbol mixed /></For>
                             <Total />
                         </tbody>
                     </table>
@@ -63,7 +64,7 @@ fn Empty() -> impl IntoView {
 }
 
 #[component]
-fn Row(symbol: Symbol) -> impl IntoView {
+fn Row(symbol: Symbol, mixed: Memo<bool>) -> impl IntoView {
     let store = expect_context::<Store>();
     let ticker = store.ticker(symbol);
     let (held, worth) = (store.position(symbol), store.worth(symbol));
@@ -84,17 +85,17 @@ fn Row(symbol: Symbol) -> impl IntoView {
                     {move || quantity.get().zip(entry.get()).map(|(q, entry)| format!("{} at {}", shares(q), price(entry)))}
                 </span>
             </td>
-            <td class="text spark"><Sparkline ticker /></td>
+            <td class="text spark c3"><Sparkline ticker /></td>
             <td class="quantity">{move || quantity.get().map(shares)}</td>
             <td class="last">
-                <Tick value=last test=format!("position-last-{symbol}") />
+                <Tick value=last mixed test=format!("position-last-{symbol}") />
                 <span class="line2 note">{move || text(value.get())}</span>
             </td>
-            <td class="dim wide">{move || text(value.get())}</td>
+            <td class="dim wide c2">{move || text(value.get())}</td>
             <td class="day strong-number"><Change value=day /></td>
             <td class="wide"><Change value=unrealised /></td>
             <td class="part"><Change value=part unit="%" /></td>
-            <td class="mid wide"><Track symbol /></td>
+            <td class="mid wide c1"><Track symbol /></td>
             <td class="dim wide">{move || up.get().map_or_else(|| NONE.to_owned(), share_of_one)}</td>
             <td class="mid wide"><BrokerSays symbol /></td>
         </tr>
@@ -178,14 +179,14 @@ fn Total() -> impl IntoView {
     view! {
         <tr class="total">
             <td class="text" data-label="symbol">"Total"</td>
-            <td class="spark"></td>
+            <td class="spark c3"></td>
             <td class="quantity"></td>
             <td class="last"></td>
-            <td class="wide">{move || plain(totals.with(|totals| totals.value), 2)}</td>
+            <td class="wide c2">{move || plain(totals.with(|totals| totals.value), 2)}</td>
             <td class="day strong-number"><Change value=day /></td>
             <td class="wide"><Change value=unrealised /></td>
             <td class="part"><Change value=part unit="%" /></td>
-            <td class="text wide" colspan="3">{move || risk.get()}</td>
+            <td class="text wide c1" colspan="3">{move || risk.get()}</td>
         </tr>
     }
 }

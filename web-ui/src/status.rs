@@ -116,6 +116,9 @@ pub fn session(store: Store) -> (&'static str, String) {
 #[must_use]
 pub fn trading(store: Store) -> (&'static str, &'static str) {
     store.portfolio.with(|portfolio| match (portfolio.killed, portfolio.state) {
+        (false, TradingState::Halted) if portfolio.flattening && portfolio.open_positions().next().is_some() => {
+            ("dot down", "Flattening")
+        }
         (true, _) => ("dot down", "Killed"),
         (false, TradingState::Active) => ("dot", words::state(TradingState::Active)),
         (false, TradingState::Reducing) => ("dot slow", words::state(TradingState::Reducing)),

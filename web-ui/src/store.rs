@@ -17,6 +17,7 @@ use protocol::{Id, Money, Symbol, Timestamp};
 
 use crate::account::{Totals, Worth, realised_today, totals, worth};
 use crate::clock::{MarketClock, same_day, wall_ms};
+use crate::format::price_places;
 use crate::toast::Toast;
 
 /// Complete bars kept for a symbol's sparkline.
@@ -245,6 +246,15 @@ impl Store {
     pub fn worth(&self, symbol: Symbol) -> Memo<Option<Worth>> {
         let (tickers, clock, position) = (self.tickers, self.clock, self.position(symbol));
         Memo::new(move |_| position.with(|held| held.as_ref().and_then(|held| worth_now(tickers, clock, held))))
+    }
+
+    /// Whether any of the symbols trades below a dollar, so that its column mixes two and four decimals.
+    #[must_use]
+    pub fn mixes_decimals(&self, symbols: &[Symbol]) -> bool {
+        symbols.iter().any(|symbol| {
+            let mark = self.ticker(*symbol).quote.with(|quote| quote.as_ref().and_then(Quote::mark));
+            mark.is_some_and(|price| price_places(price) > 2)
+        })
     }
 
     /// The market's clock at the last beat. Tracks the beat.

@@ -21,6 +21,7 @@ pub fn Trades(
         store.portfolio.with(|portfolio| portfolio.trades.iter().rev().take(count).cloned().collect::<Vec<_>>())
     });
     let orders = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.day.orders));
+    let mixed = Memo::new(move |_| trades.with(|trades| trades.iter().any(|trade| price_places(trade.price) > 2)));
     let title = Memo::new(move |_| match trades.with(Vec::len) {
         0 => "Last trades".to_owned(),
         len => format!("Last {len} trades"),
@@ -45,7 +46,7 @@ pub fn Trades(
                         </thead>
                         <tbody>
                             <For each=move || trades.get() key=|trade| (trade.execution_id.clone(), trade.commission) let:trade>
-                                <Row trade />
+                                <Row trade mixed />
                             </For>
                         </tbody>
                     </table>
@@ -56,17 +57,17 @@ pub fn Trades(
 }
 
 #[component]
-fn Row(trade: Trade) -> impl IntoView {
+fn Row(trade: Trade, mixed: Memo<bool>) -> impl IntoView {
     let cost = trade.commission.map_or_else(|| "commission not told yet".to_owned(), |c| format!("commission {}", dollars(c)));
     let id = trade.execution_id.clone();
-    let pad = if price_places(trade.price) > 2 { "" } else { "00" };
+    let fine = price_places(trade.price) > 2;
     view! {
         <tr data-test="trade-row" data-execution-id=id data-symbol=trade.symbol.to_string() title=format!("{}, {cost}", trade.execution_id)>
             <td class="text faint">{hm(trade.at)}</td>
             <td class="text"><SideMark side=trade.side /></td>
             <td class="text symbol">{trade.symbol.broker_text()}</td>
             <td>{shares(trade.quantity)}</td>
-            <td>{price(trade.price)}<span class="ghost pad" aria-hidden="true">{pad}</span></td>
+            <td>{price(trade.price)}<span class="ghost pad" aria-hidden="true">{move || (mixed.get() && !fine).then_some("00")}</span></td>
             <td class="text dim">{words::reason(trade.reason)}</td>
             <td class=trade.realized.map_or("none", |gain| tone(gain, 2))>{gain(trade.realized)}</td>
         </tr>

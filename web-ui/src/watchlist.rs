@@ -15,6 +15,7 @@ use crate::words;
 pub fn Watchlist() -> impl IntoView {
     let store = expect_context::<Store>();
     let size = Memo::new(move |_| store.facts.with(|facts| facts.as_ref().map(|facts| facts.bar_size)));
+    let mixed = Memo::new(move |_| store.watchlist.with(|symbols| store.mixes_decimals(symbols)));
     view! {
         <section class="card watchlist" data-test="watchlist">
             <header>
@@ -27,13 +28,13 @@ pub fn Watchlist() -> impl IntoView {
                 <table>
                     <thead>
                         <tr>
-                            <th class="text">"Symbol"</th><th class="text spark">"Bars"</th><th>"Last"</th><th class="wide">"Bid"</th>
+                            <th class="text">"Symbol"</th><th class="text spark c3">"Bars"</th><th>"Last"</th><th class="wide">"Bid"</th>
                             <th class="wide">"Ask"</th><th>"Change %"</th><th class="text wide">"Regime"</th>
-                            <th class="text wide">"Down, flat, up"</th><th class="up">"P(up)"</th><th class="wide">"Age"</th>
+                            <th class="text wide c2">"Down, flat, up"</th><th class="up">"P(up)"</th><th class="wide">"Age"</th>
                         </tr>
                     </thead>
                     <tbody>
-                        <For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol><Row symbol /></For>
+                        <For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol><Row symbol mixed /></For>
                     </tbody>
                 </table>
             </div>
@@ -42,7 +43,7 @@ pub fn Watchlist() -> impl IntoView {
 }
 
 #[component]
-fn Row(symbol: Symbol) -> impl IntoView {
+fn Row(symbol: Symbol, mixed: Memo<bool>) -> impl IntoView {
     let store = expect_context::<Store>();
     let ticker = store.ticker(symbol);
     let (last, change) = (last_price(ticker), day_change(ticker));
@@ -62,16 +63,16 @@ fn Row(symbol: Symbol) -> impl IntoView {
             <td class="text symbol" data-label="symbol">
                 {symbol.broker_text()} <span class="line2 note">{move || regime.get()}</span>
             </td>
-            <td class="text spark"><Sparkline ticker /></td>
+            <td class="text spark c3"><Sparkline ticker /></td>
             <td class="last">
-                <Tick value=last test=format!("last-{symbol}") />
+                <Tick value=last mixed test=format!("last-{symbol}") />
                 <span class="line2 note">{move || format!("{} / {}", shown(bid.get()), shown(ask.get()))}</span>
             </td>
             <td class="dim wide" data-test=format!("bid-{symbol}")>{move || shown(bid.get())}</td>
             <td class="dim wide" data-test=format!("ask-{symbol}")>{move || shown(ask.get())}</td>
             <td class="day"><Change value=change unit="%" /></td>
             <td class="text dim wide">{move || regime.get().unwrap_or(NONE)}</td>
-            <td class="text wide"><Belief opinion=ticker.opinion /></td>
+            <td class="text wide c2"><Belief opinion=ticker.opinion /></td>
             <td class="dim up">{move || up.get().unwrap_or_else(|| NONE.to_owned())}</td>
             <td class="faint wide">{move || old.get().unwrap_or_else(|| NONE.to_owned())}</td>
         </tr>
