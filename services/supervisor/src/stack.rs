@@ -22,6 +22,10 @@ use crate::{ports, server, stop};
 pub const STAGES: [&str; 5] = ["persistence", "bridge", "signal", "execution", "market-data"];
 /// How long a part may take to make itself known, or to be ready.
 const READY_SECONDS_MAX: u64 = 45;
+/// How long a stage may be degraded at its start before that is told, and others are looked at.
+const DEGRADED_SECONDS_MAX: u64 = 3;
+/// The same for standing by: longer than the lease of a killed run lasts.
+const STANDBY_SECONDS_MAX: u64 = 8;
 /// How long stopping everything may take.
 const STACK_STOP_MS_MAX: u64 = 4_800;
 /// What each part has at the least before it is killed.
@@ -266,27 +270,32 @@ impl Stack {
     pub async fn wait_until_settled(&self, name: &'static str) -> Option<Health> {
         let began = Instant::now();
         let deadline = began + Duration::from_secs(READY_SECONDS_MAX);
-        let settled = loop {
-            match self.health(name) {
-                Some(health) if health.state != HealthState::Starting => break Some(health),
-                _ if Instant::now() >= deadline => break None,
-                _ if self
-                    .member(name)
-                    .is_none_or(|member| member.view().borrow().state == Kept::GivenUp) =>
-                {
-                    break None;
-                }
-                _ => tokio::time::sleep(Duration::from_millis(LOOK_MS)).await,
+        let mut stuck_since = None;
+        let health = loop {
+            let health = self.health(name);
+            let patience = match health.as_ref().map(|health| health.state) {
+                Some(HealthState::Ready) => break health,
+                // What it lacks may come in a moment: the broker's answer, a lease that a killed run left behind.
+                Some(HealthState::Degraded) => Some(DEGRADED_SECONDS_MAX),
+                Some(HealthState::Standby) => Some(STANDBY_SECONDS_MAX),
+                Some(HealthState::Starting) | None => None,
+            };
+            let now = Instant::now();
+            let since = patience.map(|_| *stuck_since.get_or_insert(now));
+            let stuck = since
+                .zip(patience)
+                .is_some_and(|(since, patience)| now >= since + Duration::from_secs(patience));
+            if stuck || now >= deadline || self.kept(name) == Some(Kept::GivenUp) {
+                break health;
             }
+            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
         };
-        match &settled {
+        match &health {
             Some(health) if health.state == HealthState::Ready => self.tell_ready(name, "", began),
             Some(health) => (self.say)(&format!("  {name:<14} {}: {}", word(health.state), health.text)),
-            None => (self.say)(&format!(
-                "  {name:<14} not ready after {READY_SECONDS_MAX} s; it goes on trying"
-            )),
+            None => (self.say)(&format!("  {name:<14} is not on the bus; it goes on trying")),
         }
-        settled
+        health
     }
 
     fn tell_ready(&self, name: &str, place: &str, began: Instant) {
