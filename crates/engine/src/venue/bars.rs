@@ -125,11 +125,15 @@ impl Joiner {
     }
 
     /// Takes the next bar or trade.
-    pub fn push(&mut self, mut bar: Bar) {
-        bar.start = self.size.start(bar.start);
+    pub fn push(&mut self, bar: Bar) {
+        self.push_into(self.size.start(bar.start), bar);
+    }
+
+    /// Takes the next bar or trade into the bar that starts at an instant of the caller's choice.
+    pub fn push_into(&mut self, start: Timestamp, bar: Bar) {
         match self.done.last_mut() {
-            Some(last) if last.start == bar.start => last.absorb(&bar),
-            _ => self.done.push(bar),
+            Some(last) if last.start == start => last.absorb(&bar),
+            _ => self.done.push(Bar { start, ..bar }),
         }
     }
 

@@ -120,17 +120,23 @@ impl Replay {
     pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
         let Some(stock) = self.stock(symbol) else { return Vec::new() };
         let mut joiner = Joiner::new(size);
+        // Bars of the file's own length keep the file's own starts, wherever those lie.
+        let is_own = size == BarSize::Seconds(stock.seconds);
+        let mut push = |row: &Row, bar: Bar| match is_own {
+            true => joiner.push_into(row.start, bar),
+            false => joiner.push(bar),
+        };
         let first = stock.rows.partition_point(|row| after(row.start, stock.seconds) <= from);
         for row in stock.rows.iter().skip(first).take_while(|row| row.start < to) {
             let whole = row.start >= from && after(row.start, stock.seconds) <= to;
             if whole && size.seconds() >= stock.seconds {
-                joiner.push(bar_of(row));
+                push(row, bar_of(row));
                 continue;
             }
             // Shorter bars than the file's, or a row in progress: what it shows trade by trade.
             for print in unfold(row, stock.seconds, stock.seed) {
                 if print.at >= from && print.at < to {
-                    joiner.push(Bar::of(print.at, print.price, print.size));
+                    push(row, Bar::of(print.at, print.price, print.size));
                 }
             }
         }

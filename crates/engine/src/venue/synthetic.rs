@@ -155,7 +155,7 @@ impl Synthetic {
             let anchor = known.get(symbol.as_str()).copied().unwrap_or(other);
             // Spread evenly, so that there is always one about to trade.
             let phase_ms = period_ms * i64::try_from(position).unwrap_or(0) / count;
-            let next = (start.as_millisecond() - phase_ms).div_euclid(period_ms) + 1;
+            let next = (start.as_millisecond() - phase_ms + period_ms - 1).div_euclid(period_ms);
             let places = if anchor < 1.0 { 4 } else { 2 };
             market.queue.insert((next * period_ms + phase_ms, position));
             market.index.insert(symbol, position);
@@ -189,7 +189,7 @@ impl Synthetic {
     pub fn skip_to(&mut self, at: Timestamp) {
         self.queue.clear();
         for (position, stock) in self.stocks.iter_mut().enumerate() {
-            stock.next = (at.as_millisecond() - stock.phase_ms).div_euclid(self.period_ms) + 1;
+            stock.next = (at.as_millisecond() - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
             self.queue.insert((stock.next * self.period_ms + stock.phase_ms, position));
         }
     }

@@ -98,7 +98,8 @@ proptest! {
     ) {
         let (low, high) = (*steps.iter().min().unwrap(), *steps.iter().max().unwrap());
         let price = |value| Decimal::new(value, places).normalize();
-        let start = after(OPEN, 0);
+        let hour = "2013-10-07T13:00:00Z";
+        let start = after(hour, 0);
         let row = Row {
             start,
             open: price(steps[0]),
@@ -108,7 +109,7 @@ proptest! {
             volume: Decimal::new(volume, odd).normalize(),
         };
         let prints = unfold(&row, length, seed);
-        let end = after(OPEN, length);
+        let end = after(hour, length);
         let mut joiner = Joiner::new(BarSize::Seconds(length));
         for pair in prints.windows(2) {
             prop_assert!(pair[0].at <= pair[1].at);
@@ -118,7 +119,7 @@ proptest! {
             joiner.push(Bar::of(print.at, print.price, print.size));
         }
         if length >= 5 {
-            prop_assert!(prints.last().unwrap().at >= after(OPEN, length - 5), "the close is shown at the end");
+            prop_assert!(prints.last().unwrap().at >= after(hour, length - 5), "the close is shown at the end");
         }
         let bars = joiner.finish();
         prop_assert_eq!(bars.len(), 1);
@@ -225,7 +226,7 @@ fn a_large_order_fills_in_parts_and_a_limit_waits_to_be_crossed() {
     let rest = venue.step(after(OPEN, 600), Input::Time);
     assert_eq!(fills(&rest).iter().map(|fill| fill.1).sum::<Quantity>() + part[0].1, Decimal::from(2_000));
 
-    let low = decimal("166.95");
+    let low = decimal("167");
     let waits = venue.step(after(OPEN, 600), place(2, ticket(Side::Buy, Kind::Limit(low), 10)));
     assert!(fills(&waits).is_empty());
     let crossed = fills(&venue.step(after(OPEN, 1200), Input::Time));
