@@ -16,6 +16,7 @@ mod peer;
 mod request;
 mod session;
 mod times;
+mod trace;
 mod wire;
 
 use std::net::SocketAddr;
@@ -91,6 +92,7 @@ impl Gateway {
         let name = options.account.clone();
         let name = name.unwrap_or_else(|| if replay { ACCOUNT_REPLAY.into() } else { ACCOUNT_SYNTHETIC.into() });
         let (journal, account) = opened(journal, account, options, start)?;
+        let trace = trace::Trace::start(options.trace.as_deref())?;
         let listener = TcpListener::bind(&options.listen)
             .await
             .map_err(|source| PortTaken { address: options.listen.clone(), source })?;
@@ -101,7 +103,7 @@ impl Gateway {
         let (commands, receiver) = mpsc::channel(hub::COMMANDS_MAX);
         let hub = hub::Hub::new(Venue::new(market, account, start), journal, clock, name, drained.clone());
         let hub = tokio::spawn(hub.run(receiver, stop.clone()));
-        tokio::spawn(accept(listener, commands, drained, stop.clone()));
+        tokio::spawn(accept(listener, commands, drained, trace, stop.clone()));
         Ok(Self { address, stop, hub })
     }
 
@@ -161,6 +163,7 @@ async fn accept(
     listener: TcpListener,
     commands: mpsc::Sender<hub::Command>,
     drained: Arc<Notify>,
+    trace: trace::Trace,
     stop: CancellationToken,
 ) {
     let sessions = TaskTracker::new();
@@ -183,6 +186,7 @@ async fn accept(
             continue;
         }
         number += 1;
-        sessions.spawn(session::serve(socket, number, commands.clone(), drained.clone(), stop.clone()));
+        let (commands, drained, trace) = (commands.clone(), drained.clone(), trace.clone());
+        sessions.spawn(session::serve(socket, number, commands, drained, trace, stop.clone()));
     }
 }

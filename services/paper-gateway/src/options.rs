@@ -48,4 +48,7 @@ pub struct Options {
     /// Name of the account; IB's paper accounts begin with DU. By default it follows from the market.
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
+    /// Note in this file when bars were written and orders were read, for measuring.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Command;
 use crate::request::Request;
+use crate::trace::Trace;
 use crate::{times, wire};
 
 /// Most frames that wait for a client that does not read; one more, and it is cut off.
@@ -60,12 +61,13 @@ pub(crate) async fn serve(
     number: u64,
     hub: mpsc::Sender<Command>,
     drained: Arc<Notify>,
+    trace: Trace,
     stop: CancellationToken,
 ) {
     let peer = socket.peer_addr().map_or_else(|_| "unknown".into(), |address| address.to_string());
     let cut = stop.child_token();
     let result = tokio::select! {
-        result = converse(socket, number, &hub, drained, &cut) => result,
+        result = converse(socket, number, &hub, drained, trace, &cut) => result,
         () = cut.cancelled() => Ok(()),
     };
     if let Err(error) = result {
@@ -80,6 +82,7 @@ async fn converse(
     number: u64,
     hub: &mpsc::Sender<Command>,
     drained: Arc<Notify>,
+    trace: Trace,
     cut: &CancellationToken,
 ) -> Result<()> {
     socket.set_nodelay(true).context("can't set TCP_NODELAY")?;
@@ -103,11 +106,13 @@ async fn converse(
     let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
     let outbox = Outbox { sender, bytes: bytes.clone(), cut: cut.clone() };
-    let writing = tokio::spawn(write(writer, receiver, bytes, drained, cut.clone()));
+    let writing = tokio::spawn(write(writer, receiver, bytes, drained, (trace.clone(), number), cut.clone()));
     hub.send(Command::Started { session: number, client, outbox }).await.context("the gateway stops")?;
     let reading = async {
         while let Some((id, body)) = wire::read_frame(&mut reader).await? {
+            let (read, length) = (trace.now(), body.len());
             let request = Request::decode(id, body).with_context(|| format!("message {id} can't be decoded"))?;
+            trace.read(read, number, &request, length);
             hub.send(Command::Request { session: number, request }).await.context("the gateway stops")?;
         }
         anyhow::Ok(())
@@ -125,6 +130,7 @@ async fn write(
     mut receiver: mpsc::Receiver<Bytes>,
     bytes: Arc<AtomicUsize>,
     drained: Arc<Notify>,
+    (trace, number): (Trace, u64),
     cut: CancellationToken,
 ) -> Result<()> {
     let mut frames = Vec::with_capacity(WRITE_FRAMES);
@@ -138,14 +144,17 @@ async fn write(
             writer.shutdown().await.ok();
             return Ok(());
         }
-        for frame in frames.drain(..) {
-            buffer.extend_from_slice(&frame);
+        for frame in &frames {
+            buffer.extend_from_slice(frame);
         }
+        let begin = trace.now();
         tokio::select! {
             result = writer.write_all(&buffer) => result.context("the client does not take what is written")?,
             () = cut.cancelled() => return Ok(()),
         }
+        trace.wrote(begin, number, &frames);
         bytes.fetch_sub(buffer.len(), Ordering::Relaxed);
+        frames.clear();
         buffer.clear();
         drained.notify_one();
     }

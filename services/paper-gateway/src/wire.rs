@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Added to the number of a message whose body is protobuf; here that is every message.
 const PROTOBUF_OFFSET: i32 = 200;
+/// Bytes before a frame's body: its length and the message's number.
+pub(crate) const HEAD_BYTES: usize = 8;
 /// Longest frame that a client may send. The protocol allows 16 MiB; no request comes near this.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Longest text of versions in the handshake.
@@ -24,6 +26,12 @@ pub(crate) fn frame(number: i32, message: &impl Message) -> Bytes {
     buffer.put_i32(number + PROTOBUF_OFFSET);
     message.encode(&mut buffer).expect("the buffer grows as needed");
     buffer.freeze()
+}
+
+/// The number and the body of a frame made here.
+pub(crate) fn parts(frame: &Bytes) -> Option<(i32, &[u8])> {
+    let number = frame.get(4..HEAD_BYTES)?.try_into().ok()?;
+    Some((i32::from_be_bytes(number) - PROTOBUF_OFFSET, &frame[HEAD_BYTES..]))
 }
 
 /// Reads the client's greeting and returns the server version to speak.
