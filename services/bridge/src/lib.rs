@@ -26,6 +26,7 @@ use runtime::{Bus, CancellationToken, Context, Exit, HealthHandle, Stored, code,
 use serde::de::IgnoredAny;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::client::Desk;
@@ -41,6 +42,8 @@ const CALLS_MAX: usize = 256;
 const BARS_BACK_MAX: u64 = 100_000;
 /// Time between two attempts to get the equity curve from persistence.
 const EQUITY_AGAIN_MS: u64 = 2_000;
+/// How long browsers wait for the past of anything but LEDGER.
+const REPLAY_SECONDS_MAX: u64 = 10;
 /// How long open answers may take at the end.
 const CLOSE_SECONDS_MAX: u64 = 2;
 
@@ -121,7 +124,7 @@ pub async fn serve_on(context: Context, listener: TcpListener, limits: Limits) -
         health: context.health.clone(),
         page,
         board,
-        replays: Replays::default(),
+        replays: Replays::new(),
         fault: None,
     };
     let outcome = stage.run(&context.stop, calls, &limits, site).await;
@@ -288,9 +291,10 @@ impl Stage {
 }
 
 /// Which parts of the streams are read up to where they ended when they were opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Replays {
     parts: [Replay; 5],
+    begin: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -301,6 +305,13 @@ struct Replay {
 }
 
 impl Replays {
+    fn new() -> Self {
+        Self {
+            parts: Default::default(),
+            begin: Instant::now(),
+        }
+    }
+
     fn opened(&mut self, part: Part, head: u64) {
         let replay = &mut self.parts[part as usize];
         // Opened again after a break, what comes is not of the past.
@@ -319,10 +330,12 @@ impl Replays {
         replay.head.is_none_or(|head| sequence <= head)
     }
 
+    /// True once browsers may get snapshots. LEDGER must be read; the rest is waited for a while only, as a part
+    /// whose last messages were aged out of the stream meanwhile never ends.
     fn over(&self) -> bool {
-        self.parts
-            .iter()
-            .all(|replay| replay.head.is_some_and(|head| replay.seen >= head))
+        let over = |replay: &Replay| replay.head.is_some_and(|head| replay.seen >= head);
+        over(&self.parts[Part::Ledger as usize])
+            && (self.parts.iter().all(over) || self.begin.elapsed() > Duration::from_secs(REPLAY_SECONDS_MAX))
     }
 
     fn broken(&self) -> Option<String> {

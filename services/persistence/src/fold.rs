@@ -12,7 +12,8 @@ use protocol::{Hash, Id, Money, Price, Quantity, Symbol, Timestamp};
 use runtime::{Exit, code};
 use serde::Serialize;
 
-use crate::store::{Batch, Row, Store, Table, View, nanoseconds};
+use crate::store::{Batch, Row, Store, Table, nanoseconds};
+use crate::view::View;
 
 /// Orders named before the memory of their places is swept.
 const PLACES_SWEPT_AT: usize = 4_096;

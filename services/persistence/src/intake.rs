@@ -1,14 +1,21 @@
 //! Brings LEDGER and MARKET into one order. What is read live comes as it comes; what is read again at a start is
 //! merged by the market clock, so that the equity curve of a rebuilt file is that of the file that was deleted.
 
+use std::time::Duration;
+
 use protocol::Timestamp;
 use protocol::ledger::{Entry, Record};
 use protocol::market::Bar;
 use runtime::Stored;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::reader::Read;
+
+/// How long one stream waits for the other while both are read again. A stream whose last messages were aged out
+/// never reaches its head.
+const MERGE_WAIT: Duration = Duration::from_secs(10);
 
 /// What comes next.
 #[derive(Debug)]
@@ -34,6 +41,8 @@ pub(crate) struct Intake {
     market: Side<Option<Bar>>,
     /// Market clock of the last record that had one.
     clock: Timestamp,
+    /// Until when the other stream is waited for before what there is goes on alone.
+    patience: Instant,
 }
 
 #[derive(Debug)]
@@ -68,12 +77,19 @@ impl Intake {
             ledger: Side::new(ledger, seen.0),
             market: Side::new(market, seen.1),
             clock: Timestamp::MIN,
+            patience: Instant::now() + MERGE_WAIT,
         }
     }
 
     /// MARKET is read anew from its beginning.
     pub(crate) fn restart_market(&mut self, market: mpsc::Receiver<Read>) {
         self.market = Side::new(market, 0);
+    }
+
+    /// Ends the waiting for each other: what comes is handed on as it comes.
+    fn hurry(&mut self) {
+        self.ledger.head = Some(0);
+        self.market.head = Some(0);
     }
 
     /// Nothing of LEDGER is waited for any more, so that MARKET goes on without it.
@@ -103,31 +119,56 @@ impl Intake {
             }
             // A reader that is behind is waited for; one that is not may tell as it likes.
             let open = |wants: bool, other: bool| wants || !other;
-            tokio::select! {
+            let takes_record = open(wants_record, wants_bar) && self.ledger.waiting.is_none();
+            let takes_bar = open(wants_bar, wants_record) && self.market.waiting.is_none();
+            let one_waits = self.ledger.waiting.is_some() || self.market.waiting.is_some();
+            let told = tokio::select! {
                 biased;
-                read = self.ledger.receiver.recv(), if open(wants_record, wants_bar) && self.ledger.waiting.is_none() => {
-                    match read? {
-                        Read::Open { head } => { self.ledger.head = Some(head); return Some(Next::LedgerOpen(head)); }
-                        Read::Broken(text) => return Some(Next::Broken(text)),
-                        Read::Fault(text) => return Some(Next::LedgerFault(text)),
-                        Read::Message(stored) => {
-                            self.ledger.seen = stored.sequence;
-                            let record = serde_json::from_slice(&stored.bytes).map_err(|error| error.to_string());
-                            self.ledger.waiting = Some((stored, Box::new(record)));
-                        }
-                    }
+                read = self.ledger.receiver.recv(), if takes_record => self.ledger_told(read?),
+                read = self.market.receiver.recv(), if takes_bar => self.market_told(read?),
+                () = tokio::time::sleep_until(self.patience), if one_waits => {
+                    self.hurry();
+                    continue;
                 }
-                read = self.market.receiver.recv(), if open(wants_bar, wants_record) && self.market.waiting.is_none() => {
-                    match read? {
-                        Read::Open { head } => { self.market.head = Some(head); return Some(Next::MarketOpen(head)); }
-                        Read::Broken(text) | Read::Fault(text) => return Some(Next::Broken(text)),
-                        Read::Message(stored) => {
-                            self.market.seen = stored.sequence;
-                            let bar = serde_json::from_slice(&stored.bytes).ok();
-                            self.market.waiting = Some((stored, bar));
-                        }
-                    }
-                }
+            };
+            self.patience = Instant::now() + MERGE_WAIT;
+            if told.is_some() {
+                return told;
+            }
+        }
+    }
+
+    /// What is handed on at once; a record waits for its turn.
+    fn ledger_told(&mut self, read: Read) -> Option<Next> {
+        match read {
+            Read::Open { head } => {
+                self.ledger.head = Some(head);
+                Some(Next::LedgerOpen(head))
+            }
+            Read::Broken(text) => Some(Next::Broken(text)),
+            Read::Fault(text) => Some(Next::LedgerFault(text)),
+            Read::Message(stored) => {
+                self.ledger.seen = stored.sequence;
+                let record = serde_json::from_slice(&stored.bytes).map_err(|error| error.to_string());
+                self.ledger.waiting = Some((stored, Box::new(record)));
+                None
+            }
+        }
+    }
+
+    /// What is handed on at once; a bar waits for its turn.
+    fn market_told(&mut self, read: Read) -> Option<Next> {
+        match read {
+            Read::Open { head } => {
+                self.market.head = Some(head);
+                Some(Next::MarketOpen(head))
+            }
+            Read::Broken(text) | Read::Fault(text) => Some(Next::Broken(text)),
+            Read::Message(stored) => {
+                self.market.seen = stored.sequence;
+                let bar = serde_json::from_slice(&stored.bytes).ok();
+                self.market.waiting = Some((stored, bar));
+                None
             }
         }
     }

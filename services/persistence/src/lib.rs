@@ -1,6 +1,6 @@
 //! Persistence: LEDGER, bars and events into one redb file, and answers about them on `query.{name}`.
 //!
-//! `store` is the file, `fold` turns messages into rows, `reader` and `intake` bring the streams, `query` answers.
+//! `store` is the file and `view` reads it, `fold` turns messages into rows, `reader` and `intake` bring the streams, `query` answers.
 //! The streams are the truth and the file a projection: it may be deleted at any time while the stage is down.
 
 mod event;
@@ -9,6 +9,7 @@ mod intake;
 pub mod query;
 mod reader;
 pub mod store;
+pub mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -10,7 +10,8 @@ use protocol::market::BarSize;
 use protocol::operator::{Answer, QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX, Query, QueryError};
 use serde_json::value::RawValue;
 
-use crate::store::{BARS, POSITIONS, Store, Table, View, nanoseconds};
+use crate::store::{BARS, POSITIONS, Store, Table, nanoseconds};
+use crate::view::View;
 
 /// What can be asked.
 pub const NAMES: [&str; 8] = [
@@ -25,6 +26,9 @@ pub const NAMES: [&str; 8] = [
 ];
 /// Rows looked at for one page: a rare symbol in a long table must not keep a reader busy for ever.
 const ROWS_SCANNED_MAX: usize = 250_000;
+
+/// Bytes of the items of a page, so that an answer fits into a message of the bus.
+const PAGE_BYTES_MAX: usize = 768 * 1024;
 
 /// An item as it is stored: JSON that needs no second look.
 pub type Item = Box<RawValue>;
@@ -159,18 +163,27 @@ impl Frame {
         at >= self.from && (at < self.to || self.to == i64::MAX)
     }
 
-    /// Cuts what was found to a page: `found` is oldest first with one more than asked for, if there is more.
+    /// Cuts what was found to a page: `found` is oldest first, and longer than the limit if there is more.
     fn cut(&self, mut found: Vec<(String, Vec<u8>)>) -> Found {
-        let more = found.len() > self.limit;
+        let fits = |items: &mut dyn Iterator<Item = &(String, Vec<u8>)>| {
+            let mut bytes = 0;
+            let within = items.take(self.limit).take_while(|(_, json)| {
+                bytes += json.len();
+                bytes <= PAGE_BYTES_MAX
+            });
+            within.count()
+        };
+        let mut next = None;
         if self.forward {
-            found.truncate(self.limit);
-        } else if more {
-            found.drain(..found.len() - self.limit);
+            let count = fits(&mut found.iter());
+            if count < found.len() {
+                found.truncate(count);
+                next = found.last().map(|(key, _)| key.clone());
+            }
+        } else {
+            let count = fits(&mut found.iter().rev());
+            found.drain(..found.len() - count);
         }
-        let next = found
-            .last()
-            .filter(|_| more && self.forward)
-            .map(|(key, _)| key.clone());
         Found {
             items: found.into_iter().map(|(_, json)| json).collect(),
             next,

@@ -12,12 +12,14 @@ use protocol::market::Bar;
 use protocol::operator::StateMark;
 use protocol::{Symbol, Timestamp, WIRE_VERSION};
 use redb::{
-    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
     ReadableTableMetadata as _, StorageError, TableDefinition, WriteTransaction,
 };
 use runtime::{Exit, code};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::view::View;
 
 /// Version of the tables below. Another one is refused; the file is then deleted and rebuilt.
 const FORMAT: u32 = 1;
@@ -31,7 +33,7 @@ pub(crate) const POSITIONS: TableDefinition<'static, &str, &[u8]> = TableDefinit
 /// Symbol, size, start in epoch seconds; to the rank of the bar's origin and its JSON.
 pub(crate) const BARS: TableDefinition<'static, BarKey<'static>, (u8, &[u8])> = TableDefinition::new("bars");
 /// Names to JSON: `format`, `wire`, `market`, `identity`, `cursors`, `mark`.
-const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Key of a bar.
 pub(crate) type BarKey<'a> = (&'a str, &'a str, i64);
@@ -335,137 +337,6 @@ impl Store {
     }
 }
 
-/// The file as it was at one commit.
-pub struct View {
-    pub(crate) transaction: ReadTransaction,
-}
-
-impl std::fmt::Debug for View {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("View")
-    }
-}
-
-impl View {
-    /// Where the streams are read up to.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn cursors(&self) -> anyhow::Result<Cursors> {
-        Ok(get(&self.transaction.open_table(META)?, "cursors")?.unwrap_or_default())
-    }
-
-    /// Where the fold stood at the commit.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn mark(&self) -> anyhow::Result<Option<StateMark>> {
-        get(&self.transaction.open_table(META)?, "mark")
-    }
-
-    /// The bytes of one LEDGER record.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn record(&self, sequence: u64) -> anyhow::Result<Option<Vec<u8>>> {
-        Ok(self
-            .transaction
-            .open_table(RECORDS)?
-            .get(sequence)?
-            .map(|bytes| bytes.value().to_vec()))
-    }
-
-    /// Hands every LEDGER record to `take`, in order.
-    ///
-    /// # Errors
-    /// When the file can't be read, or `take` fails.
-    pub fn each_record(&self, mut take: impl FnMut(u64, &[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        for record in self.transaction.open_table(RECORDS)?.iter()? {
-            let (sequence, bytes) = record?;
-            take(sequence.value(), bytes.value())?;
-        }
-        Ok(())
-    }
-
-    /// The newest point of the equity curve, as JSON.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn last_equity(&self) -> anyhow::Result<Option<Vec<u8>>> {
-        let table = self.transaction.open_table(Table::Equity.definition())?;
-        Ok(table.last()?.map(|(_, value)| value.value().2.to_vec()))
-    }
-
-    /// The newest bar of each symbol and size.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn last_bars(&self) -> anyhow::Result<Vec<Bar>> {
-        let table = self.transaction.open_table(BARS)?;
-        let mut bars = Vec::new();
-        for (symbol, size) in self.series()? {
-            let range = table.range(
-                (symbol.as_str(), size.as_str(), i64::MIN)..=(symbol.as_str(), size.as_str(), i64::MAX),
-            )?;
-            if let Some(item) = range.rev().next() {
-                bars.push(serde_json::from_slice(item?.1.value().1)?);
-            }
-        }
-        Ok(bars)
-    }
-
-    /// Every symbol and size of which bars are held, found by leaping from one to the next.
-    pub(crate) fn series(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let table = self.transaction.open_table(BARS)?;
-        let mut all: Vec<(String, String)> = Vec::new();
-        loop {
-            let beyond = all.last().map_or(("", "", i64::MIN), |(name, size)| {
-                (name.as_str(), size.as_str(), i64::MAX)
-            });
-            let Some(item) = table.range(beyond..)?.next() else {
-                return Ok(all);
-            };
-            let (key, _) = item?;
-            let (name, size, _) = key.value();
-            all.push((name.to_owned(), size.to_owned()));
-        }
-    }
-
-    /// Everything that people can ask for, as one text: equal files have equal texts.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn dump(&self) -> anyhow::Result<String> {
-        let mut text = String::new();
-        let mut line = |table: &str, key: String, json: &[u8]| {
-            text.push_str(&format!("{table} {key} {}\n", String::from_utf8_lossy(json)));
-        };
-        for item in self.transaction.open_table(RECORDS)?.iter()? {
-            let (key, value) = item?;
-            line("records", key.value().to_string(), value.value());
-        }
-        for item in self.transaction.open_table(POSITIONS)?.iter()? {
-            let (key, value) = item?;
-            line("positions", key.value().to_owned(), value.value());
-        }
-        for item in self.transaction.open_table(BARS)?.iter()? {
-            let (key, value) = item?;
-            line("bars", format!("{:?}", key.value()), value.value().1);
-        }
-        for table in Table::ALL {
-            for item in self.transaction.open_table(table.definition())?.iter()? {
-                let (key, value) = item?;
-                line(
-                    &format!("{table:?}"),
-                    format!("{:?}", key.value()),
-                    value.value().2,
-                );
-            }
-        }
-        Ok(text)
-    }
-}
-
 /// Nanoseconds since the epoch; what lies beyond the year 2262 counts as its end.
 #[must_use]
 pub(crate) fn nanoseconds(at: Timestamp) -> i64 {
@@ -481,7 +352,8 @@ fn rank(bar: &Bar) -> u8 {
     }
 }
 
-fn get<T: DeserializeOwned>(
+/// Reads an entry of the file's head.
+pub(crate) fn get<T: DeserializeOwned>(
     meta: &impl redb::ReadableTable<&'static str, &'static [u8]>,
     name: &str,
 ) -> anyhow::Result<Option<T>> {
