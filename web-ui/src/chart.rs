@@ -106,7 +106,8 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
     let base_label_y = if base_y > bottom - 16.0 || (plot.end.1 > base_y - 18.0 && plot.end.1 < base_y) { base_y + 13.0 } else { base_y - 5.0 };
     let now_text = plain_dollars(plot.points.last().map_or(base, |point| point.equity));
     let worst = (plot.worst < -0.000_05).then(|| {
-        let x = plot.worst_x.clamp(40.0, (right - 40.0).max(40.0));
+        // Clear of the strip's own name at the left.
+        let x = plot.worst_x.clamp(110.0, (right - 40.0).max(110.0));
         let text = format!("worst {}", percent(plot.worst));
         view! { <text class="loss over" style="fill:currentColor" x=px(x) y=px(strip + STRIP_HEIGHT - 4.0) text-anchor="middle">{text}</text> }
     });

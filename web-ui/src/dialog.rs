@@ -8,6 +8,7 @@ use protocol::Symbol;
 use protocol::ledger::Mode;
 use rust_decimal::Decimal;
 
+use crate::account::{Standing, standing};
 use crate::feed::Feed;
 use crate::format::{dollars, shares};
 use crate::store::Store;
@@ -140,7 +141,7 @@ fn Confirm(what: Ask, close: Callback<()>) -> impl IntoView {
             <p class="note">{words.untouched}</p>
             <Show when=move || asked.get()><Legs legs=legs.clone() /></Show>
             {live.then(|| view! {
-                <label><span class="label">{format!("LIVE: type {} to confirm", words.typed)}</span>
+                <label class="typed"><span class="label">"LIVE: type " <b class="mono">{words.typed.clone()}</b> " to confirm"</span>
                     <input node_ref=input autocomplete="off" on:input=move |event| typed.set(event_target_value(&event)) />
                 </label>
             })}
@@ -167,11 +168,18 @@ fn Legs(legs: Vec<Symbol>) -> impl IntoView {
     let store = expect_context::<Store>();
     let line = move |symbol: Symbol| {
         let held = store.position(symbol);
-        let order = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.open_orders().any(|order| order.symbol == symbol)));
-        let shown = move || match (held.with(|held| held.as_ref().map(|held| held.quantity)), order.get()) {
-            (None, _) => view! { <span class="gain">"flat, confirmed by the broker"</span> }.into_any(),
-            (Some(quantity), true) => view! { <span class="dim">{format!("{} left, order at the broker", shares(quantity))}</span> }.into_any(),
-            (Some(quantity), false) => view! { <span class="faint">{format!("{} held", shares(quantity))}</span> }.into_any(),
+        let order = Memo::new(move |_| {
+            store.portfolio.with(|portfolio| portfolio.open_orders().find(|order| order.symbol == symbol).map(standing))
+        });
+        let shown = move || {
+            let Some(quantity) = held.with(|held| held.as_ref().map(|held| shares(held.quantity))) else {
+                return view! { <span class="gain">{"flat, confirmed by the broker".to_owned()}</span> };
+            };
+            match order.get() {
+                Some(Standing::NeedsYou) => view! { <span class="warn">{format!("{quantity} left, an order is unresolved")}</span> },
+                Some(_) => view! { <span class="dim">{format!("{quantity} left, order at the broker")}</span> },
+                None => view! { <span class="faint">{format!("{quantity} held")}</span> },
+            }
         };
         view! { <li><span class="strong">{symbol.broker_text()}</span>{shown}</li> }
     };
