@@ -20,7 +20,10 @@ impl Curve {
     /// Goes on after a point that is known already.
     #[must_use]
     pub fn after(last: Option<Timestamp>) -> Self {
-        Self { marks: BTreeMap::new(), last }
+        Self {
+            marks: BTreeMap::new(),
+            last,
+        }
     }
 
     /// Takes a bar over. The first complete live bar that ends later than all before makes a point, of the marks
@@ -37,6 +40,10 @@ impl Curve {
         }
         self.last = Some(end);
         let equity = portfolio.equity(|symbol| self.marks.get(&symbol).copied());
-        Some(EquityPoint { at: end, equity: equity.normalize(), cash: portfolio.cash.normalize() })
+        Some(EquityPoint {
+            at: end,
+            equity: equity.normalize(),
+            cash: portfolio.cash.normalize(),
+        })
     }
 }

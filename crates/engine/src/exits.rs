@@ -5,14 +5,21 @@ use protocol::ledger::Reason;
 use protocol::settings::Exits;
 use protocol::{Price, Quantity};
 
-use crate::portfolio::Position;
+use crate::position::Position;
 
 /// The prices at which a position is left: stop loss and profit target.
 #[must_use]
 pub fn levels(exits: &Exits, position: &Position) -> (Price, Price) {
     let cost = position.average_cost();
-    let sign = if position.quantity.is_sign_negative() { -Quantity::ONE } else { Quantity::ONE };
-    (cost * (Price::ONE - sign * exits.stop_loss), cost * (Price::ONE + sign * exits.profit_target))
+    let sign = if position.quantity.is_sign_negative() {
+        -Quantity::ONE
+    } else {
+        Quantity::ONE
+    };
+    (
+        cost * (Price::ONE - sign * exits.stop_loss),
+        cost * (Price::ONE + sign * exits.profit_target),
+    )
 }
 
 /// Why a position should be left at this price, if it should.

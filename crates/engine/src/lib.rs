@@ -17,6 +17,7 @@ pub mod features;
 pub mod market;
 pub mod order;
 pub mod portfolio;
+pub mod position;
 pub mod reconcile;
 pub mod regime;
 pub mod risk;

@@ -207,7 +207,11 @@ impl Order {
     /// Shares that may still fill; zero once it is over.
     #[must_use]
     pub fn rest(&self) -> Quantity {
-        if self.state.may_fill() { (self.quantity - self.filled).max(Quantity::ZERO) } else { Quantity::ZERO }
+        if self.state.may_fill() {
+            (self.quantity - self.filled).max(Quantity::ZERO)
+        } else {
+            Quantity::ZERO
+        }
     }
 
     /// Average price of the fills.
@@ -234,7 +238,11 @@ impl Order {
                 self.learn_permanent_id(fill.permanent_id);
                 self.filled += fill.quantity;
                 self.filled_notional += fill.quantity * fill.price;
-                if self.filled >= self.quantity { OrderStep::LastFill } else { OrderStep::PartFill }
+                if self.filled >= self.quantity {
+                    OrderStep::LastFill
+                } else {
+                    OrderStep::PartFill
+                }
             }
             OrderChange::Cancelled { text } => self.note(text, OrderStep::Cancel),
             OrderChange::Rejected { code, text } => self.note(&format!("{code}: {text}"), OrderStep::Reject),
@@ -275,13 +283,20 @@ mod tests {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::write(file, &table).unwrap();
         }
-        assert_eq!(table, std::fs::read_to_string(file).unwrap(), "UPDATE_EXPECT=1 accepts the new table");
+        assert_eq!(
+            table,
+            std::fs::read_to_string(file).unwrap(),
+            "UPDATE_EXPECT=1 accepts the new table"
+        );
     }
 
     #[test]
     fn nothing_leaves_a_terminal_state_but_the_last_fill() {
         for state in OrderState::ALL.into_iter().filter(|state| state.is_terminal()) {
-            for step in OrderStep::ALL.into_iter().filter(|step| *step != OrderStep::LastFill) {
+            for step in OrderStep::ALL
+                .into_iter()
+                .filter(|step| *step != OrderStep::LastFill)
+            {
                 assert_eq!(next(state, step), state);
             }
         }

@@ -90,12 +90,17 @@ pub enum Pass {
 /// The order of the fold that an execution or order of the broker belongs to, or an id for a foreign one.
 #[must_use]
 pub fn order_of(portfolio: &Portfolio, order_ref: &str, permanent_id: i64) -> Id {
-    let by_ref = order_ref.parse::<Id>().ok().filter(|id| portfolio.orders.contains_key(id));
+    let by_ref = order_ref
+        .parse::<Id>()
+        .ok()
+        .filter(|id| portfolio.orders.contains_key(id));
     let by_permanent_id = || {
         let same = |order: &&Order| permanent_id != 0 && order.permanent_id == permanent_id;
         portfolio.orders.values().find(same).map(|order| order.id.clone())
     };
-    by_ref.or_else(by_permanent_id).unwrap_or_else(|| Id::derive(&["foreign", &permanent_id.to_string()]))
+    by_ref
+        .or_else(by_permanent_id)
+        .unwrap_or_else(|| Id::derive(&["foreign", &permanent_id.to_string()]))
 }
 
 /// Events that the ledger has not heard of: missed fills first, then what became of each order that is not over.
@@ -111,16 +116,30 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
         if portfolio.executions.contains_key(&fill.execution_id) {
             events.extend(late_commission(portfolio, &order, execution));
         } else if seen.insert(fill.execution_id.clone()) {
-            events.push(OrderEvent { order, symbol: execution.symbol, change: OrderChange::Fill(fill.clone()) });
+            events.push(OrderEvent {
+                order,
+                symbol: execution.symbol,
+                change: OrderChange::Fill(fill.clone()),
+            });
         }
     }
     for order in portfolio.open_orders() {
-        let all_filled = filled.get(&order.id).copied().unwrap_or_default().max(order.filled) >= order.quantity;
+        let all_filled = filled
+            .get(&order.id)
+            .copied()
+            .unwrap_or_default()
+            .max(order.filled)
+            >= order.quantity;
         if all_filled {
             continue;
         }
-        if let Some(change) = became(portfolio, order, truth, pass).filter(|change| order.can_record(change)) {
-            events.push(OrderEvent { order: order.id.clone(), symbol: order.symbol, change });
+        if let Some(change) = became(portfolio, order, truth, pass).filter(|change| order.can_record(change))
+        {
+            events.push(OrderEvent {
+                order: order.id.clone(),
+                symbol: order.symbol,
+                change,
+            });
         }
     }
     events
@@ -128,20 +147,36 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
 
 fn late_commission(portfolio: &Portfolio, order: &Id, execution: &BrokerExecution) -> Option<OrderEvent> {
     let commission = execution.fill.commission?;
-    let trade = portfolio.trades.iter().find(|trade| trade.execution_id == execution.fill.execution_id)?;
-    let change = OrderChange::Commission { execution_id: trade.execution_id.clone(), commission };
-    trade.commission.is_none().then(|| OrderEvent { order: order.clone(), symbol: execution.symbol, change })
+    let trade = portfolio
+        .trades
+        .iter()
+        .find(|trade| trade.execution_id == execution.fill.execution_id)?;
+    let change = OrderChange::Commission {
+        execution_id: trade.execution_id.clone(),
+        commission,
+    };
+    trade.commission.is_none().then(|| OrderEvent {
+        order: order.clone(),
+        symbol: execution.symbol,
+        change,
+    })
 }
 
 fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Option<OrderChange> {
     let same = |theirs: &&BrokerOrder| {
-        theirs.order_ref == order.id.as_str() || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
+        theirs.order_ref == order.id.as_str()
+            || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
     };
     // An order that moved from open to completed while reading is in both; what is over is the later word.
     if let Some(theirs) = truth.completed.iter().find(same) {
         return match theirs.status {
-            BrokerStatus::Cancelled => Some(OrderChange::Cancelled { text: theirs.text.clone() }),
-            BrokerStatus::Rejected => Some(OrderChange::Rejected { code: 201, text: theirs.text.clone() }),
+            BrokerStatus::Cancelled => Some(OrderChange::Cancelled {
+                text: theirs.text.clone(),
+            }),
+            BrokerStatus::Rejected => Some(OrderChange::Rejected {
+                code: 201,
+                text: theirs.text.clone(),
+            }),
             // Its executions say so, or will.
             BrokerStatus::Filled | BrokerStatus::Working => None,
         };
@@ -149,9 +184,13 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
     if let Some(theirs) = truth.open.iter().find(same) {
         return match order.state {
             OrderState::Sent | OrderState::Unresolved if order.permanent_id == 0 => {
-                Some(OrderChange::Acknowledged { permanent_id: theirs.permanent_id })
+                Some(OrderChange::Acknowledged {
+                    permanent_id: theirs.permanent_id,
+                })
             }
-            OrderState::Sent | OrderState::Unresolved | OrderState::Absent => Some(OrderChange::Late { permanent_id: theirs.permanent_id }),
+            OrderState::Sent | OrderState::Unresolved | OrderState::Absent => Some(OrderChange::Late {
+                permanent_id: theirs.permanent_id,
+            }),
             _ => None,
         };
     }
@@ -166,9 +205,13 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
     };
     match pass {
         Pass::First if of_earlier_incarnation && order.state != OrderState::Absent => {
-            Some(OrderChange::Unresolved { evidence: evidence("first look after a restart") })
+            Some(OrderChange::Unresolved {
+                evidence: evidence("first look after a restart"),
+            })
         }
-        Pass::Second if of_earlier_incarnation => Some(OrderChange::Absent { evidence: evidence("second look after a restart") }),
+        Pass::Second if of_earlier_incarnation => Some(OrderChange::Absent {
+            evidence: evidence("second look after a restart"),
+        }),
         _ => None,
     }
 }
@@ -176,29 +219,62 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
 /// Where positions and cash differ, for symbols that nothing happened to since reading began.
 #[must_use]
 pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
-    let moved: BTreeSet<Symbol> = portfolio.trades.iter().filter(|trade| trade.sequence > truth.folded).map(|trade| trade.symbol).collect();
-    let symbols: BTreeSet<Symbol> = portfolio.positions.keys().chain(truth.positions.keys()).copied().collect();
+    let moved: BTreeSet<Symbol> = portfolio
+        .trades
+        .iter()
+        .filter(|trade| trade.sequence > truth.folded)
+        .map(|trade| trade.symbol)
+        .collect();
+    let symbols: BTreeSet<Symbol> = portfolio
+        .positions
+        .keys()
+        .chain(truth.positions.keys())
+        .copied()
+        .collect();
     let mut found = Vec::new();
     for symbol in symbols.difference(&moved) {
         let ours = portfolio.held(*symbol);
-        let broker = truth.positions.get(symbol).map_or(Quantity::ZERO, |holding| holding.quantity);
+        let broker = truth
+            .positions
+            .get(symbol)
+            .map_or(Quantity::ZERO, |holding| holding.quantity);
         if ours != broker {
             let text = format!(
                 "{symbol}: the ledger has {ours} shares, the broker {broker}; entries wait until `command.settle` takes the broker's figure"
             );
-            found.push(Difference { symbol: Some(*symbol), ours, broker, text });
+            found.push(Difference {
+                symbol: Some(*symbol),
+                ours,
+                broker,
+                text,
+            });
         }
     }
-    if let Some(cash) = truth.cash.filter(|_| moved.is_empty() && commissions_known(portfolio)) {
+    if let Some(cash) = truth
+        .cash
+        .filter(|_| moved.is_empty() && commissions_known(portfolio))
+    {
         if (cash - portfolio.cash).abs() > CASH_TOLERANCE {
-            let text = format!("cash: the ledger has ${}, the broker ${cash}", portfolio.cash.round_dp(2));
-            found.push(Difference { symbol: None, ours: portfolio.cash, broker: cash, text });
+            let text = format!(
+                "cash: the ledger has ${}, the broker ${cash}",
+                portfolio.cash.round_dp(2)
+            );
+            found.push(Difference {
+                symbol: None,
+                ours: portfolio.cash,
+                broker: cash,
+                text,
+            });
         }
     }
     found
 }
 
 fn commissions_known(portfolio: &Portfolio) -> bool {
-    portfolio.trades.iter().rev().take(50).all(|trade| trade.commission.is_some())
+    portfolio
+        .trades
+        .iter()
+        .rev()
+        .take(50)
+        .all(|trade| trade.commission.is_some())
 }
-

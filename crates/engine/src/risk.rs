@@ -67,7 +67,10 @@ pub struct Proposal {
 /// True when an order's rest counts against the limits: not when its day is over, as no order of ours outlives its day.
 #[must_use]
 pub fn counts(order: &Order, now: Timestamp) -> bool {
-    let in_doubt = matches!(order.state, OrderState::Unresolved | OrderState::Absent | OrderState::Sent);
+    let in_doubt = matches!(
+        order.state,
+        OrderState::Unresolved | OrderState::Absent | OrderState::Sent
+    );
     order.state.may_fill() && !(in_doubt && trading_day(order.created_at) < trading_day(now))
 }
 
@@ -75,8 +78,13 @@ impl Look<'_> {
     /// Shares of one side that may still fill.
     #[must_use]
     pub fn rest(&self, symbol: Symbol, side: Side) -> Quantity {
-        let open = self.portfolio.open_orders().filter(|order| order.symbol == symbol && order.side == side);
-        open.filter(|order| counts(order, self.now)).map(Order::rest).sum()
+        let open = self
+            .portfolio
+            .open_orders()
+            .filter(|order| order.symbol == symbol && order.side == side);
+        open.filter(|order| counts(order, self.now))
+            .map(Order::rest)
+            .sum()
     }
 
     /// Checks an exit: an order that only reduces. Passes in every trading state; only the kill switch, the broker's
@@ -112,19 +120,27 @@ impl Look<'_> {
 
     fn kill_switch(&self) -> Result<(), Refused> {
         let latched = self.portfolio.killed || self.killed_here;
-        refuse(latched, Check::KillSwitch, || "the kill switch is latched: `command.release` releases it".to_owned())
+        refuse(latched, Check::KillSwitch, || {
+            "the kill switch is latched: `command.release` releases it".to_owned()
+        })
     }
 
     fn trading_state(&self) -> Result<(), Refused> {
         let state = self.portfolio.state;
-        refuse(state != TradingState::Active, Check::TradingState, || match state {
-            TradingState::Halted => "trading is halted: `command.resume` resumes it".to_owned(),
-            _ => "trading only reduces: `command.resume` allows entries".to_owned(),
-        })
+        refuse(
+            state != TradingState::Active,
+            Check::TradingState,
+            || match state {
+                TradingState::Halted => "trading is halted: `command.resume` resumes it".to_owned(),
+                _ => "trading only reduces: `command.resume` allows entries".to_owned(),
+            },
+        )
     }
 
     fn gate(&self) -> Result<(), Refused> {
-        refuse(self.gate.is_some(), Check::BrokerGate, || self.gate.unwrap_or_default().to_owned())
+        refuse(self.gate.is_some(), Check::BrokerGate, || {
+            self.gate.unwrap_or_default().to_owned()
+        })
     }
 
     fn session(&self) -> Result<(), Refused> {
@@ -143,63 +159,131 @@ impl Look<'_> {
 
     fn freshness(&self, proposal: &Proposal) -> Result<(), Refused> {
         let quote = self.quote;
-        refuse(quote.is_none(), Check::StaleQuote, || format!("no fresh quote of {}", proposal.symbol))?;
+        refuse(quote.is_none(), Check::StaleQuote, || {
+            format!("no fresh quote of {}", proposal.symbol)
+        })?;
         let tradable = quote.is_some_and(|quote| quote.tradable);
-        refuse(!tradable, Check::StaleQuote, || format!("the quote of {} may not be traded on", proposal.symbol))?;
+        refuse(!tradable, Check::StaleQuote, || {
+            format!("the quote of {} may not be traded on", proposal.symbol)
+        })?;
         let age = self.now.duration_since(proposal.decided_at);
         let limit = SignedDuration::from_secs(i64::from(self.settings.entry.signal_age_seconds_max));
         refuse(age > limit, Check::StaleSignal, || {
-            format!("the signal is {} s old, limit {} s", age.as_secs(), limit.as_secs())
+            format!(
+                "the signal is {} s old, limit {} s",
+                age.as_secs(),
+                limit.as_secs()
+            )
         })
     }
 
     fn unsettled(&self, symbol: Symbol) -> Result<(), Refused> {
-        let of_symbol = || self.portfolio.open_orders().filter(|order| order.symbol == symbol && counts(order, self.now));
-        let doubtful = of_symbol().find(|order| matches!(order.state, OrderState::Unresolved | OrderState::Absent));
+        let of_symbol = || {
+            self.portfolio
+                .open_orders()
+                .filter(|order| order.symbol == symbol && counts(order, self.now))
+        };
+        let doubtful =
+            of_symbol().find(|order| matches!(order.state, OrderState::Unresolved | OrderState::Absent));
         refuse(doubtful.is_some(), Check::Unsettled, || {
-            doubtful.map_or_else(String::new, |order| format!("order {} of {symbol} is not settled: {}", order.id, order.text))
+            doubtful.map_or_else(String::new, |order| {
+                format!("order {} of {symbol} is not settled: {}", order.id, order.text)
+            })
         })?;
-        let differs = self.portfolio.differences.iter().find(|difference| difference.symbol == Some(symbol));
-        refuse(differs.is_some(), Check::Unsettled, || differs.map_or_else(String::new, |difference| difference.text.clone()))?;
+        let differs = self
+            .portfolio
+            .differences
+            .iter()
+            .find(|difference| difference.symbol == Some(symbol));
+        refuse(differs.is_some(), Check::Unsettled, || {
+            differs.map_or_else(String::new, |difference| difference.text.clone())
+        })?;
         let working = of_symbol().next();
         refuse(working.is_some(), Check::Working, || {
-            working.map_or_else(String::new, |order| format!("order {} of {symbol} is still working", order.id))
+            working.map_or_else(String::new, |order| {
+                format!("order {} of {symbol} is still working", order.id)
+            })
         })
     }
 
     fn cooldown(&self, symbol: Symbol) -> Result<(), Refused> {
         let market = &self.settings.market;
         let seconds = i64::from(self.settings.entry.cooldown_bars) * i64::from(market.bar_size.seconds());
-        let closed_at = self.portfolio.positions.get(&symbol).and_then(|position| position.closed_at);
+        let closed_at = self
+            .portfolio
+            .positions
+            .get(&symbol)
+            .and_then(|position| position.closed_at);
         let wait = closed_at.map(|at| SignedDuration::from_secs(seconds) - self.now.duration_since(at));
-        refuse(wait.is_some_and(|wait| wait.is_positive()), Check::Cooldown, || {
-            format!("{symbol} was left a moment ago: entries wait another {} s", wait.map_or(0, |wait| wait.as_secs() + 1))
-        })
+        refuse(
+            wait.is_some_and(|wait| wait.is_positive()),
+            Check::Cooldown,
+            || {
+                format!(
+                    "{symbol} was left a moment ago: entries wait another {} s",
+                    wait.map_or(0, |wait| wait.as_secs() + 1)
+                )
+            },
+        )
     }
 
     fn limits(&self, proposal: &Proposal) -> Result<(), Refused> {
         let (risk, symbol) = (&self.settings.risk, proposal.symbol);
         let watched = self.settings.market.watchlist.contains(&symbol);
-        refuse(!watched, Check::NotWatched, || format!("{symbol} is not in market.watchlist"))?;
+        refuse(!watched, Check::NotWatched, || {
+            format!("{symbol} is not in market.watchlist")
+        })?;
         let entries = if self.portfolio.day.date == Some(trading_day(self.now)) {
-            self.portfolio.day.entries.get(&symbol).copied().unwrap_or_default()
+            self.portfolio
+                .day
+                .entries
+                .get(&symbol)
+                .copied()
+                .unwrap_or_default()
         } else {
             0
         };
-        refuse(entries >= risk.trades_per_symbol_per_day_max, Check::TradesPerDay, || {
-            format!("{entries} entries of {symbol} today, limit {}", risk.trades_per_symbol_per_day_max)
-        })?;
-        let shares = (self.portfolio.held(symbol) + self.rest(symbol, proposal.side) + proposal.quantity).abs();
-        refuse(shares > risk.shares_per_symbol_max, Check::SharesPerSymbol, || {
-            format!("{shares} shares of {symbol} with this order, limit {}", risk.shares_per_symbol_max)
-        })?;
+        refuse(
+            entries >= risk.trades_per_symbol_per_day_max,
+            Check::TradesPerDay,
+            || {
+                format!(
+                    "{entries} entries of {symbol} today, limit {}",
+                    risk.trades_per_symbol_per_day_max
+                )
+            },
+        )?;
+        let shares =
+            (self.portfolio.held(symbol) + self.rest(symbol, proposal.side) + proposal.quantity).abs();
+        refuse(
+            shares > risk.shares_per_symbol_max,
+            Check::SharesPerSymbol,
+            || {
+                format!(
+                    "{shares} shares of {symbol} with this order, limit {}",
+                    risk.shares_per_symbol_max
+                )
+            },
+        )?;
         let notional = shares * proposal.price;
-        refuse(notional > risk.notional_per_symbol_max, Check::NotionalPerSymbol, || {
-            format!("${} in {symbol} with this order, limit ${}", notional.round_dp(2), risk.notional_per_symbol_max)
-        })?;
+        refuse(
+            notional > risk.notional_per_symbol_max,
+            Check::NotionalPerSymbol,
+            || {
+                format!(
+                    "${} in {symbol} with this order, limit ${}",
+                    notional.round_dp(2),
+                    risk.notional_per_symbol_max
+                )
+            },
+        )?;
         let gross = self.gross() + proposal.quantity * proposal.price;
         refuse(gross > risk.gross_notional_max, Check::GrossExposure, || {
-            format!("${} in all symbols with this order, limit ${}", gross.round_dp(2), risk.gross_notional_max)
+            format!(
+                "${} in all symbols with this order, limit ${}",
+                gross.round_dp(2),
+                risk.gross_notional_max
+            )
         })
     }
 
@@ -207,10 +291,27 @@ impl Look<'_> {
     #[must_use]
     pub fn gross(&self) -> Money {
         let price = |symbol: Symbol| self.prices.get(&symbol).copied();
-        let worth = |symbol: Symbol, shares: Quantity, else_cost: Money| price(symbol).map_or(else_cost.abs(), |p| (shares * p).abs());
-        let held: Money = self.portfolio.open_positions().map(|p| worth(p.symbol, p.quantity, p.cost)).sum();
-        let buys = self.portfolio.open_orders().filter(|order| order.side == Side::Buy && counts(order, self.now));
-        held + buys.map(|o| worth(o.symbol, o.rest(), o.rest() * o.reference_price.unwrap_or_default())).sum::<Money>()
+        let worth = |symbol: Symbol, shares: Quantity, else_cost: Money| {
+            price(symbol).map_or(else_cost.abs(), |p| (shares * p).abs())
+        };
+        let held: Money = self
+            .portfolio
+            .open_positions()
+            .map(|p| worth(p.symbol, p.quantity, p.cost))
+            .sum();
+        let buys = self
+            .portfolio
+            .open_orders()
+            .filter(|order| order.side == Side::Buy && counts(order, self.now));
+        held + buys
+            .map(|o| {
+                worth(
+                    o.symbol,
+                    o.rest(),
+                    o.rest() * o.reference_price.unwrap_or_default(),
+                )
+            })
+            .sum::<Money>()
     }
 
     /// Dollars lost today: what was closed, what was paid to the broker, and what is open, against its cost.
@@ -218,18 +319,32 @@ impl Look<'_> {
     pub fn loss_today(&self) -> Money {
         let day = &self.portfolio.day;
         let same_day = day.date == Some(trading_day(self.now));
-        let closed = if same_day { day.realized - day.commission } else { Decimal::ZERO };
-        -(closed + self.portfolio.unrealized(|symbol| self.prices.get(&symbol).copied()))
+        let closed = if same_day {
+            day.realized - day.commission
+        } else {
+            Decimal::ZERO
+        };
+        -(closed
+            + self
+                .portfolio
+                .unrealized(|symbol| self.prices.get(&symbol).copied()))
     }
 
     fn daily_loss(&self) -> Result<(), Refused> {
         let (loss, limit) = (self.loss_today(), self.settings.risk.daily_loss_max);
-        refuse(loss >= limit, Check::DailyLoss, || format!("${} lost today, limit ${limit}", loss.round_dp(2)))
+        refuse(loss >= limit, Check::DailyLoss, || {
+            format!("${} lost today, limit ${limit}", loss.round_dp(2))
+        })
     }
 
     fn buying_power(&self, proposal: &Proposal) -> Result<(), Refused> {
-        let buys = self.portfolio.open_orders().filter(|order| order.side == Side::Buy && counts(order, self.now));
-        let bound: Money = buys.map(|order| order.rest() * order.reference_price.unwrap_or_default()).sum();
+        let buys = self
+            .portfolio
+            .open_orders()
+            .filter(|order| order.side == Side::Buy && counts(order, self.now));
+        let bound: Money = buys
+            .map(|order| order.rest() * order.reference_price.unwrap_or_default())
+            .sum();
         let (cash, needed) = (self.portfolio.cash - bound, proposal.quantity * proposal.price);
         refuse(needed > cash, Check::BuyingPower, || {
             format!("${} needed, ${} cash free", needed.round_dp(2), cash.round_dp(2))
@@ -238,11 +353,20 @@ impl Look<'_> {
 
     fn orders_per_minute(&self) -> Result<(), Refused> {
         let minute_ago = self.now - SignedDuration::from_secs(60);
-        let (count, limit) = (self.sent.iter().filter(|at| **at > minute_ago).count(), self.settings.risk.orders_per_minute_max);
-        refuse(count >= limit as usize, Check::OrdersPerMinute, || format!("{count} orders in the last minute, limit {limit}"))
+        let (count, limit) = (
+            self.sent.iter().filter(|at| **at > minute_ago).count(),
+            self.settings.risk.orders_per_minute_max,
+        );
+        refuse(count >= limit as usize, Check::OrdersPerMinute, || {
+            format!("{count} orders in the last minute, limit {limit}")
+        })
     }
 }
 
 fn refuse(when: bool, check: Check, text: impl FnOnce() -> String) -> Result<(), Refused> {
-    if when { Err(Refused { check, text: text() }) } else { Ok(()) }
+    if when {
+        Err(Refused { check, text: text() })
+    } else {
+        Ok(())
+    }
 }

@@ -17,7 +17,11 @@ pub fn target(entry: &Entry, risk: &Risk, price: Price) -> Quantity {
 /// The price step of US stocks: a cent, below a dollar a hundredth of it.
 #[must_use]
 pub fn price_step(price: Price) -> Price {
-    if price < Decimal::ONE { Decimal::new(1, 4) } else { Decimal::new(1, 2) }
+    if price < Decimal::ONE {
+        Decimal::new(1, 4)
+    } else {
+        Decimal::new(1, 2)
+    }
 }
 
 #[cfg(test)]
@@ -28,7 +32,14 @@ mod tests {
     #[test]
     fn whole_shares_within_the_limits() {
         let settings = settings();
-        let cases = [("100", "50"), ("4999", "1"), ("5001", "0"), ("0.4", "5000"), ("0", "0"), ("-1", "0")];
+        let cases = [
+            ("100", "50"),
+            ("4999", "1"),
+            ("5001", "0"),
+            ("0.4", "5000"),
+            ("0", "0"),
+            ("-1", "0"),
+        ];
         for (price, shares) in cases {
             let target = target(&settings.entry, &settings.risk, price.parse().unwrap());
             assert_eq!(target.to_string(), shares, "at {price}");

@@ -4,21 +4,25 @@
 mod broker;
 mod command;
 mod decide;
+mod message;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::SignedDuration;
-use protocol::decision::{Alert, Check, Level, Refusal, Signal};
-use protocol::ledger::{Difference, Entry, Intent, OrderChange, OrderEvent, Reconciled, Record, TradingState};
-use protocol::market::{Phase, Quote, Session};
-use protocol::operator::{Command, Reply, Verb};
+use protocol::decision::{Alert, Check, Level, Refusal};
+use protocol::ledger::{
+    Difference, Entry, Intent, OrderChange, OrderEvent, Reconciled, Record, TradingState,
+};
+use protocol::market::{Phase, Quote};
 use protocol::settings::Settings;
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
 use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
-use crate::reconcile::{self, BrokerStatus, Pass, Truth};
+use crate::reconcile::{self, Pass, Truth};
 use crate::risk::{Look, Refused};
+
+pub use message::{Ask, Draft, Heard, Input, News, Output};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
 const SILENCE_SECONDS_MAX: i64 = 10;
@@ -28,104 +32,6 @@ const LIVE_SECONDS_MAX: i64 = 3_600;
 const EXIT_RETRY_SECONDS: i64 = 15;
 /// Wall seconds between two records that broker and ledger agree, when nothing happens.
 const RECONCILED_RECORD_SECONDS: i64 = 600;
-
-/// What can happen.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A model's opinion.
-    Signal(Signal),
-    /// A newer quote.
-    Quote(Quote),
-    /// A newer session.
-    Session(Session),
-    /// The broker spoke of an order.
-    Broker(Heard),
-    /// The broker's whole truth was read.
-    Truth(Truth, Pass),
-    /// An operator asks.
-    Ask(Ask),
-    /// Why nothing may be sent just now; `None` opens the gate.
-    Gate(Option<String>),
-    /// The local kill switch, a file or a signal, was latched or released.
-    KillHere(bool),
-    /// Time passes.
-    Tick,
-}
-
-/// What the broker says of one order as it happens.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Heard {
-    /// Our decision's id, when the message carries it.
-    pub order_ref: String,
-    /// The broker's order id within our client; 0 when the message carries none.
-    pub order_id: i32,
-    /// The broker's permanent id; 0 when the message carries none.
-    pub permanent_id: i64,
-    /// What it says.
-    pub news: News,
-}
-
-/// The content of a broker's message.
-#[derive(Debug, Clone, PartialEq)]
-pub enum News {
-    /// How the order is.
-    Status(BrokerStatus, String),
-    /// An error that names the order.
-    Error(i32, String),
-    /// An execution.
-    Execution(Symbol, protocol::ledger::Fill),
-    /// What an execution cost.
-    Commission(String, protocol::Money),
-}
-
-/// A command with its asker.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
-    /// Its id.
-    pub id: Id,
-    /// What.
-    pub verb: Verb,
-    /// Who: `operator` or `web`.
-    pub by: String,
-    /// Particulars.
-    pub command: Command,
-}
-
-/// What must be done, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Append to the ledger, tell [`Trader::applied`], and if it is an intent, send it once.
-    Append(Draft),
-    /// Ask the broker to cancel the order with this id. Harmless to repeat.
-    Cancel(i32),
-    /// Tell that an order was not made.
-    Refuse(Refusal),
-    /// Tell a person.
-    Alert(Alert),
-    /// Answer the asker.
-    Reply(Reply),
-}
-
-/// A record that is not in the ledger yet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
-    /// Its id.
-    pub id: Id,
-    /// When.
-    pub at: Timestamp,
-    /// What it follows from.
-    pub cause: Option<Id>,
-    /// What it says.
-    pub entry: Entry,
-}
-
-impl Draft {
-    /// The record of an incarnation; the ledger adds the chain.
-    #[must_use]
-    pub fn record(self, epoch: u64) -> Record {
-        Record { id: self.id, at: self.at, cause: self.cause, epoch, previous_hash: Hash::zero(), entry: self.entry }
-    }
-}
 
 /// The state machine.
 #[derive(Debug)]
@@ -152,7 +58,8 @@ impl Trader {
     /// Begins with the fold of the ledger so far, the gate closed.
     #[must_use]
     pub fn new(settings: Settings, portfolio: Portfolio) -> Self {
-        let config = serde_json::to_vec(&(&settings.entry, &settings.exits, &settings.risk)).expect("settings are plain data");
+        let config = serde_json::to_vec(&(&settings.entry, &settings.exits, &settings.risk))
+            .expect("settings are plain data");
         let next_order_id = portfolio.order_id_max + 1;
         Self {
             settings,
@@ -193,7 +100,13 @@ impl Trader {
     ///
     /// # Errors
     /// When it can't follow what is folded: another writer wrote.
-    pub fn applied(&mut self, sequence: u64, hash: &Hash, record: &Record, wall: Timestamp) -> Result<(), LedgerFault> {
+    pub fn applied(
+        &mut self,
+        sequence: u64,
+        hash: &Hash,
+        record: &Record,
+        wall: Timestamp,
+    ) -> Result<(), LedgerFault> {
         self.portfolio.apply(sequence, hash, record)?;
         if let Entry::Intent(intent) = &record.entry {
             self.next_order_id = self.next_order_id.max(intent.order_id + 1);
@@ -241,7 +154,11 @@ impl Trader {
 
     fn on_kill_here(&mut self, latched: bool) -> Vec<Output> {
         self.killed_here = latched;
-        if latched { self.cancels(|_| true) } else { Vec::new() }
+        if latched {
+            self.cancels(|_| true)
+        } else {
+            Vec::new()
+        }
     }
 
     fn on_tick(&mut self, wall: Timestamp) -> Vec<Output> {
@@ -255,16 +172,38 @@ impl Trader {
     /// An order that the broker never spoke of is unresolved after a while: silence is not an answer.
     fn silent_orders(&mut self, wall: Timestamp) -> Vec<Output> {
         let portfolio = &self.portfolio;
-        self.sent_wall.retain(|id, _| portfolio.orders.get(id).is_some_and(|order| order.state == OrderState::Sent));
-        let silent = self.sent_wall.iter().filter(|(_, sent)| wall.duration_since(**sent).as_secs() >= SILENCE_SECONDS_MAX);
+        self.sent_wall.retain(|id, _| {
+            portfolio
+                .orders
+                .get(id)
+                .is_some_and(|order| order.state == OrderState::Sent)
+        });
+        let silent = self
+            .sent_wall
+            .iter()
+            .filter(|(_, sent)| wall.duration_since(**sent).as_secs() >= SILENCE_SECONDS_MAX);
         let mut outputs = Vec::new();
         for id in silent.map(|(id, _)| id) {
-            let Some(order) = portfolio.orders.get(id) else { continue };
+            let Some(order) = portfolio.orders.get(id) else {
+                continue;
+            };
             let evidence = format!("the broker did not speak of it for {SILENCE_SECONDS_MAX} s");
-            let change = OrderChange::Unresolved { evidence: evidence.clone() };
+            let change = OrderChange::Unresolved {
+                evidence: evidence.clone(),
+            };
             if order.can_record(&change) {
-                outputs.push(self.event(self.now, OrderEvent { order: id.clone(), symbol: order.symbol, change }));
-                let text = format!("order {id} of {} is unresolved: {evidence}; entries of {0} wait", order.symbol);
+                outputs.push(self.event(
+                    self.now,
+                    OrderEvent {
+                        order: id.clone(),
+                        symbol: order.symbol,
+                        change,
+                    },
+                ));
+                let text = format!(
+                    "order {id} of {} is unresolved: {evidence}; entries of {0} wait",
+                    order.symbol
+                );
                 outputs.push(self.alert(wall, "order-unresolved", Level::Warning, Some(order.symbol), text));
             }
         }
@@ -275,18 +214,35 @@ impl Trader {
         let missing = reconcile::missing(&self.portfolio, truth, pass);
         if !missing.is_empty() {
             // What differs can be told only once these are folded; the next reading tells it.
-            return missing.into_iter().map(|event| self.event(self.now_or(wall), event)).collect();
+            return missing
+                .into_iter()
+                .map(|event| self.event(self.now_or(wall), event))
+                .collect();
         }
         let differences = reconcile::differences(&self.portfolio, truth);
         let mut outputs = Vec::new();
         for difference in &differences {
             if !self.portfolio.differences.contains(difference) {
                 let (id, symbol) = (self.difference_id(difference), difference.symbol);
-                outputs.push(Output::Append(Draft { id, at: wall, cause: None, entry: Entry::Difference(difference.clone()) }));
-                outputs.push(self.alert(wall, "account-difference", Level::Critical, symbol, difference.text.clone()));
+                outputs.push(Output::Append(Draft {
+                    id,
+                    at: wall,
+                    cause: None,
+                    entry: Entry::Difference(difference.clone()),
+                }));
+                outputs.push(self.alert(
+                    wall,
+                    "account-difference",
+                    Level::Critical,
+                    symbol,
+                    difference.text.clone(),
+                ));
             }
         }
-        let due = self.portfolio.reconciled_at.is_none_or(|at| wall.duration_since(at).as_secs() >= RECONCILED_RECORD_SECONDS);
+        let due = self
+            .portfolio
+            .reconciled_at
+            .is_none_or(|at| wall.duration_since(at).as_secs() >= RECONCILED_RECORD_SECONDS);
         let settled = differences.is_empty() && !self.portfolio.differences.is_empty();
         if differences.is_empty() && (due || settled || pass != Pass::Running) {
             let entry = Entry::Reconciled(Reconciled {
@@ -295,19 +251,36 @@ impl Trader {
                 executions: u32::try_from(truth.executions.len()).unwrap_or(u32::MAX),
                 broker_equity: truth.equity,
             });
-            let id = Id::derive(&["reconciled", &self.portfolio.sequence.to_string(), &wall.to_string()]);
-            outputs.push(Output::Append(Draft { id, at: wall, cause: None, entry }));
+            let id = Id::derive(&[
+                "reconciled",
+                &self.portfolio.sequence.to_string(),
+                &wall.to_string(),
+            ]);
+            outputs.push(Output::Append(Draft {
+                id,
+                at: wall,
+                cause: None,
+                entry,
+            }));
         }
         outputs
     }
 
     fn difference_id(&self, difference: &Difference) -> Id {
-        Id::derive(&["difference", &self.portfolio.sequence.to_string(), &difference.text])
+        Id::derive(&[
+            "difference",
+            &self.portfolio.sequence.to_string(),
+            &difference.text,
+        ])
     }
 
     /// The market clock, or the wall clock before the market spoke.
     fn now_or(&self, wall: Timestamp) -> Timestamp {
-        if self.now == Timestamp::UNIX_EPOCH { wall } else { self.now }
+        if self.now == Timestamp::UNIX_EPOCH {
+            wall
+        } else {
+            self.now
+        }
     }
 
     fn look<'a>(&'a self, wall: Timestamp, symbol: Symbol) -> Look<'a> {
@@ -334,34 +307,84 @@ impl Trader {
     /// The market clock, for ages: in a live market it goes on when the market falls silent; a replay has its own time.
     fn live_clock(&self, wall: Timestamp) -> Timestamp {
         let live = wall.duration_since(self.now).abs() <= SignedDuration::from_secs(LIVE_SECONDS_MAX);
-        if live { self.now.max(wall) } else { self.now_or(wall) }
+        if live {
+            self.now.max(wall)
+        } else {
+            self.now_or(wall)
+        }
     }
 
     fn event(&self, at: Timestamp, event: OrderEvent) -> Output {
         let id = protocol::subject::event_id(&event.order, &event.change);
         let cause = Some(event.order.clone());
-        Output::Append(Draft { id, at, cause, entry: Entry::Order(event) })
+        Output::Append(Draft {
+            id,
+            at,
+            cause,
+            entry: Entry::Order(event),
+        })
     }
 
-    fn alert(&self, wall: Timestamp, kind: &str, level: Level, symbol: Option<Symbol>, text: String) -> Output {
+    fn alert(
+        &self,
+        wall: Timestamp,
+        kind: &str,
+        level: Level,
+        symbol: Option<Symbol>,
+        text: String,
+    ) -> Output {
         let id = Id::derive(&["alert", kind, &text, &wall.to_string()]);
-        Output::Alert(Alert { id, at: wall, cause: None, service: "execution".to_owned(), kind: kind.to_owned(), level, symbol, text })
+        Output::Alert(Alert {
+            id,
+            at: wall,
+            cause: None,
+            service: "execution".to_owned(),
+            kind: kind.to_owned(),
+            level,
+            symbol,
+            text,
+        })
     }
 
     fn refusal(&self, wall: Timestamp, cause: &Id, symbol: Symbol, refused: Refused) -> Output {
-        let id = Id::derive(&["refusal", cause.as_str(), symbol.as_str(), &format!("{:?}", refused.check)]);
+        let id = Id::derive(&[
+            "refusal",
+            cause.as_str(),
+            symbol.as_str(),
+            &format!("{:?}", refused.check),
+        ]);
         let at = self.now_or(wall);
-        Output::Refuse(Refusal { id, at, cause: cause.clone(), symbol, check: refused.check, text: refused.text })
+        Output::Refuse(Refusal {
+            id,
+            at,
+            cause: cause.clone(),
+            symbol,
+            check: refused.check,
+            text: refused.text,
+        })
     }
 
     /// Cancellations of our working orders that `which` picks, recorded before they are asked for.
     fn cancels(&self, which: impl Fn(&crate::order::Order) -> bool) -> Vec<Output> {
         let mut outputs = Vec::new();
-        for order in self.portfolio.open_orders().filter(|order| order.order_id != 0 && which(order)) {
-            let change = OrderChange::CancelRequested { text: format!("trading is {:?}", self.portfolio.state) };
+        for order in self
+            .portfolio
+            .open_orders()
+            .filter(|order| order.order_id != 0 && which(order))
+        {
+            let change = OrderChange::CancelRequested {
+                text: format!("trading is {:?}", self.portfolio.state),
+            };
             // With the bus down a kill switch must still cancel, so the local one is not recorded first.
             if order.can_record(&change) && !self.killed_here {
-                outputs.push(self.event(self.now, OrderEvent { order: order.id.clone(), symbol: order.symbol, change }));
+                outputs.push(self.event(
+                    self.now,
+                    OrderEvent {
+                        order: order.id.clone(),
+                        symbol: order.symbol,
+                        change,
+                    },
+                ));
             }
             outputs.push(Output::Cancel(order.order_id));
         }

@@ -173,7 +173,9 @@ impl Bar {
     /// The id of the bar of `symbol` and `size` that starts at `start`.
     #[must_use]
     pub fn id_of(symbol: Symbol, size: BarSize, start: Timestamp) -> Id {
-        format!("{symbol}-{size}-{}", start.as_second()).parse().expect("symbol, size and digits are legal in an id")
+        format!("{symbol}-{size}-{}", start.as_second())
+            .parse()
+            .expect("symbol, size and digits are legal in an id")
     }
 }
 
@@ -217,7 +219,9 @@ mod tests {
 
     #[test]
     fn bar_sizes_read_back_as_written() {
-        for text in ["5s", "10s", "15s", "30s", "1m", "2m", "5m", "15m", "30m", "1h", "1d"] {
+        for text in [
+            "5s", "10s", "15s", "30s", "1m", "2m", "5m", "15m", "30m", "1h", "1d",
+        ] {
             assert_eq!(text.parse::<BarSize>().unwrap().to_string(), text);
         }
         assert!("7s".parse::<BarSize>().is_err());
@@ -226,7 +230,13 @@ mod tests {
     #[test]
     fn bars_start_on_their_grid() {
         let at: Timestamp = "2013-10-07T13:30:59.9Z".parse().unwrap();
-        assert_eq!(BarSize::ONE_MINUTE.start_of(at), "2013-10-07T13:30:00Z".parse().unwrap());
-        assert_eq!(BarSize::FIVE_SECONDS.start_of(at), "2013-10-07T13:30:55Z".parse().unwrap());
+        assert_eq!(
+            BarSize::ONE_MINUTE.start_of(at),
+            "2013-10-07T13:30:00Z".parse().unwrap()
+        );
+        assert_eq!(
+            BarSize::FIVE_SECONDS.start_of(at),
+            "2013-10-07T13:30:55Z".parse().unwrap()
+        );
     }
 }

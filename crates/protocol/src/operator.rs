@@ -69,13 +69,18 @@ impl Verb {
     /// True for verbs that can only lower risk: all that a browser may say in live mode.
     #[must_use]
     pub fn only_reduces_risk(self) -> bool {
-        matches!(self, Self::Halt | Self::Reduce | Self::Kill | Self::CancelAll | Self::Flatten | Self::Close)
+        matches!(
+            self,
+            Self::Halt | Self::Reduce | Self::Kill | Self::CancelAll | Self::Flatten | Self::Close
+        )
     }
 }
 
 /// Why a text is not a verb.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a command; the commands are halt, reduce, resume, kill, release, emergency-exit, cancel-all, flatten, close and settle")]
+#[error(
+    "`{0}` is not a command; the commands are halt, reduce, resume, kill, release, emergency-exit, cancel-all, flatten, close and settle"
+)]
 pub struct VerbError(String);
 
 impl FromStr for Verb {

@@ -162,10 +162,18 @@ impl Settings {
     /// The first value outside its range.
     pub fn check(&self) -> Result<(), String> {
         let fraction = |key: &str, value: f64| {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(format!("{key} is {value}: use a number from 0 to 1")) }
+            if (0.0..=1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{key} is {value}: use a number from 0 to 1"))
+            }
         };
         let positive = |key: &str, value: Decimal| {
-            if value > Decimal::ZERO { Ok(()) } else { Err(format!("{key} is {value}: use a number above 0")) }
+            if value > Decimal::ZERO {
+                Ok(())
+            } else {
+                Err(format!("{key} is {value}: use a number above 0"))
+            }
         };
         fraction("entry.up_min", self.entry.up_min)?;
         fraction("exits.down_min", self.exits.down_min)?;
@@ -185,11 +193,20 @@ impl Settings {
             return Err(format!("market.watchlist names {} twice: name it once", pair[0]));
         }
         if self.broker.market_data_client_id == self.broker.ordering_client_id {
-            return Err("broker.market_data_client_id and broker.ordering_client_id are equal: use two ids".to_owned());
+            return Err(
+                "broker.market_data_client_id and broker.ordering_client_id are equal: use two ids"
+                    .to_owned(),
+            );
         }
         let name = &self.market.name;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.') {
-            return Err(format!("market.name is `{name}`: use letters, digits, dots, `-` and `_`, as it names a folder"));
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.')
+        {
+            return Err(format!(
+                "market.name is `{name}`: use letters, digits, dots, `-` and `_`, as it names a folder"
+            ));
         }
         Ok(())
     }

@@ -132,7 +132,13 @@ pub fn record(record: &Record, sequence: u64) -> String {
 #[must_use]
 pub fn kind(change: &OrderChange) -> String {
     let token = |execution_id: &str| {
-        let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let legal = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        };
         execution_id.chars().map(legal).collect::<String>()
     };
     match change {

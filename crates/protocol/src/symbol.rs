@@ -20,14 +20,17 @@ pub struct Symbol {
 
 /// Why a text is not a symbol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a stock symbol: use 1 to 15 letters or digits, with a blank, dot or underscore before a share class")]
+#[error(
+    "`{0}` is not a stock symbol: use 1 to 15 letters or digits, with a blank, dot or underscore before a share class"
+)]
 pub struct SymbolError(String);
 
 impl Symbol {
     /// The symbol as a subject token, `BRK_B`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).expect("a symbol is ASCII by construction")
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)])
+            .expect("a symbol is ASCII by construction")
     }
 
     /// The symbol as the broker writes it, `BRK B`.
@@ -58,7 +61,10 @@ impl FromStr for Symbol {
         if bytes[0] == b'_' || bytes[length - 1] == b'_' {
             return Err(refuse());
         }
-        Ok(Self { bytes, length: u8::try_from(length).expect("checked against the maximum above") })
+        Ok(Self {
+            bytes,
+            length: u8::try_from(length).expect("checked against the maximum above"),
+        })
     }
 }
 
@@ -95,13 +101,26 @@ mod tests {
     fn share_classes_have_one_spelling() {
         for text in ["BRK B", "BRK.B", "brk_b"] {
             let symbol: Symbol = text.parse().unwrap();
-            assert_eq!((symbol.as_str(), symbol.broker_text().as_str()), ("BRK_B", "BRK B"));
+            assert_eq!(
+                (symbol.as_str(), symbol.broker_text().as_str()),
+                ("BRK_B", "BRK B")
+            );
         }
     }
 
     #[test]
     fn what_would_break_a_subject_is_refused() {
-        for text in ["", "A*", "A>B", ".A", "A.", "<IMG SRC=X>", "AAPL\n", "ABCDEFGHIJKLMNOP", "Ä"] {
+        for text in [
+            "",
+            "A*",
+            "A>B",
+            ".A",
+            "A.",
+            "<IMG SRC=X>",
+            "AAPL\n",
+            "ABCDEFGHIJKLMNOP",
+            "Ä",
+        ] {
             assert!(text.parse::<Symbol>().is_err(), "{text:?}");
         }
     }

@@ -27,14 +27,20 @@ pub fn exact(value: f64) -> Option<Decimal> {
         return None;
     }
     // Display prints the shortest text that reads back as the same double, never an exponent.
-    format!("{value}").parse::<Decimal>().ok().map(|decimal| decimal.normalize())
+    format!("{value}")
+        .parse::<Decimal>()
+        .ok()
+        .map(|decimal| decimal.normalize())
 }
 
 /// A commission as the ledger keeps it: [`exact`], rounded half to even at one millionth of a dollar.
 #[must_use]
 pub fn exact_commission(value: f64) -> Option<Money> {
     let wide = exact(value)?;
-    Some(wide.round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointNearestEven).normalize())
+    Some(
+        wide.round_dp_with_strategy(6, rust_decimal::RoundingStrategy::MidpointNearestEven)
+            .normalize(),
+    )
 }
 
 /// The nearest float, for charts, features and models only.
@@ -49,11 +55,29 @@ mod tests {
 
     #[test]
     fn border_floats_become_what_they_mean() {
-        let cases = [(0.1, "0.1"), (181.52, "181.52"), (0.3985, "0.3985"), (1e-7, "0.0000001"), (-0.0, "0"), (3.0, "3")];
+        let cases = [
+            (0.1, "0.1"),
+            (181.52, "181.52"),
+            (0.3985, "0.3985"),
+            (1e-7, "0.0000001"),
+            (-0.0, "0"),
+            (3.0, "3"),
+        ];
         for (float, text) in cases {
-            assert_eq!(exact(float).map(|d| d.to_string()).as_deref(), Some(text), "{float}");
+            assert_eq!(
+                exact(float).map(|d| d.to_string()).as_deref(),
+                Some(text),
+                "{float}"
+            );
         }
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, -f64::MAX, 1e308] {
+        for bad in [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::MAX,
+            -f64::MAX,
+            1e308,
+        ] {
             assert_eq!(exact(bad), None, "{bad}");
         }
     }

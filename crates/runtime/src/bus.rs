@@ -74,7 +74,9 @@ impl Bus {
             match options.clone().connect(address).await {
                 Ok(client) => break client,
                 Err(error) if tokio::time::Instant::now() >= deadline => {
-                    let text = format!("no NATS server for user `{name}` at {address} ({error}): start it with `./just run-all`");
+                    let text = format!(
+                        "no NATS server for user `{name}` at {address} ({error}): start it with `./just run-all`"
+                    );
                     return Err(Exit::error(code::UNAVAILABLE, text));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -82,7 +84,12 @@ impl Bus {
         };
         watch.connected.store(true, Ordering::Relaxed);
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { name, client, jetstream, watch })
+        Ok(Self {
+            name,
+            client,
+            jetstream,
+            watch,
+        })
     }
 
     /// True while the server answers.
@@ -114,21 +121,32 @@ impl Bus {
     pub async fn publish<T: Serialize>(&self, subject: impl Into<String>, message: &T) -> anyhow::Result<()> {
         let payload = Bytes::from(serde_json::to_vec(message)?);
         let subject = subject.into();
-        self.client.publish(subject.clone(), payload).await.with_context(|| format!("publish on {subject}"))
+        self.client
+            .publish(subject.clone(), payload)
+            .await
+            .with_context(|| format!("publish on {subject}"))
     }
 
     /// Says something and waits until the stream of the subject has it. `id` marks repetitions.
     ///
     /// # Errors
     /// When the stream did not acknowledge it; whether it is stored is then unknown.
-    pub async fn keep<T: Serialize>(&self, subject: impl Into<String>, id: &Id, message: &T) -> anyhow::Result<()> {
+    pub async fn keep<T: Serialize>(
+        &self,
+        subject: impl Into<String>,
+        id: &Id,
+        message: &T,
+    ) -> anyhow::Result<()> {
         let subject = subject.into();
         let publish = jetstream::message::PublishMessage::build()
             .payload(Bytes::from(serde_json::to_vec(message)?))
             .message_id(id.as_str())
             .outbound_message(subject.clone());
         let acknowledgement = self.jetstream.publish_message(publish).await;
-        acknowledgement.with_context(|| format!("publish on {subject}"))?.await.with_context(|| format!("stream of {subject}"))?;
+        acknowledgement
+            .with_context(|| format!("publish on {subject}"))?
+            .await
+            .with_context(|| format!("stream of {subject}"))?;
         Ok(())
     }
 
@@ -137,10 +155,20 @@ impl Bus {
     /// # Errors
     /// When the client is closed.
     pub async fn subscribe<T: DeserializeOwned>(&self, filter: &str) -> anyhow::Result<Subscription<T>> {
-        let subscriber = self.client.subscribe(filter.to_owned()).await.with_context(|| format!("subscribe to {filter}"))?;
+        let subscriber = self
+            .client
+            .subscribe(filter.to_owned())
+            .await
+            .with_context(|| format!("subscribe to {filter}"))?;
         // The server must know of it before the caller reads history, or messages in between are lost.
-        self.client.flush().await.with_context(|| format!("subscribe to {filter}"))?;
-        Ok(Subscription { subscriber, body: std::marker::PhantomData })
+        self.client
+            .flush()
+            .await
+            .with_context(|| format!("subscribe to {filter}"))?;
+        Ok(Subscription {
+            subscriber,
+            body: std::marker::PhantomData,
+        })
     }
 
     /// Listens for questions on a subject.
@@ -148,18 +176,33 @@ impl Bus {
     /// # Errors
     /// When the client is closed.
     pub async fn requests(&self, filter: &str) -> anyhow::Result<Requests> {
-        let subscriber = self.client.subscribe(filter.to_owned()).await.with_context(|| format!("subscribe to {filter}"))?;
+        let subscriber = self
+            .client
+            .subscribe(filter.to_owned())
+            .await
+            .with_context(|| format!("subscribe to {filter}"))?;
         self.client.flush().await?;
-        Ok(Requests { client: self.client.clone(), subscriber })
+        Ok(Requests {
+            client: self.client.clone(),
+            subscriber,
+        })
     }
 
     /// Asks a question and waits at most [`REQUEST_SECONDS_MAX`] for the answer.
     ///
     /// # Errors
     /// When nobody answers, or the answer is not what was expected.
-    pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> anyhow::Result<A> {
+    pub async fn request<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        subject: &str,
+        question: &Q,
+    ) -> anyhow::Result<A> {
         let payload = Bytes::from(serde_json::to_vec(question)?);
-        let answer = self.client.request(subject.to_owned(), payload).await.with_context(|| format!("ask {subject}"))?;
+        let answer = self
+            .client
+            .request(subject.to_owned(), payload)
+            .await
+            .with_context(|| format!("ask {subject}"))?;
         serde_json::from_slice(&answer.payload).with_context(|| format!("answer of {subject}"))
     }
 
@@ -186,7 +229,10 @@ impl Bus {
             Level::Warning => tracing::warn!(kind = alert.kind, "{}", alert.text),
             Level::Critical => tracing::error!(kind = alert.kind, "{}", alert.text),
         }
-        if let Err(error) = self.publish(subject::alert(&alert.service, &alert.kind), alert).await {
+        if let Err(error) = self
+            .publish(subject::alert(&alert.service, &alert.kind), alert)
+            .await
+        {
             tracing::warn!(error = format!("{error:#}"), "alert not sent");
         }
     }
@@ -202,11 +248,17 @@ impl Bus {
     pub(crate) async fn refuse_other_wires(&self, name: &str) -> anyhow::Result<()> {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await?;
-        self.client.publish_with_reply("$SRV.INFO".to_owned(), inbox, Bytes::new()).await?;
+        self.client
+            .publish_with_reply("$SRV.INFO".to_owned(), inbox, Bytes::new())
+            .await?;
         let deadline = tokio::time::Instant::now() + Duration::from_millis(WIRE_CHECK_MS);
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
-            let Ok(info) = serde_json::from_slice::<serde_json::Value>(&answer.payload) else { continue };
-            let Some(wire) = info["metadata"]["wire"].as_str() else { continue };
+            let Ok(info) = serde_json::from_slice::<serde_json::Value>(&answer.payload) else {
+                continue;
+            };
+            let Some(wire) = info["metadata"]["wire"].as_str() else {
+                continue;
+            };
             if wire != WIRE_VERSION.to_string() {
                 let other = info["name"].as_str().unwrap_or("a stage");
                 let text = format!(
@@ -285,9 +337,16 @@ impl<T: DeserializeOwned> Subscription<T> {
 
 fn decode<T: DeserializeOwned>(message: &async_nats::Message) -> Option<Message<T>> {
     match serde_json::from_slice(&message.payload) {
-        Ok(body) => Some(Message { subject: message.subject.to_string(), body }),
+        Ok(body) => Some(Message {
+            subject: message.subject.to_string(),
+            body,
+        }),
         Err(error) => {
-            tracing::warn!(subject = message.subject.as_str(), error = error.to_string(), "unreadable message left out");
+            tracing::warn!(
+                subject = message.subject.as_str(),
+                error = error.to_string(),
+                "unreadable message left out"
+            );
             None
         }
     }
@@ -304,7 +363,12 @@ impl Requests {
     /// The next question; `None` once the client is closed.
     pub async fn next(&mut self) -> Option<Request> {
         let message = self.subscriber.next().await?;
-        Some(Request { client: self.client.clone(), subject: message.subject.to_string(), payload: message.payload, inbox: message.reply })
+        Some(Request {
+            client: self.client.clone(),
+            subject: message.subject.to_string(),
+            payload: message.payload,
+            inbox: message.reply,
+        })
     }
 }
 

@@ -17,13 +17,23 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 pub fn read(file: &Path) -> anyhow::Result<Settings> {
     let name = file.display();
     let length = std::fs::metadata(file).map_err(|error| {
-        Exit::error(code::MISSING, format!("the settings {name} can't be read ({error}): name them with --config"))
+        Exit::error(
+            code::MISSING,
+            format!("the settings {name} can't be read ({error}): name them with --config"),
+        )
     })?;
     if length.len() > FILE_BYTES_MAX {
-        return Err(Exit::error(code::SETTING, format!("{name} is larger than {FILE_BYTES_MAX} bytes: it holds settings only")));
+        return Err(Exit::error(
+            code::SETTING,
+            format!("{name} is larger than {FILE_BYTES_MAX} bytes: it holds settings only"),
+        ));
     }
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Exit::error(code::SETTING, format!("{name} is not text ({error}): write it anew")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Exit::error(
+            code::SETTING,
+            format!("{name} is not text ({error}): write it anew"),
+        )
+    })?;
     parse(&text).map_err(|reason| Exit::error(code::SETTING, format!("{name}: {reason}")))
 }
 
@@ -37,7 +47,10 @@ pub fn parse(text: &str) -> Result<Settings, String> {
             let line = text[..span.start.min(text.len())].lines().count().max(1);
             format!("line {line}: ")
         });
-        format!("{place}{}; correct or remove it", error.message().trim().replace('\n', " "))
+        format!(
+            "{place}{}; correct or remove it",
+            error.message().trim().replace('\n', " ")
+        )
     })?;
     settings.check()?;
     Ok(settings)
@@ -49,7 +62,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let error = parse("[nats]\naddress = \"127.0.0.1:1\"\nmonitor = \"127.0.0.1:2\"\nadress = \"x\"\n").unwrap_err();
+        let error = parse("[nats]\naddress = \"127.0.0.1:1\"\nmonitor = \"127.0.0.1:2\"\nadress = \"x\"\n")
+            .unwrap_err();
         assert!(error.contains("adress") && error.contains("line"), "{error}");
     }
 }

@@ -42,7 +42,12 @@ impl HealthHandle {
             figures: std::collections::BTreeMap::new(),
         };
         let subject = subject::health(name, instance);
-        let handle = Self { shared: Arc::new(Shared { health: Mutex::new(health), changed: Notify::new() }) };
+        let handle = Self {
+            shared: Arc::new(Shared {
+                health: Mutex::new(health),
+                changed: Notify::new(),
+            }),
+        };
         let shared = handle.shared.clone();
         tokio::spawn(async move {
             let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
@@ -56,8 +61,15 @@ impl HealthHandle {
                 let health = {
                     let mut health = shared.health.lock().expect("nobody panics while holding it");
                     health.at = now();
-                    health.id = Id::derive(&["health", &health.service, &health.instance, &health.at.to_string()]);
-                    health.figures.insert("slow_consumer_count".to_owned(), bus.slow_consumers() as f64);
+                    health.id = Id::derive(&[
+                        "health",
+                        &health.service,
+                        &health.instance,
+                        &health.at.to_string(),
+                    ]);
+                    health
+                        .figures
+                        .insert("slow_consumer_count".to_owned(), bus.slow_consumers() as f64);
                     health.clone()
                 };
                 if let Err(error) = bus.publish(subject.as_str(), &health).await {
@@ -83,7 +95,11 @@ impl HealthHandle {
     /// How the stage last said it is.
     #[must_use]
     pub fn state(&self) -> HealthState {
-        self.shared.health.lock().expect("nobody panics while holding it").state
+        self.shared
+            .health
+            .lock()
+            .expect("nobody panics while holding it")
+            .state
     }
 
     /// Sets a figure that goes with the next heartbeat; the name ends with its unit.

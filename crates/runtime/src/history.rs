@@ -41,7 +41,9 @@ pub struct History<T> {
 
 impl<T> std::fmt::Debug for History<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("History").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("History")
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 
@@ -51,17 +53,40 @@ impl Bus {
     ///
     /// # Errors
     /// When the stream is not there or this user may not read it.
-    pub async fn history<T: DeserializeOwned>(&self, stream: &str, filter: &str, from_sequence: u64) -> anyhow::Result<History<T>> {
-        let handle = self.jetstream().get_stream(stream).await.with_context(|| format!("stream {stream}"))?;
-        let head = last_sequence(&handle, filter).await.with_context(|| format!("stream {stream}"))?;
+    pub async fn history<T: DeserializeOwned>(
+        &self,
+        stream: &str,
+        filter: &str,
+        from_sequence: u64,
+    ) -> anyhow::Result<History<T>> {
+        let handle = self
+            .jetstream()
+            .get_stream(stream)
+            .await
+            .with_context(|| format!("stream {stream}"))?;
+        let head = last_sequence(&handle, filter)
+            .await
+            .with_context(|| format!("stream {stream}"))?;
         let config = pull::OrderedConfig {
             filter_subject: filter.to_owned(),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from_sequence.max(1) },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: from_sequence.max(1),
+            },
             ..pull::OrderedConfig::default()
         };
-        let consumer = handle.create_consumer(config).await.with_context(|| format!("reader of stream {stream}"))?;
-        let messages = consumer.messages().await.with_context(|| format!("reader of stream {stream}"))?;
-        Ok(History { head, messages, body: std::marker::PhantomData })
+        let consumer = handle
+            .create_consumer(config)
+            .await
+            .with_context(|| format!("reader of stream {stream}"))?;
+        let messages = consumer
+            .messages()
+            .await
+            .with_context(|| format!("reader of stream {stream}"))?;
+        Ok(History {
+            head,
+            messages,
+            body: std::marker::PhantomData,
+        })
     }
 }
 
@@ -71,9 +96,16 @@ impl Bus {
     /// # Errors
     /// When the stream is not there, this user may not read it, or the message is not readable.
     pub async fn last<T: DeserializeOwned>(&self, stream: &str, subject: &str) -> anyhow::Result<Option<T>> {
-        let handle = self.jetstream().get_stream(stream).await.with_context(|| format!("stream {stream}"))?;
+        let handle = self
+            .jetstream()
+            .get_stream(stream)
+            .await
+            .with_context(|| format!("stream {stream}"))?;
         match handle.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(serde_json::from_slice(&message.payload).with_context(|| format!("last message on {subject}"))?)),
+            Ok(message) => Ok(Some(
+                serde_json::from_slice(&message.payload)
+                    .with_context(|| format!("last message on {subject}"))?,
+            )),
             Err(error) if error.kind() == stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("last message on {subject}")),
         }
@@ -98,10 +130,23 @@ impl<T: DeserializeOwned> History<T> {
     /// # Errors
     /// When reading broke off, or the message is not what this stream should hold. Both end the reader.
     pub async fn next(&mut self) -> anyhow::Result<Stored<T>> {
-        let message: jetstream::Message = self.messages.next().await.context("the stream's reader ended")?.context("read a stream")?;
-        let sequence = message.info().map_err(|error| anyhow::anyhow!("a message without its place in the stream: {error}"))?.stream_sequence;
+        let message: jetstream::Message = self
+            .messages
+            .next()
+            .await
+            .context("the stream's reader ended")?
+            .context("read a stream")?;
+        let sequence = message
+            .info()
+            .map_err(|error| anyhow::anyhow!("a message without its place in the stream: {error}"))?
+            .stream_sequence;
         let body = serde_json::from_slice(&message.payload)
             .with_context(|| format!("message {sequence} on {} is not readable", message.subject))?;
-        Ok(Stored { sequence, subject: message.subject.to_string(), message: body, bytes: message.payload.clone() })
+        Ok(Stored {
+            sequence,
+            subject: message.subject.to_string(),
+            message: body,
+            bytes: message.payload.clone(),
+        })
     }
 }

@@ -46,21 +46,42 @@ impl Lease {
     pub async fn ask(bus: &Bus, account: &str, holder: &str) -> anyhow::Result<Asked> {
         let bucket = format!("KV_{}", stream::LEASE);
         let subject = format!("$KV.{}.{account}", stream::LEASE);
-        let handle = bus.jetstream().get_stream(&bucket).await.context("bucket LEASE")?;
+        let handle = bus
+            .jetstream()
+            .get_stream(&bucket)
+            .await
+            .context("bucket LEASE")?;
         // The last word on the key: a holder, the marker that a lease has run out, or nothing yet.
         let (revision, taken_by) = match handle.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) if message.headers.get("Nats-Marker-Reason").is_some() || message.headers.get("KV-Operation").is_some() => (message.sequence, None),
-            Ok(message) => (message.sequence, Some(String::from_utf8_lossy(&message.payload).into_owned())),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => (0, None),
+            Ok(message)
+                if message.headers.get("Nats-Marker-Reason").is_some()
+                    || message.headers.get("KV-Operation").is_some() =>
+            {
+                (message.sequence, None)
+            }
+            Ok(message) => (
+                message.sequence,
+                Some(String::from_utf8_lossy(&message.payload).into_owned()),
+            ),
+            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
+                (0, None)
+            }
             Err(error) => return Err(error).context("read the lease"),
         };
         if let Some(holder) = taken_by {
             return Ok(Asked::Taken { holder });
         }
-        let mut lease = Self { jetstream: bus.jetstream().clone(), subject, holder: holder.to_owned(), revision };
+        let mut lease = Self {
+            jetstream: bus.jetstream().clone(),
+            subject,
+            holder: holder.to_owned(),
+            revision,
+        };
         match lease.renew().await {
             Ok(()) => Ok(Asked::Held(lease)),
-            Err(RenewError::Lost) => Ok(Asked::Taken { holder: "another that was quicker".to_owned() }),
+            Err(RenewError::Lost) => Ok(Asked::Taken {
+                holder: "another that was quicker".to_owned(),
+            }),
             Err(RenewError::Unknown(reason)) => Err(anyhow::anyhow!("take the lease: {reason}")),
         }
     }

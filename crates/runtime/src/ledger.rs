@@ -61,7 +61,11 @@ impl Ledger {
     /// Begins after the record `sequence` with `hash`, which the caller has read.
     #[must_use]
     pub fn after(bus: &Bus, sequence: u64, hash: Hash) -> Self {
-        Self { jetstream: bus.jetstream().clone(), sequence, hash }
+        Self {
+            jetstream: bus.jetstream().clone(),
+            sequence,
+            hash,
+        }
     }
 
     /// The last sequence.
@@ -84,9 +88,17 @@ impl Ledger {
         record.previous_hash = self.hash.clone();
         let sequence = self.sequence + 1;
         let subject = subject::record(&record, sequence);
-        let unknown = |reason: String| AppendError::Unknown { sequence, subject: subject.clone(), reason };
+        let unknown = |reason: String| AppendError::Unknown {
+            sequence,
+            subject: subject.clone(),
+            reason,
+        };
         let bytes = Bytes::from(serde_json::to_vec(&record).map_err(|error| unknown(error.to_string()))?);
-        assert!(bytes.len() <= RECORD_BYTES_MAX, "a record of {} bytes on {subject}", bytes.len());
+        assert!(
+            bytes.len() <= RECORD_BYTES_MAX,
+            "a record of {} bytes on {subject}",
+            bytes.len()
+        );
         let hash = Hash::of(&bytes);
         let publish = jetstream::message::PublishMessage::build()
             .payload(bytes)
@@ -100,10 +112,17 @@ impl Ledger {
         };
         match outcome {
             Ok(stored) => {
-                assert_eq!(stored.sequence, sequence, "LEDGER stored a conditional append elsewhere");
+                assert_eq!(
+                    stored.sequence, sequence,
+                    "LEDGER stored a conditional append elsewhere"
+                );
                 self.sequence = sequence;
                 self.hash = hash.clone();
-                Ok(Appended { sequence, hash, record })
+                Ok(Appended {
+                    sequence,
+                    hash,
+                    record,
+                })
             }
             Err(error) if refused(&error) => Err(AppendError::Refused { sequence, subject }),
             Err(error) => Err(unknown(error.to_string())),

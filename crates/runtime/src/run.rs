@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use protocol::settings::Settings;
 use protocol::Timestamp;
+use protocol::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
@@ -53,7 +53,10 @@ pub struct Exit {
 impl Exit {
     /// An error that ends the process with `code`.
     pub fn error(code: u8, text: impl Into<String>) -> anyhow::Error {
-        anyhow::Error::new(Self { code, text: text.into() })
+        anyhow::Error::new(Self {
+            code,
+            text: text.into(),
+        })
     }
 }
 
@@ -102,7 +105,12 @@ where
     log(name);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return end(name, &anyhow::Error::from(error).context("the async runtime did not start")),
+        Err(error) => {
+            return end(
+                name,
+                &anyhow::Error::from(error).context("the async runtime did not start"),
+            );
+        }
     };
     let outcome = runtime.block_on(stage(name, &arguments, body));
     // Blocking work that never ends must not keep a stopped stage alive.
@@ -119,7 +127,10 @@ where
     B: Future<Output = anyhow::Result<()>>,
 {
     let settings = crate::config::read(&arguments.config)?;
-    let state = arguments.state.clone().unwrap_or_else(|| Path::new("var").join(&settings.market.name));
+    let state = arguments
+        .state
+        .clone()
+        .unwrap_or_else(|| Path::new("var").join(&settings.market.name));
     let secret = read_secret(&state, name)?;
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
@@ -131,14 +142,25 @@ where
     bus.refuse_other_wires(name).await?;
     let health = HealthHandle::start(name, &instance, bus.clone(), stop.clone());
     bus.answer_service_calls(name).await?;
-    let context = Context { name, instance, settings, state, bus: bus.clone(), health, stop: stop.clone() };
+    let context = Context {
+        name,
+        instance,
+        settings,
+        state,
+        bus: bus.clone(),
+        health,
+        stop: stop.clone(),
+    };
     let outcome = tokio::select! {
         outcome = body(context) => outcome,
         () = overdue(&stop) => Err(anyhow::anyhow!("did not end within {STOP_SECONDS_MAX} s of being asked to")),
     };
     stop.cancel();
     // async-nats drops what is still queued when a client goes away, so the end waits for it.
-    if tokio::time::timeout(Duration::from_secs(FLUSH_SECONDS_MAX), bus.drain()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(FLUSH_SECONDS_MAX), bus.drain())
+        .await
+        .is_err()
+    {
         tracing::warn!("the bus did not take the last messages in time");
     }
     outcome
@@ -173,7 +195,10 @@ fn watch_signals(stop: &CancellationToken) -> anyhow::Result<()> {
 fn read_secret(state: &Path, name: &str) -> anyhow::Result<String> {
     let file = state.join("secrets").join(name);
     let secret = std::fs::read_to_string(&file).map_err(|error| {
-        let text = format!("{} can't be read ({error}): start the stages with `./just run-all`, which makes it", file.display());
+        let text = format!(
+            "{} can't be read ({error}): start the stages with `./just run-all`, which makes it",
+            file.display()
+        );
         Exit::error(code::MISSING, text)
     })?;
     Ok(secret.trim().to_owned())
@@ -192,7 +217,9 @@ pub fn instance() -> String {
 pub fn log(name: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,async_nats=warn,ibapi=warn,tract=warn".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let outcome = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()
     } else {
@@ -204,7 +231,10 @@ pub fn log(name: &str) {
 }
 
 fn end(name: &str, error: &anyhow::Error) -> ExitCode {
-    let code = error.chain().find_map(|cause| cause.downcast_ref::<Exit>()).map_or(1, |exit| exit.code);
+    let code = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Exit>())
+        .map_or(1, |exit| exit.code);
     tracing::error!(code, "{error:#}");
     // Logs may be filtered or in a file; the one sentence is for whoever started the process.
     let mut stderr = std::io::stderr();

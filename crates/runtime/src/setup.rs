@@ -27,16 +27,25 @@ const REPETITION_SECONDS: u64 = 120;
 /// [`code::UNAVAILABLE`] when the server can't be reached as `admin`; [`code::CONTRADICTION`] when LEDGER exists with
 /// rules that would let records be lost.
 pub async fn streams(address: &str, admin_secret: &str) -> anyhow::Result<()> {
-    let client = async_nats::ConnectOptions::with_user_and_password("admin".to_owned(), admin_secret.to_owned())
-        .name("set-up")
-        .custom_inbox_prefix("_INBOX_admin")
-        .connect(address)
-        .await
-        .map_err(|error| Exit::error(code::UNAVAILABLE, format!("no NATS server for user `admin` at {address} ({error})")))?;
+    let client =
+        async_nats::ConnectOptions::with_user_and_password("admin".to_owned(), admin_secret.to_owned())
+            .name("set-up")
+            .custom_inbox_prefix("_INBOX_admin")
+            .connect(address)
+            .await
+            .map_err(|error| {
+                Exit::error(
+                    code::UNAVAILABLE,
+                    format!("no NATS server for user `admin` at {address} ({error})"),
+                )
+            })?;
     let jetstream = jetstream::new(client.clone());
     for config in [market(), events(), ledger()] {
         let name = config.name.clone();
-        let stream = jetstream.get_or_create_stream(config.clone()).await.with_context(|| format!("create stream {name}"))?;
+        let stream = jetstream
+            .get_or_create_stream(config.clone())
+            .await
+            .with_context(|| format!("create stream {name}"))?;
         let there = &stream.cached_info().config;
         if name == subject::stream::LEDGER && !keeps_everything(there) {
             let text = "stream LEDGER exists with rules that would lose records: look at it with `nats stream info LEDGER`";
@@ -50,7 +59,10 @@ pub async fn streams(address: &str, admin_secret: &str) -> anyhow::Result<()> {
         ..kv::Config::default()
     };
     if jetstream.get_key_value(subject::stream::LEASE).await.is_err() {
-        jetstream.create_key_value(bucket).await.context("create bucket LEASE")?;
+        jetstream
+            .create_key_value(bucket)
+            .await
+            .context("create bucket LEASE")?;
     }
     client.flush().await?;
     Ok(())
@@ -72,7 +84,9 @@ fn market() -> stream::Config {
 fn events() -> stream::Config {
     stream::Config {
         name: subject::stream::EVENTS.to_owned(),
-        subjects: [filter::SIGNALS, filter::MODELS, filter::REFUSALS, filter::ALERTS].map(str::to_owned).to_vec(),
+        subjects: [filter::SIGNALS, filter::MODELS, filter::REFUSALS, filter::ALERTS]
+            .map(str::to_owned)
+            .to_vec(),
         max_bytes: EVENTS_BYTES_MAX,
         max_age: Duration::from_secs(EVENTS_AGE_DAYS_MAX * 86_400),
         duplicate_window: Duration::from_secs(REPETITION_SECONDS),

@@ -33,8 +33,19 @@ impl Server {
     /// When there is no `nats-server`, with the line that installs it, or it does not start.
     pub async fn start() -> Self {
         let state = tempfile::tempdir().expect("a temporary folder");
-        let users = ["admin", "operator", "market-data", "signal", "execution", "persistence", "bridge"];
-        let users: Vec<_> = users.map(|user| format!("{{user: \"{user}\", password: \"{SECRET}\"}}")).into_iter().collect();
+        let users = [
+            "admin",
+            "operator",
+            "market-data",
+            "signal",
+            "execution",
+            "persistence",
+            "bridge",
+        ];
+        let users: Vec<_> = users
+            .map(|user| format!("{{user: \"{user}\", password: \"{SECRET}\"}}"))
+            .into_iter()
+            .collect();
         let config = format!(
             "listen: \"127.0.0.1:-1\"\nports_file_dir: {ports:?}\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n\
              authorization {{ users: [{users}] }}\n",
@@ -53,7 +64,11 @@ impl Server {
             .spawn()
             .expect("nats-server starts");
         let address = wait_for_address(state.path(), child.id()).await;
-        let server = Self { address, state, child };
+        let server = Self {
+            address,
+            state,
+            child,
+        };
         let deadline = Instant::now() + Duration::from_secs(READY_SECONDS_MAX);
         while let Err(error) = crate::setup::streams(&server.address, SECRET).await {
             assert!(Instant::now() < deadline, "the streams can't be made: {error:#}");
@@ -67,7 +82,9 @@ impl Server {
     /// # Panics
     /// When the server is gone.
     pub async fn bus(&self, name: &'static str) -> Bus {
-        Bus::connect(name, &self.address, SECRET).await.expect("the test server answers")
+        Bus::connect(name, &self.address, SECRET)
+            .await
+            .expect("the test server answers")
     }
 
     /// What the stage `name` is given at its start.
@@ -78,7 +95,15 @@ impl Server {
         let bus = self.bus(name).await;
         let stop = CancellationToken::new();
         let health = HealthHandle::start(name, "test", bus.clone(), stop.clone());
-        Context { name, instance: "test".to_owned(), settings, state: self.state.path().to_owned(), bus, health, stop }
+        Context {
+            name,
+            instance: "test".to_owned(),
+            settings,
+            state: self.state.path().to_owned(),
+            bus,
+            health,
+            stop,
+        }
     }
 
     /// The process of the server, for tests that kill or stop it.
@@ -103,7 +128,9 @@ fn find_server() -> PathBuf {
         return own;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|file| file.exists());
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join("nats-server"))
+        .find(|file| file.exists());
     found.expect("no nats-server found: `./just test` installs it into .tools/bin")
 }
 
@@ -115,12 +142,21 @@ async fn wait_for_address(folder: &Path, process: u32) -> String {
         if let Some(address) = read_address(&file) {
             return address;
         }
-        assert!(Instant::now() < deadline, "nats-server did not write {}", file.display());
+        assert!(
+            Instant::now() < deadline,
+            "nats-server did not write {}",
+            file.display()
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 fn read_address(file: &Path) -> Option<String> {
     let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-    Some(ports["nats"][0].as_str()?.trim_start_matches("nats://").to_owned())
+    Some(
+        ports["nats"][0]
+            .as_str()?
+            .trim_start_matches("nats://")
+            .to_owned(),
+    )
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ibapi::contracts::Contract;
-use ibapi::orders::{Action, CommissionReport, ExecutionData, ExecutionSide, Order, OrderData, OrderStatusKind, OrderUpdate, TimeInForce};
+use ibapi::orders::{
+    Action, CommissionReport, ExecutionData, ExecutionSide, Order, OrderData, OrderStatusKind, OrderUpdate,
+    TimeInForce,
+};
 use ibapi::subscriptions::NoticeStream;
 use ibapi::{Client, Error};
 use protocol::ledger::{Fill, Intent, OrderType, Side};
@@ -29,7 +32,9 @@ pub struct Broker {
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("account", &self.account).finish_non_exhaustive()
+        f.debug_struct("Broker")
+            .field("account", &self.account)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,12 +69,23 @@ impl Broker {
                 Error::ClientIdInUse { .. } => ConnectError::InUse,
                 other => ConnectError::Down(other.to_string()),
             })?;
-        Ok((Self { client: Arc::new(client), account: String::new() }, notices))
+        Ok((
+            Self {
+                client: Arc::new(client),
+                account: String::new(),
+            },
+            notices,
+        ))
     }
 
     /// The accounts that the gateway manages.
     pub fn accounts(&self) -> Vec<String> {
-        self.client.handshake_managed_accounts().iter().filter(|account| !account.is_empty()).cloned().collect()
+        self.client
+            .handshake_managed_accounts()
+            .iter()
+            .filter(|account| !account.is_empty())
+            .cloned()
+            .collect()
     }
 
     /// Writes the order of an intent, once. An error means that its fate is unknown.
@@ -79,7 +95,11 @@ impl Broker {
     pub async fn submit(&self, id: &Id, intent: &Intent) -> anyhow::Result<()> {
         let contract = Contract::stock(intent.symbol.broker_text()).build();
         let quantity = approximate(intent.quantity);
-        assert_eq!(exact(quantity), Some(intent.quantity.normalize()), "a quantity that the wire can't carry");
+        assert_eq!(
+            exact(quantity),
+            Some(intent.quantity.normalize()),
+            "a quantity that the wire can't carry"
+        );
         let order = Order {
             action: match intent.side {
                 Side::Buy => Action::Buy,
@@ -101,7 +121,10 @@ impl Broker {
             transmit: true,
             ..Order::default()
         };
-        self.client.submit_order(intent.order_id, &contract, &order).await.context("the order was not written")
+        self.client
+            .submit_order(intent.order_id, &contract, &order)
+            .await
+            .context("the order was not written")
     }
 
     /// Asks for a cancellation; its outcome comes with the order's events.
@@ -110,7 +133,12 @@ impl Broker {
     /// When it can't be written.
     pub async fn cancel(&self, order_id: i32) -> anyhow::Result<()> {
         // The subscription is dropped at once: held, it would take this order's rows from the others.
-        drop(self.client.cancel_order(order_id, "").await.context("the cancellation was not written")?);
+        drop(
+            self.client
+                .cancel_order(order_id, "")
+                .await
+                .context("the cancellation was not written")?,
+        );
         Ok(())
     }
 }
@@ -152,15 +180,24 @@ pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, Strin
 
 /// A commission, exactly.
 pub fn commission(report: &CommissionReport) -> Result<protocol::Money, String> {
-    exact_commission(report.commission)
-        .ok_or_else(|| format!("the commission of execution {} is {}, which is no amount", report.execution_id, report.commission))
+    exact_commission(report.commission).ok_or_else(|| {
+        format!(
+            "the commission of execution {} is {}, which is no amount",
+            report.execution_id, report.commission
+        )
+    })
 }
 
 /// An execution in our words.
 pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<BrokerExecution, String> {
     let theirs = &data.execution;
     let number = |what: &str, value: f64| {
-        exact(value).ok_or_else(|| format!("the {what} of execution {} is {value}, which is no number", theirs.execution_id))
+        exact(value).ok_or_else(|| {
+            format!(
+                "the {what} of execution {} is {value}, which is no number",
+                theirs.execution_id
+            )
+        })
     };
     let fill = Fill {
         execution_id: theirs.execution_id.clone(),
@@ -175,7 +212,11 @@ pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<BrokerExecution
         permanent_id: theirs.perm_id,
     };
     let symbol = symbol_of(data.contract.symbol.as_str())?;
-    Ok(BrokerExecution { order_ref: theirs.order_reference.clone(), symbol, fill })
+    Ok(BrokerExecution {
+        order_ref: theirs.order_reference.clone(),
+        symbol,
+        fill,
+    })
 }
 
 /// An open or completed order in our words.
@@ -186,8 +227,13 @@ pub fn order(data: &OrderData) -> Result<BrokerOrder, String> {
         order_id: data.order_id,
         permanent_id: data.order.perm_id,
         symbol: symbol_of(data.contract.symbol.as_str())?,
-        side: if data.order.action == Action::Buy { Side::Buy } else { Side::Sell },
-        quantity: exact(quantity).ok_or_else(|| format!("the quantity of order {} is {quantity}", data.order.perm_id))?,
+        side: if data.order.action == Action::Buy {
+            Side::Buy
+        } else {
+            Side::Sell
+        },
+        quantity: exact(quantity)
+            .ok_or_else(|| format!("the quantity of order {} is {quantity}", data.order.perm_id))?,
         status: status_of(&data.order_state.status),
         text: words(data),
     })
@@ -195,12 +241,15 @@ pub fn order(data: &OrderData) -> Result<BrokerOrder, String> {
 
 /// A symbol of the broker in our words.
 pub fn symbol_of(text: &str) -> Result<Symbol, String> {
-    text.parse().map_err(|error: protocol::symbol::SymbolError| error.to_string())
+    text.parse()
+        .map_err(|error: protocol::symbol::SymbolError| error.to_string())
 }
 
 fn words(data: &OrderData) -> String {
     let state = &data.order_state;
-    let said = [&state.reject_reason, &state.completed_status, &state.warning_text].into_iter().find(|text| !text.is_empty());
+    let said = [&state.reject_reason, &state.completed_status, &state.warning_text]
+        .into_iter()
+        .find(|text| !text.is_empty());
     said.cloned().unwrap_or_else(|| state.status.as_str().to_owned())
 }
 
@@ -228,7 +277,10 @@ mod tests {
 
     #[test]
     fn the_brokers_instants_are_read_in_their_zone() {
-        assert_eq!(instant("20131007 09:30:00 US/Eastern"), "2013-10-07T13:30:00Z".parse().ok());
+        assert_eq!(
+            instant("20131007 09:30:00 US/Eastern"),
+            "2013-10-07T13:30:00Z".parse().ok()
+        );
         assert_eq!(instant("20131007 09:30:00"), None);
     }
 
@@ -236,6 +288,10 @@ mod tests {
     fn a_number_that_is_none_is_refused() {
         let mut data = ExecutionData::default();
         data.execution.shares = f64::NAN;
-        assert!(execution(&data, Timestamp::UNIX_EPOCH).unwrap_err().contains("NaN"));
+        assert!(
+            execution(&data, Timestamp::UNIX_EPOCH)
+                .unwrap_err()
+                .contains("NaN")
+        );
     }
 }

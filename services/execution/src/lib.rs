@@ -1,11 +1,12 @@
 //! Turns signals into orders: a shell around [`engine::trader`]. Broker truth first, intent before order, and an end at
 //! the first doubt: the next incarnation reads the truth again.
 //!
-//! [`start`] is the one sequence of every start; [`desk`] is the loop after it; [`broker`] is the rim to the gateway;
+//! [`start`] is the one sequence of every start; [`desk`] is the loop after it and [`ears`] what wakes it; [`broker`] is the rim to the gateway;
 //! [`witness`] remembers on disk what the ledger must contain.
 
 mod broker;
 mod desk;
+mod ears;
 mod notice;
 mod start;
 mod truth;
@@ -25,8 +26,13 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
         start::Start::Stopped => Ok(()),
         start::Start::Contradiction(text) => {
             // A restart would only read the same again; a person must look.
-            context.bus.alert("contradiction", Level::Critical, text.clone()).await;
-            context.health.set(HealthState::Degraded, format!("halted: {text}"));
+            context
+                .bus
+                .alert("contradiction", Level::Critical, text.clone())
+                .await;
+            context
+                .health
+                .set(HealthState::Degraded, format!("halted: {text}"));
             context.stop.cancelled().await;
             Ok(())
         }

@@ -33,7 +33,9 @@ impl Links {
             1101 | 1102 => self.broken.remove("the gateway's link to the broker"),
             2103 => self.broken.insert("a market data farm"),
             2104 => self.broken.remove("a market data farm"),
-            1300 | SUBSCRIPTION_LAG_CODE | NOTICE_STREAM_LAG_CODE | TRANSPORT_RECONNECT_CODE => return Meaning::End(told()),
+            1300 | SUBSCRIPTION_LAG_CODE | NOTICE_STREAM_LAG_CODE | TRANSPORT_RECONNECT_CODE => {
+                return Meaning::End(told());
+            }
             _ => return Meaning::Nothing,
         };
         match (was_whole, self.reason()) {
@@ -55,7 +57,8 @@ mod tests {
     use super::*;
 
     fn notice(code: i32) -> Notice {
-        serde_json::from_value(serde_json::json!({"code": code, "message": "said", "error_time": null})).unwrap()
+        serde_json::from_value(serde_json::json!({"code": code, "message": "said", "error_time": null}))
+            .unwrap()
     }
 
     #[test]

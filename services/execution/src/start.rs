@@ -65,7 +65,14 @@ async fn sequence(context: &Context) -> anyhow::Result<Start> {
     }
     let ledger = Ledger::after(&context.bus, portfolio.sequence, portfolio.hash.clone());
     let trader = Trader::new(context.settings.clone(), portfolio);
-    let mut desk = Box::new(Desk::new(broker, lease, ledger, witness, trader, memory.order_id_max));
+    let mut desk = Box::new(Desk::new(
+        broker,
+        lease,
+        ledger,
+        witness,
+        trader,
+        memory.order_id_max,
+    ));
     first_records(context, &mut desk, identity).await?;
     broker_truth(context, &mut desk, notices).await?;
     Ok(Start::Lead(desk))
@@ -78,11 +85,17 @@ async fn connect(context: &Context) -> (Broker, NoticeStream) {
         match Broker::connect(&settings.address, settings.ordering_client_id).await {
             Ok(connected) => return connected,
             Err(ConnectError::InUse) => {
-                let text = format!("another execution orders as client {}; this one takes over when it ends", settings.ordering_client_id);
+                let text = format!(
+                    "another execution orders as client {}; this one takes over when it ends",
+                    settings.ordering_client_id
+                );
                 context.health.set(HealthState::Standby, text);
             }
             Err(ConnectError::Down(reason)) => {
-                let text = format!("no gateway at {} ({reason}): start it or correct broker.address; nothing is ordered until then", settings.address);
+                let text = format!(
+                    "no gateway at {} ({reason}): start it or correct broker.address; nothing is ordered until then",
+                    settings.address
+                );
                 context.health.set(HealthState::Degraded, text);
             }
         }
@@ -97,10 +110,19 @@ fn account(context: &Context, broker: &Broker) -> Result<String, String> {
     let account = match (settings.account.as_str(), accounts.as_slice()) {
         ("", [only]) => only.clone(),
         ("", several) => {
-            return Err(format!("the gateway manages {} accounts ({}): name one in broker.account", several.len(), several.join(", ")));
+            return Err(format!(
+                "the gateway manages {} accounts ({}): name one in broker.account",
+                several.len(),
+                several.join(", ")
+            ));
         }
         (named, all) if all.iter().any(|account| account == named) => named.to_owned(),
-        (named, all) => return Err(format!("the gateway does not manage account {named} but {}: correct broker.account", all.join(", "))),
+        (named, all) => {
+            return Err(format!(
+                "the gateway does not manage account {named} but {}: correct broker.account",
+                all.join(", ")
+            ));
+        }
     };
     let repeated = std::env::var("TRADEWIND_LIVE_ACCOUNT").unwrap_or_default();
     if mode_of(&account) == Mode::Live && (settings.live_account != account || repeated != account) {
@@ -112,7 +134,11 @@ fn account(context: &Context, broker: &Broker) -> Result<String, String> {
 }
 
 fn mode_of(account: &str) -> Mode {
-    if PAPER_PREFIXES.iter().any(|prefix| account.starts_with(prefix)) { Mode::Paper } else { Mode::Live }
+    if PAPER_PREFIXES.iter().any(|prefix| account.starts_with(prefix)) {
+        Mode::Paper
+    } else {
+        Mode::Live
+    }
 }
 
 async fn take_lease(context: &Context, account: &str) -> anyhow::Result<Lease> {
@@ -143,7 +169,9 @@ async fn read_ledger(context: &Context, memory: &Memory) -> anyhow::Result<Resul
         let stored = history.next().await?;
         let hash = stored.hash();
         if let Err(fault) = portfolio.apply(stored.sequence, &hash, &stored.message) {
-            return Ok(Err(format!("{fault}; nothing is ordered until a person has looked at it")));
+            return Ok(Err(format!(
+                "{fault}; nothing is ordered until a person has looked at it"
+            )));
         }
         if stored.sequence == memory.sequence {
             remembered = hash == memory.hash;
@@ -183,21 +211,46 @@ fn other_identity(portfolio: &Portfolio, ours: &Identity) -> Option<String> {
 async fn first_records(context: &Context, desk: &mut Desk, identity: Identity) -> anyhow::Result<()> {
     if desk.trader.portfolio.identity.is_none() {
         let id = Id::derive(&["identity", &identity.account]);
-        desk.append_as(0, Draft { id, at: now(), cause: None, entry: Entry::Identity(identity) }).await?;
+        desk.append_as(
+            0,
+            Draft {
+                id,
+                at: now(),
+                cause: None,
+                entry: Entry::Identity(identity),
+            },
+        )
+        .await?;
     }
     let epoch = desk.trader.portfolio.epoch + 1;
     let id = Id::derive(&["epoch", &epoch.to_string(), &context.instance]);
-    let entry = Entry::Epoch(Epoch { instance: context.instance.clone(), version: env!("CARGO_PKG_VERSION").to_owned() });
-    desk.append_as(epoch, Draft { id, at: now(), cause: None, entry }).await
+    let entry = Entry::Epoch(Epoch {
+        instance: context.instance.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    desk.append_as(
+        epoch,
+        Draft {
+            id,
+            at: now(),
+            cause: None,
+            entry,
+        },
+    )
+    .await
 }
 
 /// Positions, orders and executions of the broker, folded in, before anything else.
 async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream) -> anyhow::Result<()> {
-    context.health.set(HealthState::Starting, "loading positions, orders and executions from the broker");
+    context.health.set(
+        HealthState::Starting,
+        "loading positions, orders and executions from the broker",
+    );
     desk.listen(notices).await?;
     for _ in 0..READINGS_MAX {
         let truth = truth::read(&desk.broker, desk.trader.portfolio.sequence).await;
-        let truth = truth.map_err(|error| Exit::error(code::AGAIN, format!("broker truth is not known: {error:#}")))?;
+        let truth = truth
+            .map_err(|error| Exit::error(code::AGAIN, format!("broker truth is not known: {error:#}")))?;
         if !desk.trader.portfolio.opened {
             desk.append(opening(&truth)).await?;
         }
@@ -205,26 +258,52 @@ async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream)
         let outputs = desk.trader.step(now(), Input::Truth(truth, Pass::First));
         let settled = outputs.iter().all(|output| !is_order_event(output));
         desk.perform(context, outputs).await?;
-        tracing::info!(before, after = desk.trader.portfolio.sequence, "broker truth folded in");
+        tracing::info!(
+            before,
+            after = desk.trader.portfolio.sequence,
+            "broker truth folded in"
+        );
         if settled {
             return Ok(());
         }
     }
-    context.bus.alert("start-restless", Level::Warning, "the broker's truth still changed after several readings; trading begins with the last").await;
+    context
+        .bus
+        .alert(
+            "start-restless",
+            Level::Warning,
+            "the broker's truth still changed after several readings; trading begins with the last",
+        )
+        .await;
     Ok(())
 }
 
 fn is_order_event(output: &engine::trader::Output) -> bool {
-    matches!(output, engine::trader::Output::Append(Draft { entry: Entry::Order(_), .. }))
+    matches!(
+        output,
+        engine::trader::Output::Append(Draft {
+            entry: Entry::Order(_),
+            ..
+        })
+    )
 }
 
 fn opening(truth: &Truth) -> Draft {
     let opening = Opening {
         cash: truth.cash.unwrap_or_default(),
         positions: truth.positions.clone(),
-        execution_ids: truth.executions.iter().map(|execution| execution.fill.execution_id.clone()).collect(),
+        execution_ids: truth
+            .executions
+            .iter()
+            .map(|execution| execution.fill.execution_id.clone())
+            .collect(),
     };
     let text = serde_json::to_string(&opening).expect("an opening is plain data");
     let id = Id::derive(&["opening", &Hash::of(text.as_bytes()).0]);
-    Draft { id, at: now(), cause: None, entry: Entry::Opening(opening) }
+    Draft {
+        id,
+        at: now(),
+        cause: None,
+        entry: Entry::Opening(opening),
+    }
 }

@@ -23,7 +23,10 @@ const EXECUTION_DAYS: i32 = 7;
 /// # Errors
 /// When an answer breaks off, takes too long, or can't be read exactly: then nothing of it is used.
 pub async fn read(broker: &Broker, folded: u64) -> anyhow::Result<Truth> {
-    let mut truth = Truth { folded, ..Truth::default() };
+    let mut truth = Truth {
+        folded,
+        ..Truth::default()
+    };
     within("open orders", open_orders(broker, &mut truth)).await?;
     within("completed orders", completed_orders(broker, &mut truth)).await?;
     within("executions", executions(broker, &mut truth)).await?;
@@ -35,7 +38,9 @@ pub async fn read(broker: &Broker, folded: u64) -> anyhow::Result<Truth> {
 async fn within(what: &str, answer: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
     let outcome = tokio::time::timeout(limit, answer).await;
-    outcome.with_context(|| format!("the gateway did not tell {what} within {ANSWER_SECONDS_MAX} s"))?.with_context(|| format!("read {what}"))
+    outcome
+        .with_context(|| format!("the gateway did not tell {what} within {ANSWER_SECONDS_MAX} s"))?
+        .with_context(|| format!("read {what}"))
 }
 
 async fn open_orders(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
@@ -52,23 +57,34 @@ async fn completed_orders(broker: &Broker, truth: &mut Truth) -> anyhow::Result<
     let mut rows = broker.client.completed_orders(false).await?;
     while let Some(row) = rows.next().await {
         if let SubscriptionItem::Data(Orders::OrderData(data)) = row? {
-            truth.completed.push(broker::order(&data).map_err(anyhow::Error::msg)?);
+            truth
+                .completed
+                .push(broker::order(&data).map_err(anyhow::Error::msg)?);
         }
     }
     Ok(())
 }
 
 async fn executions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
-    let filter = ExecutionFilter { account_code: broker.account.clone(), last_n_days: EXECUTION_DAYS, ..ExecutionFilter::default() };
+    let filter = ExecutionFilter {
+        account_code: broker.account.clone(),
+        last_n_days: EXECUTION_DAYS,
+        ..ExecutionFilter::default()
+    };
     let mut rows = broker.client.executions(filter).await?;
     while let Some(row) = rows.next().await {
         match row? {
             SubscriptionItem::Data(Executions::ExecutionData(data)) => {
-                truth.executions.push(broker::execution(&data, runtime::now()).map_err(anyhow::Error::msg)?);
+                truth
+                    .executions
+                    .push(broker::execution(&data, runtime::now()).map_err(anyhow::Error::msg)?);
             }
             SubscriptionItem::Data(Executions::CommissionReport(report)) => {
                 let commission = broker::commission(&report).map_err(anyhow::Error::msg)?;
-                let told = truth.executions.iter_mut().find(|execution| execution.fill.execution_id == report.execution_id);
+                let told = truth
+                    .executions
+                    .iter_mut()
+                    .find(|execution| execution.fill.execution_id == report.execution_id);
                 if let Some(execution) = told {
                     execution.fill.commission = Some(commission);
                 }
@@ -83,12 +99,22 @@ async fn positions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
     let mut rows = broker.client.positions().await?;
     while let Some(row) = rows.next().await {
         match row? {
-            SubscriptionItem::Data(PositionUpdate::Position(position)) if position.account == broker.account => {
-                let symbol = broker::symbol_of(position.contract.symbol.as_str()).map_err(anyhow::Error::msg)?;
+            SubscriptionItem::Data(PositionUpdate::Position(position))
+                if position.account == broker.account =>
+            {
+                let symbol =
+                    broker::symbol_of(position.contract.symbol.as_str()).map_err(anyhow::Error::msg)?;
                 let quantity = exact(position.position).context("a position that is no number")?;
-                let average_cost = exact(position.average_cost).context("an average cost that is no number")?;
+                let average_cost =
+                    exact(position.average_cost).context("an average cost that is no number")?;
                 if !quantity.is_zero() {
-                    truth.positions.insert(symbol, Holding { quantity, average_cost });
+                    truth.positions.insert(
+                        symbol,
+                        Holding {
+                            quantity,
+                            average_cost,
+                        },
+                    );
                 }
             }
             SubscriptionItem::Data(PositionUpdate::PositionEnd) => return Ok(()),
@@ -100,11 +126,19 @@ async fn positions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
 
 async fn summary(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
     let group = AccountGroup("All".to_owned());
-    let mut rows = broker.client.account_summary(&group, &["TotalCashValue", "NetLiquidation"]).await?;
+    let mut rows = broker
+        .client
+        .account_summary(&group, &["TotalCashValue", "NetLiquidation"])
+        .await?;
     while let Some(row) = rows.next().await {
         match row? {
-            SubscriptionItem::Data(AccountSummaryResult::Summary(value)) if value.account == broker.account => {
-                let amount = value.value.parse().with_context(|| format!("{} is `{}`", value.tag, value.value))?;
+            SubscriptionItem::Data(AccountSummaryResult::Summary(value))
+                if value.account == broker.account =>
+            {
+                let amount = value
+                    .value
+                    .parse()
+                    .with_context(|| format!("{} is `{}`", value.tag, value.value))?;
                 match value.tag.as_str() {
                     "TotalCashValue" => truth.cash = Some(amount),
                     "NetLiquidation" => truth.equity = Some(amount),

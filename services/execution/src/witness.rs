@@ -39,25 +39,37 @@ impl Witness {
         let file = state.join("witness.redb");
         let name = file.display().to_string();
         let database = Database::create(&file).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                Exit::error(code::LOCKED, format!("{name} is open in another process: stop the other execution on this folder"))
-            }
-            other => Exit::error(code::CONTRADICTION, format!("{name} can't be read ({other}): keep it and look at it before trading")),
+            redb::DatabaseError::DatabaseAlreadyOpen => Exit::error(
+                code::LOCKED,
+                format!("{name} is open in another process: stop the other execution on this folder"),
+            ),
+            other => Exit::error(
+                code::CONTRADICTION,
+                format!("{name} can't be read ({other}): keep it and look at it before trading"),
+            ),
         })?;
-        let witness = Self { database: Arc::new(database) };
+        let witness = Self {
+            database: Arc::new(database),
+        };
         let memory = witness.recall().with_context(|| format!("read {name}"))?;
         Ok((witness, memory))
     }
 
     fn recall(&self) -> anyhow::Result<Memory> {
-        let empty = Memory { sequence: 0, hash: Hash::zero(), order_id_max: 0 };
+        let empty = Memory {
+            sequence: 0,
+            hash: Hash::zero(),
+            order_id_max: 0,
+        };
         let transaction = self.database.begin_read()?;
         let table = match transaction.open_table(TABLE) {
             Ok(table) => table,
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(empty),
             Err(error) => return Err(error.into()),
         };
-        let Some(text) = table.get(KEY)? else { return Ok(empty) };
+        let Some(text) = table.get(KEY)? else {
+            return Ok(empty);
+        };
         let value: Value = serde_json::from_str(text.value())?;
         let field = |name: &str| value.get(name).with_context(|| format!("no field {name}"));
         Ok(Memory {
@@ -83,7 +95,10 @@ impl Witness {
             transaction.commit()?;
             Ok(())
         };
-        tokio::task::spawn_blocking(commit).await.context("the witness thread ended")?.context("the witness is not on disk")
+        tokio::task::spawn_blocking(commit)
+            .await
+            .context("the witness thread ended")?
+            .context("the witness is not on disk")
     }
 }
 
@@ -96,10 +111,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (witness, memory) = Witness::open(folder.path()).unwrap();
         assert_eq!(memory.sequence, 0);
-        let memory = Memory { sequence: 7, hash: Hash::of(b"seven"), order_id_max: 41 };
-        witness.remember(memory.clone(), Some("an intent".to_owned())).await.unwrap();
+        let memory = Memory {
+            sequence: 7,
+            hash: Hash::of(b"seven"),
+            order_id_max: 41,
+        };
+        witness
+            .remember(memory.clone(), Some("an intent".to_owned()))
+            .await
+            .unwrap();
         let again = Witness::open(folder.path()).unwrap_err();
-        assert_eq!(again.downcast_ref::<Exit>().map(|exit| exit.code), Some(code::LOCKED));
+        assert_eq!(
+            again.downcast_ref::<Exit>().map(|exit| exit.code),
+            Some(code::LOCKED)
+        );
         drop(witness);
         assert_eq!(Witness::open(folder.path()).unwrap().1, memory);
     }

@@ -23,25 +23,55 @@ impl Trader {
                     return Vec::new();
                 }
                 let known = self.find(heard).map(|order| order.id.clone());
-                let order = known.unwrap_or_else(|| reconcile::order_of(&self.portfolio, &heard.order_ref, heard.permanent_id));
-                vec![self.event(at, OrderEvent { order, symbol: *symbol, change: OrderChange::Fill(fill.clone()) })]
+                let order = known.unwrap_or_else(|| {
+                    reconcile::order_of(&self.portfolio, &heard.order_ref, heard.permanent_id)
+                });
+                vec![self.event(
+                    at,
+                    OrderEvent {
+                        order,
+                        symbol: *symbol,
+                        change: OrderChange::Fill(fill.clone()),
+                    },
+                )]
             }
             News::Commission(execution_id, commission) => {
-                let Some(trade) = self.portfolio.trades.iter().rev().find(|trade| trade.execution_id == *execution_id) else {
+                let Some(trade) = self
+                    .portfolio
+                    .trades
+                    .iter()
+                    .rev()
+                    .find(|trade| trade.execution_id == *execution_id)
+                else {
                     return Vec::new();
                 };
                 if trade.commission.is_some() {
                     return Vec::new();
                 }
-                let change = OrderChange::Commission { execution_id: execution_id.clone(), commission: *commission };
-                vec![self.event(at, OrderEvent { order: trade.order.clone(), symbol: trade.symbol, change })]
+                let change = OrderChange::Commission {
+                    execution_id: execution_id.clone(),
+                    commission: *commission,
+                };
+                vec![self.event(
+                    at,
+                    OrderEvent {
+                        order: trade.order.clone(),
+                        symbol: trade.symbol,
+                        change,
+                    },
+                )]
             }
             News::Status(status, text) => {
-                let Some(order) = self.find(heard) else { return Vec::new() };
+                let Some(order) = self.find(heard) else {
+                    return Vec::new();
+                };
                 let change = match status {
                     BrokerStatus::Working => acknowledged(order, heard.permanent_id),
                     BrokerStatus::Cancelled => Some(OrderChange::Cancelled { text: text.clone() }),
-                    BrokerStatus::Rejected => Some(OrderChange::Rejected { code: 201, text: text.clone() }),
+                    BrokerStatus::Rejected => Some(OrderChange::Rejected {
+                        code: 201,
+                        text: text.clone(),
+                    }),
                     // Executions are the truth about fills; a status only repeats them.
                     BrokerStatus::Filled => acknowledged(order, heard.permanent_id),
                 };
@@ -52,21 +82,37 @@ impl Trader {
     }
 
     fn on_order_error(&self, wall: Timestamp, heard: &Heard, code: i32, text: &str) -> Vec<Output> {
-        let Some(order) = self.find(heard) else { return Vec::new() };
+        let Some(order) = self.find(heard) else {
+            return Vec::new();
+        };
         if NOT_AN_END.contains(&code) {
             return Vec::new();
         }
         let symbol = Some(order.symbol);
         let mut outputs = if NEEDS_A_LOOK.contains(&code) {
             let evidence = format!("the broker says {code}: {text}");
-            self.change(self.now_or(wall), order, Some(OrderChange::Unresolved { evidence }))
+            self.change(
+                self.now_or(wall),
+                order,
+                Some(OrderChange::Unresolved { evidence }),
+            )
         } else if matches!(order.state, OrderState::Sent | OrderState::Unresolved) || code == 201 {
-            self.change(self.now_or(wall), order, Some(OrderChange::Rejected { code, text: text.to_owned() }))
+            self.change(
+                self.now_or(wall),
+                order,
+                Some(OrderChange::Rejected {
+                    code,
+                    text: text.to_owned(),
+                }),
+            )
         } else {
             // After a status an order lives on whatever an error says; the next comparison with the broker decides.
             Vec::new()
         };
-        let text = format!("the broker refuses order {} of {}: {code} {text}", order.id, order.symbol);
+        let text = format!(
+            "the broker refuses order {} of {}: {code} {text}",
+            order.id, order.symbol
+        );
         outputs.push(self.alert(wall, "order-error", Level::Warning, symbol, text));
         outputs
     }
@@ -74,7 +120,14 @@ impl Trader {
     fn change(&self, at: Timestamp, order: &Order, change: Option<OrderChange>) -> Vec<Output> {
         let over = order.state.is_terminal();
         match change.filter(|change| !over && order.can_record(change)) {
-            Some(change) => vec![self.event(at, OrderEvent { order: order.id.clone(), symbol: order.symbol, change })],
+            Some(change) => vec![self.event(
+                at,
+                OrderEvent {
+                    order: order.id.clone(),
+                    symbol: order.symbol,
+                    change,
+                },
+            )],
             None => Vec::new(),
         }
     }
@@ -83,9 +136,16 @@ impl Trader {
     fn find(&self, heard: &Heard) -> Option<&Order> {
         let orders = &self.portfolio.orders;
         let by_ref = heard.order_ref.parse::<Id>().ok().and_then(|id| orders.get(&id));
-        let by_permanent_id =
-            || orders.values().find(|order| heard.permanent_id != 0 && order.permanent_id == heard.permanent_id);
-        let by_order_id = || orders.values().find(|order| heard.order_id != 0 && order.order_id == heard.order_id);
+        let by_permanent_id = || {
+            orders
+                .values()
+                .find(|order| heard.permanent_id != 0 && order.permanent_id == heard.permanent_id)
+        };
+        let by_order_id = || {
+            orders
+                .values()
+                .find(|order| heard.order_id != 0 && order.order_id == heard.order_id)
+        };
         by_ref.or_else(by_permanent_id).or_else(by_order_id)
     }
 }

@@ -1,7 +1,9 @@
 //! What an operator commands. Each is carried out, answered and recorded with who asked and why.
 
 use protocol::decision::Level;
-use protocol::ledger::{Adjusted, CommandRecord, Entry, Kill, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState};
+use protocol::ledger::{
+    Adjusted, CommandRecord, Entry, Kill, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState,
+};
 use protocol::operator::{Reply, Verb};
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
@@ -18,11 +20,19 @@ struct Outcome {
 
 impl Outcome {
     fn done(outputs: Vec<Output>, text: impl Into<String>) -> Self {
-        Self { outputs, accepted: true, text: text.into() }
+        Self {
+            outputs,
+            accepted: true,
+            text: text.into(),
+        }
     }
 
     fn refused(text: impl Into<String>) -> Self {
-        Self { outputs: Vec::new(), accepted: false, text: text.into() }
+        Self {
+            outputs: Vec::new(),
+            accepted: false,
+            text: text.into(),
+        }
     }
 }
 
@@ -30,18 +40,40 @@ impl Trader {
     pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
         if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
             let (accepted, text) = (known.record.accepted, known.record.text.clone());
-            return vec![Output::Reply(Reply { id: ask.id.clone(), at: wall, verb: ask.verb.to_string(), accepted, text })];
+            return vec![Output::Reply(Reply {
+                id: ask.id.clone(),
+                at: wall,
+                verb: ask.verb.to_string(),
+                accepted,
+                text,
+            })];
         }
         let outcome = match ask.verb {
-            Verb::Halt => self.set_state(wall, ask, TradingState::Halted, "trading is halted: no entries, exits still pass"),
-            Verb::Reduce => self.set_state(wall, ask, TradingState::Reducing, "trading only reduces: no entries, exits pass"),
+            Verb::Halt => self.set_state(
+                wall,
+                ask,
+                TradingState::Halted,
+                "trading is halted: no entries, exits still pass",
+            ),
+            Verb::Reduce => self.set_state(
+                wall,
+                ask,
+                TradingState::Reducing,
+                "trading only reduces: no entries, exits pass",
+            ),
             Verb::Resume => self.resume(wall, ask),
             Verb::Kill => self.kill(wall, ask, true),
             Verb::Release => self.kill(wall, ask, false),
             Verb::CancelAll => {
                 let cancels = self.cancels(|_| true);
-                let count = cancels.iter().filter(|output| matches!(output, Output::Cancel(_))).count();
-                Outcome::done(cancels, format!("cancellation of {count} working orders is asked for"))
+                let count = cancels
+                    .iter()
+                    .filter(|output| matches!(output, Output::Cancel(_)))
+                    .count();
+                Outcome::done(
+                    cancels,
+                    format!("cancellation of {count} working orders is asked for"),
+                )
             }
             Verb::Flatten => self.flatten(wall, ask),
             Verb::Close => self.close(wall, ask, Reason::Close),
@@ -51,7 +83,13 @@ impl Trader {
         let mut outputs = outcome.outputs;
         number_intents(&mut outputs);
         let verb = ask.verb.to_string();
-        let reply = Reply { id: ask.id.clone(), at: wall, verb: verb.clone(), accepted: outcome.accepted, text: outcome.text.clone() };
+        let reply = Reply {
+            id: ask.id.clone(),
+            at: wall,
+            verb: verb.clone(),
+            accepted: outcome.accepted,
+            text: outcome.text.clone(),
+        };
         outputs.push(Output::Reply(reply));
         let record = CommandRecord {
             verb,
@@ -61,7 +99,12 @@ impl Trader {
             accepted: outcome.accepted,
             text: outcome.text,
         };
-        outputs.push(Output::Append(Draft { id: ask.id.clone(), at: wall, cause: None, entry: Entry::Command(record) }));
+        outputs.push(Output::Append(Draft {
+            id: ask.id.clone(),
+            at: wall,
+            cause: None,
+            entry: Entry::Command(record),
+        }));
         outputs
     }
 
@@ -69,11 +112,20 @@ impl Trader {
         if self.portfolio.killed || self.killed_here {
             return Outcome::refused("the kill switch is latched: release it first with `command.release`");
         }
-        self.set_state(wall, ask, TradingState::Active, "trading is active: entries and exits")
+        self.set_state(
+            wall,
+            ask,
+            TradingState::Active,
+            "trading is active: entries and exits",
+        )
     }
 
     fn set_state(&mut self, wall: Timestamp, ask: &Ask, state: TradingState, text: &str) -> Outcome {
-        let change = StateChange { state, by: ask.by.clone(), text: ask.command.note.clone() };
+        let change = StateChange {
+            state,
+            by: ask.by.clone(),
+            text: ask.command.note.clone(),
+        };
         let mut outputs = vec![self.account(wall, ask, "state", Entry::State(change))];
         if state != TradingState::Active {
             outputs.extend(self.cancel_entries());
@@ -87,38 +139,78 @@ impl Trader {
 
     fn kill(&mut self, wall: Timestamp, ask: &Ask, latched: bool) -> Outcome {
         if !latched && self.killed_here {
-            return Outcome::refused("the kill switch is latched on this machine too: remove the file KILL in the state folder, then release");
+            return Outcome::refused(
+                "the kill switch is latched on this machine too: remove the file KILL in the state folder, then release",
+            );
         }
-        let entry = Entry::Kill(Kill { latched, by: ask.by.clone(), text: ask.command.note.clone() });
+        let entry = Entry::Kill(Kill {
+            latched,
+            by: ask.by.clone(),
+            text: ask.command.note.clone(),
+        });
         let mut outputs = vec![self.account(wall, ask, "kill", entry)];
         if !latched {
-            return Outcome::done(outputs, "the kill switch is released; the trading state is as before");
+            return Outcome::done(
+                outputs,
+                "the kill switch is released; the trading state is as before",
+            );
         }
         outputs.extend(self.cancels(|_| true));
-        Outcome::done(outputs, "the kill switch is latched: nothing goes out but cancellations and emergency exits")
+        Outcome::done(
+            outputs,
+            "the kill switch is latched: nothing goes out but cancellations and emergency exits",
+        )
     }
 
     fn flatten(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
-        let halted = StateChange { state: TradingState::Halted, by: ask.by.clone(), text: "flatten".to_owned() };
+        let halted = StateChange {
+            state: TradingState::Halted,
+            by: ask.by.clone(),
+            text: "flatten".to_owned(),
+        };
         let mut outputs = vec![self.account(wall, ask, "state", Entry::State(halted))];
         outputs.extend(self.cancel_entries());
         outputs.extend(self.close_all(wall, &ask.id));
         self.flat_told = false;
         let count = self.portfolio.open_positions().count();
-        Outcome::done(outputs, format!("trading is halted, and {count} positions are being closed; `flat` is told when the broker confirms"))
+        Outcome::done(
+            outputs,
+            format!(
+                "trading is halted, and {count} positions are being closed; `flat` is told when the broker confirms"
+            ),
+        )
     }
 
     fn close_all(&mut self, wall: Timestamp, command: &Id) -> Vec<Output> {
-        let symbols: Vec<Symbol> = self.portfolio.open_positions().map(|position| position.symbol).collect();
-        let source = Source { cause: command, decided_at: self.now_or(wall), model_hash: None };
-        symbols.into_iter().flat_map(|symbol| self.exit(wall, symbol, Reason::Flatten, &source)).collect()
+        let symbols: Vec<Symbol> = self
+            .portfolio
+            .open_positions()
+            .map(|position| position.symbol)
+            .collect();
+        let source = Source {
+            cause: command,
+            decided_at: self.now_or(wall),
+            model_hash: None,
+        };
+        symbols
+            .into_iter()
+            .flat_map(|symbol| self.exit(wall, symbol, Reason::Flatten, &source))
+            .collect()
     }
 
     /// After `flatten`: what filled meanwhile, or failed to close, is closed again; the end is told once.
     pub(super) fn flatten_on(&mut self, wall: Timestamp) -> Vec<Output> {
-        let command = self.portfolio.commands.iter().rev().find(|known| known.record.verb == Verb::Flatten.as_str());
-        let Some(command) = command.map(|known| known.id.clone()) else { return Vec::new() };
-        let open = self.portfolio.open_positions().next().is_some() || self.portfolio.open_orders().next().is_some();
+        let command = self
+            .portfolio
+            .commands
+            .iter()
+            .rev()
+            .find(|known| known.record.verb == Verb::Flatten.as_str());
+        let Some(command) = command.map(|known| known.id.clone()) else {
+            return Vec::new();
+        };
+        let open =
+            self.portfolio.open_positions().next().is_some() || self.portfolio.open_orders().next().is_some();
         if !open {
             if std::mem::replace(&mut self.flat_told, true) {
                 return Vec::new();
@@ -136,22 +228,38 @@ impl Trader {
 
     fn close(&mut self, wall: Timestamp, ask: &Ask, reason: Reason) -> Outcome {
         let Some(symbol) = ask.command.symbol else {
-            return Outcome::refused(format!("name the symbol: {{\"symbol\":\"AAPL\"}} as the body of `command.{}`", ask.verb));
+            return Outcome::refused(format!(
+                "name the symbol: {{\"symbol\":\"AAPL\"}} as the body of `command.{}`",
+                ask.verb
+            ));
         };
         let held = self.portfolio.held(symbol);
         if held.is_zero() {
             return Outcome::refused(format!("nothing is held of {symbol}"));
         }
-        let source = Source { cause: &ask.id, decided_at: self.now_or(wall), model_hash: None };
+        let source = Source {
+            cause: &ask.id,
+            decided_at: self.now_or(wall),
+            model_hash: None,
+        };
         let outputs = self.exit(wall, symbol, reason, &source);
         let refused = outputs.iter().find_map(|output| match output {
             Output::Refuse(refusal) => Some(refusal.text.clone()),
             _ => None,
         });
         match (refused, outputs.is_empty()) {
-            (Some(text), _) => Outcome { outputs, accepted: false, text },
-            (None, true) => Outcome::refused(format!("the exit of {symbol} is on its way already, or failed a moment ago")),
-            (None, false) => Outcome::done(outputs, format!("{} shares of {symbol} are being closed", held.normalize())),
+            (Some(text), _) => Outcome {
+                outputs,
+                accepted: false,
+                text,
+            },
+            (None, true) => Outcome::refused(format!(
+                "the exit of {symbol} is on its way already, or failed a moment ago"
+            )),
+            (None, false) => Outcome::done(
+                outputs,
+                format!("{} shares of {symbol} are being closed", held.normalize()),
+            ),
         }
     }
 
@@ -161,15 +269,29 @@ impl Trader {
             return self.settle_order(wall, ask, order);
         }
         let symbol = ask.command.symbol;
-        let Some(difference) = self.portfolio.differences.iter().find(|known| known.symbol == symbol).cloned() else {
-            return Outcome::refused("nothing differs there: name the symbol of a difference, or the id of an order in doubt");
+        let Some(difference) = self
+            .portfolio
+            .differences
+            .iter()
+            .find(|known| known.symbol == symbol)
+            .cloned()
+        else {
+            return Outcome::refused(
+                "nothing differs there: name the symbol of a difference, or the id of an order in doubt",
+            );
         };
         let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
         let adjusted = match symbol {
             Some(symbol) => {
                 let average_cost = self.prices.get(&symbol).copied().unwrap_or_default();
                 let quantity = difference.broker - difference.ours;
-                Adjusted { symbol: Some(symbol), quantity, average_cost, cash: Money::ZERO, text }
+                Adjusted {
+                    symbol: Some(symbol),
+                    quantity,
+                    average_cost,
+                    cash: Money::ZERO,
+                    text,
+                }
             }
             None => Adjusted {
                 symbol: None,
@@ -190,13 +312,27 @@ impl Trader {
         if !matches!(order.state, OrderState::Unresolved | OrderState::Absent) {
             return Outcome::refused(format!("order {id} is not in doubt: it is {:?}", order.state));
         }
-        let change = OrderChange::Cancelled { text: format!("settled by {}: {}", ask.by, ask.command.note) };
-        let event = OrderEvent { order: id.clone(), symbol: order.symbol, change };
-        Outcome::done(vec![self.event(self.now_or(wall), event)], format!("order {id} counts as cancelled"))
+        let change = OrderChange::Cancelled {
+            text: format!("settled by {}: {}", ask.by, ask.command.note),
+        };
+        let event = OrderEvent {
+            order: id.clone(),
+            symbol: order.symbol,
+            change,
+        };
+        Outcome::done(
+            vec![self.event(self.now_or(wall), event)],
+            format!("order {id} counts as cancelled"),
+        )
     }
 
     fn account(&self, wall: Timestamp, ask: &Ask, what: &str, entry: Entry) -> Output {
         let id = Id::derive(&[what, ask.id.as_str()]);
-        Output::Append(Draft { id, at: wall, cause: Some(ask.id.clone()), entry })
+        Output::Append(Draft {
+            id,
+            at: wall,
+            cause: Some(ask.id.clone()),
+            entry,
+        })
     }
 }

@@ -24,8 +24,17 @@ pub(super) struct Source<'a> {
 
 impl Trader {
     pub(super) fn on_signal(&mut self, wall: Timestamp, signal: &Signal) -> Vec<Output> {
-        let source = Source { cause: &signal.id, decided_at: signal.at, model_hash: Some(&signal.model_hash) };
-        if let Some(position) = self.portfolio.positions.get(&signal.symbol).filter(|position| !position.quantity.is_zero()) {
+        let source = Source {
+            cause: &signal.id,
+            decided_at: signal.at,
+            model_hash: Some(&signal.model_hash),
+        };
+        if let Some(position) = self
+            .portfolio
+            .positions
+            .get(&signal.symbol)
+            .filter(|position| !position.quantity.is_zero())
+        {
             return match exits::by_signal(&self.settings.exits, position, signal) {
                 Some(reason) => self.exit(wall, signal.symbol, reason, &source),
                 None => Vec::new(),
@@ -41,25 +50,47 @@ impl Trader {
     pub(super) fn on_quote(&mut self, wall: Timestamp, quote: Quote) -> Vec<Output> {
         self.now = self.now.max(quote.at);
         let symbol = quote.symbol;
-        let Some(price) = quote.mark() else { return Vec::new() };
+        let Some(price) = quote.mark() else {
+            return Vec::new();
+        };
         self.prices.insert(symbol, price);
         let (tradable, id, at) = (quote.tradable, quote.id.clone(), quote.at);
         self.quotes.insert(symbol, quote);
-        let reason = self.portfolio.positions.get(&symbol).and_then(|position| exits::by_price(&self.settings.exits, position, price));
+        let reason = self
+            .portfolio
+            .positions
+            .get(&symbol)
+            .and_then(|position| exits::by_price(&self.settings.exits, position, price));
         match reason {
-            Some(reason) if tradable => {
-                self.exit(wall, symbol, reason, &Source { cause: &id, decided_at: at, model_hash: None })
-            }
+            Some(reason) if tradable => self.exit(
+                wall,
+                symbol,
+                reason,
+                &Source {
+                    cause: &id,
+                    decided_at: at,
+                    model_hash: None,
+                },
+            ),
             _ => Vec::new(),
         }
     }
 
     fn enter(&mut self, wall: Timestamp, symbol: Symbol, source: &Source<'_>) -> Vec<Output> {
         let quote = self.fresh_quote(wall, symbol);
-        let price = quote.and_then(|quote| quote.ask.or(quote.mark())).or_else(|| self.prices.get(&symbol).copied());
+        let price = quote
+            .and_then(|quote| quote.ask.or(quote.mark()))
+            .or_else(|| self.prices.get(&symbol).copied());
         let price = price.unwrap_or_default();
         let target = sizing::target(&self.settings.entry, &self.settings.risk, price);
-        let proposal = Proposal { symbol, side: Side::Buy, quantity: target, reason: Reason::Entry, price, decided_at: source.decided_at };
+        let proposal = Proposal {
+            symbol,
+            side: Side::Buy,
+            quantity: target,
+            reason: Reason::Entry,
+            price,
+            decided_at: source.decided_at,
+        };
         let id = self.decision_id(symbol, source, target, Reason::Entry);
         if self.portfolio.orders.contains_key(&id) {
             return Vec::new();
@@ -74,18 +105,42 @@ impl Trader {
     }
 
     /// Closes what is held of a symbol: the confirmed position less what already leaves, never below zero.
-    pub(super) fn exit(&mut self, wall: Timestamp, symbol: Symbol, reason: Reason, source: &Source<'_>) -> Vec<Output> {
+    pub(super) fn exit(
+        &mut self,
+        wall: Timestamp,
+        symbol: Symbol,
+        reason: Reason,
+        source: &Source<'_>,
+    ) -> Vec<Output> {
         let held = self.portfolio.held(symbol);
-        let side = if held.is_sign_negative() { Side::Buy } else { Side::Sell };
+        let side = if held.is_sign_negative() {
+            Side::Buy
+        } else {
+            Side::Sell
+        };
         let quantity = (held.abs() - self.leaving(symbol, side)).max(Quantity::ZERO);
         if quantity.is_zero() || self.exit_waits(wall, symbol) {
             return Vec::new();
         }
         let price = self.prices.get(&symbol).copied().unwrap_or_default();
-        let proposal = Proposal { symbol, side, quantity, reason, price, decided_at: source.decided_at };
+        let proposal = Proposal {
+            symbol,
+            side,
+            quantity,
+            reason,
+            price,
+            decided_at: source.decided_at,
+        };
         // The repetition of one decision must have one id, so what it is reckoned from is the position, not the tick.
-        let opened_at = self.portfolio.positions.get(&symbol).and_then(|position| position.opened_at);
-        let anchored = Source { decided_at: opened_at.unwrap_or(Timestamp::UNIX_EPOCH), ..*source };
+        let opened_at = self
+            .portfolio
+            .positions
+            .get(&symbol)
+            .and_then(|position| position.opened_at);
+        let anchored = Source {
+            decided_at: opened_at.unwrap_or(Timestamp::UNIX_EPOCH),
+            ..*source
+        };
         let id = match reason {
             Reason::Flatten | Reason::Close | Reason::EmergencyExit => self.command_id(symbol, source.cause),
             _ => self.decision_id(symbol, &anchored, Quantity::ZERO, reason),
@@ -97,18 +152,29 @@ impl Trader {
             // A price that stays beyond the stop would repeat the same refusal with every tick.
             let repeated = self.refused_exits.insert(symbol, refused.check) == Some(refused.check);
             let by_operator = matches!(reason, Reason::Flatten | Reason::Close | Reason::EmergencyExit);
-            return if repeated && !by_operator { Vec::new() } else { vec![self.refusal(wall, source.cause, symbol, refused)] };
+            return if repeated && !by_operator {
+                Vec::new()
+            } else {
+                vec![self.refusal(wall, source.cause, symbol, refused)]
+            };
         }
         self.refused_exits.remove(&symbol);
-        let mut outputs = self.cancels(|order| order.symbol == symbol && order.side != side && !order.cancel_requested());
+        let mut outputs =
+            self.cancels(|order| order.symbol == symbol && order.side != side && !order.cancel_requested());
         outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO));
         outputs
     }
 
     /// Shares of exits that are on their way. An absent exit no longer counts: it must not block the next one.
     fn leaving(&self, symbol: Symbol, side: Side) -> Quantity {
-        let exits = self.portfolio.open_orders().filter(|order| order.symbol == symbol && order.side == side);
-        exits.filter(|order| order.state != OrderState::Absent).map(crate::order::Order::rest).sum()
+        let exits = self
+            .portfolio
+            .open_orders()
+            .filter(|order| order.symbol == symbol && order.side == side);
+        exits
+            .filter(|order| order.state != OrderState::Absent)
+            .map(crate::order::Order::rest)
+            .sum()
     }
 
     /// True shortly after an exit of this symbol failed, so that a broker who refuses is not flooded.
@@ -118,14 +184,28 @@ impl Trader {
                 && order.reason != Reason::Entry
                 && matches!(order.state, OrderState::Rejected | OrderState::Cancelled)
         };
-        let last = self.portfolio.orders.values().filter(failed).map(|order| order.updated_at).max();
-        last.is_some_and(|at| self.now_or(wall).duration_since(at) < SignedDuration::from_secs(EXIT_RETRY_SECONDS))
+        let last = self
+            .portfolio
+            .orders
+            .values()
+            .filter(failed)
+            .map(|order| order.updated_at)
+            .max();
+        last.is_some_and(|at| {
+            self.now_or(wall).duration_since(at) < SignedDuration::from_secs(EXIT_RETRY_SECONDS)
+        })
     }
 
     /// The id of a decision: a hash of all it is decided from, so that a repeated signal is not a new decision, and a
     /// retry after a cancelled exit is.
     fn decision_id(&self, symbol: Symbol, source: &Source<'_>, target: Quantity, reason: Reason) -> Id {
-        let last_end = self.portfolio.last_end.get(&symbol).copied().unwrap_or_default().to_string();
+        let last_end = self
+            .portfolio
+            .last_end
+            .get(&symbol)
+            .copied()
+            .unwrap_or_default()
+            .to_string();
         let identity = self.portfolio.identity.as_ref();
         Id::derive(&[
             "tradewind",
@@ -142,14 +222,30 @@ impl Trader {
     }
 
     fn command_id(&self, symbol: Symbol, command: &Id) -> Id {
-        let last_end = self.portfolio.last_end.get(&symbol).copied().unwrap_or_default().to_string();
+        let last_end = self
+            .portfolio
+            .last_end
+            .get(&symbol)
+            .copied()
+            .unwrap_or_default()
+            .to_string();
         Id::derive(&["command", command.as_str(), symbol.as_str(), &last_end])
     }
 
-    fn intent(&self, wall: Timestamp, id: Id, source: &Source<'_>, proposal: &Proposal, target: Quantity) -> Output {
+    fn intent(
+        &self,
+        wall: Timestamp,
+        id: Id,
+        source: &Source<'_>,
+        proposal: &Proposal,
+        target: Quantity,
+    ) -> Output {
         let extended = self.phase != Some(Phase::Regular);
-        let (order_type, limit_price) =
-            if extended { (OrderType::Limit, Some(self.marketable_limit(proposal))) } else { (OrderType::Market, None) };
+        let (order_type, limit_price) = if extended {
+            (OrderType::Limit, Some(self.marketable_limit(proposal)))
+        } else {
+            (OrderType::Market, None)
+        };
         let entry = Entry::Intent(Intent {
             symbol: proposal.symbol,
             side: proposal.side,
@@ -165,7 +261,12 @@ impl Trader {
             order_id: self.next_order_id,
             reference_price: Some(proposal.price),
         });
-        Output::Append(Draft { id, at: self.now_or(wall), cause: Some(source.cause.clone()), entry })
+        Output::Append(Draft {
+            id,
+            at: self.now_or(wall),
+            cause: Some(source.cause.clone()),
+            entry,
+        })
     }
 
     fn marketable_limit(&self, proposal: &Proposal) -> Price {
@@ -184,7 +285,11 @@ impl Trader {
 pub(super) fn number_intents(outputs: &mut [Output]) {
     let mut seen = 0;
     for output in outputs {
-        if let Output::Append(Draft { entry: Entry::Intent(intent), .. }) = output {
+        if let Output::Append(Draft {
+            entry: Entry::Intent(intent),
+            ..
+        }) = output
+        {
             intent.order_id += seen;
             seen += 1;
         }

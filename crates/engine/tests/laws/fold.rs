@@ -30,13 +30,27 @@ fn fill(number: usize, quantity: u32, cents: i64) -> Fill {
 fn hear(world: &mut World, fill: &Fill) {
     let order_ref = world.intents[0].0.to_string();
     let news = News::Execution(symbol("AAPL"), fill.clone());
-    world.step(Input::Broker(Heard { order_ref, order_id: 0, permanent_id: 7, news }));
+    world.step(Input::Broker(Heard {
+        order_ref,
+        order_id: 0,
+        permanent_id: 7,
+        news,
+    }));
 }
 
 fn amounts(portfolio: &Portfolio) -> (Decimal, Decimal, Decimal, String) {
     let position = &portfolio.positions[&symbol("AAPL")];
-    let states: Vec<_> = portfolio.orders.values().map(|order| (order.state, order.filled)).collect();
-    (portfolio.cash.normalize(), position.quantity.normalize(), position.cost.normalize(), format!("{states:?}"))
+    let states: Vec<_> = portfolio
+        .orders
+        .values()
+        .map(|order| (order.state, order.filled))
+        .collect();
+    (
+        portfolio.cash.normalize(),
+        position.quantity.normalize(),
+        position.cost.normalize(),
+        format!("{states:?}"),
+    )
 }
 
 proptest! {
@@ -114,13 +128,25 @@ fn a_record_that_cannot_be_the_next_is_refused_with_its_place() {
     }
     let before = portfolio.clone();
     let hole = portfolio.apply(last + 1, &hash, &record);
-    assert_eq!(hole, Err(LedgerFault::Hole { expected: last, found: last + 1 }));
+    assert_eq!(
+        hole,
+        Err(LedgerFault::Hole {
+            expected: last,
+            found: last + 1
+        })
+    );
     let mut forged = record.clone();
     forged.epoch += 1;
-    assert!(matches!(portfolio.apply(last, &hash, &forged), Err(LedgerFault::Epoch { .. })));
+    assert!(matches!(
+        portfolio.apply(last, &hash, &forged),
+        Err(LedgerFault::Epoch { .. })
+    ));
     let mut unchained = record.clone();
     unchained.previous_hash = Hash::of(b"something else");
-    assert_eq!(portfolio.apply(last, &hash, &unchained), Err(LedgerFault::Chain { sequence: last }));
+    assert_eq!(
+        portfolio.apply(last, &hash, &unchained),
+        Err(LedgerFault::Chain { sequence: last })
+    );
     assert_eq!(portfolio, before, "what is refused changes nothing");
     portfolio.apply(last, &hash, &record).unwrap();
     portfolio.apply(last, &hash, &record).unwrap();

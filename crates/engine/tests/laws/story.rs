@@ -36,7 +36,11 @@ fn one_decision_is_one_order_however_often_it_is_said_and_through_restarts() {
     world.later(5);
     world.quote("AAPL", "100");
     world.bullish("AAPL");
-    assert_eq!(world.bought(), 0, "the restarted process waits for the order that is out");
+    assert_eq!(
+        world.bought(),
+        0,
+        "the restarted process waits for the order that is out"
+    );
     assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::Working)));
 }
 
@@ -44,7 +48,10 @@ fn one_decision_is_one_order_however_often_it_is_said_and_through_restarts() {
 fn a_position_is_left_by_signal_regime_stop_and_target() {
     let cases: [(&dyn Fn(&mut World), Reason); 4] = [
         (&|world: &mut World| world.bearish("AAPL"), Reason::Signal),
-        (&|world: &mut World| world.signal("AAPL", 0.2, 0.2, Regime::Volatile), Reason::Regime),
+        (
+            &|world: &mut World| world.signal("AAPL", 0.2, 0.2, Regime::Volatile),
+            Reason::Regime,
+        ),
         (&|world: &mut World| world.quote("AAPL", "98.9"), Reason::Stop),
         (&|world: &mut World| world.quote("AAPL", "102.1"), Reason::Target),
     ];
@@ -58,7 +65,10 @@ fn a_position_is_left_by_signal_regime_stop_and_target() {
         happens(&mut world);
         happens(&mut world);
         let (_, exit) = world.intents.last().unwrap();
-        assert_eq!((exit.side, exit.quantity, exit.reason), (Side::Sell, number("50"), reason));
+        assert_eq!(
+            (exit.side, exit.quantity, exit.reason),
+            (Side::Sell, number("50"), reason)
+        );
         assert_eq!(world.intents.len(), 2, "{reason:?} is decided once");
         world.fill_last("99");
         assert_eq!(world.held("AAPL"), Quantity::ZERO);
@@ -122,12 +132,18 @@ fn flatten_closes_everything_and_what_fills_meanwhile() {
     let entry = world.intents[0].clone();
     assert!(world.ask(Verb::Flatten, None));
     assert_eq!(world.trader.state(), TradingState::Halted);
-    assert!(world.cancels.contains(&entry.1.order_id), "the working entry is cancelled first");
+    assert!(
+        world.cancels.contains(&entry.1.order_id),
+        "the working entry is cancelled first"
+    );
     assert_eq!(world.intents.len(), 3);
     world.fill(&entry.0, "30", "100");
     world.step(engine::trader::Input::Tick);
     let (_, late) = world.intents.last().unwrap();
-    assert_eq!((late.symbol, late.quantity, late.reason), (symbol("AAPL"), number("30"), Reason::Flatten));
+    assert_eq!(
+        (late.symbol, late.quantity, late.reason),
+        (symbol("AAPL"), number("30"), Reason::Flatten)
+    );
 }
 
 #[test]
@@ -136,7 +152,11 @@ fn a_closed_market_and_a_closed_gate_hold_everything_back() {
     world.phase(Phase::Closed);
     world.quote("NVDA", "10");
     world.quote("NVDA", "10");
-    assert_eq!(world.refused, [(symbol("NVDA"), Check::SessionClosed)], "told once, not with every tick");
+    assert_eq!(
+        world.refused,
+        [(symbol("NVDA"), Check::SessionClosed)],
+        "told once, not with every tick"
+    );
     world.phase(Phase::Regular);
     world.step(engine::trader::Input::Gate(Some("the link is down".into())));
     world.quote("NVDA", "10");
@@ -146,6 +166,11 @@ fn a_closed_market_and_a_closed_gate_hold_everything_back() {
 
 fn reject(world: &mut World, id: &Id, order_id: i32) {
     let news = engine::trader::News::Error(201, "no".into());
-    world.step(engine::trader::Input::Broker(engine::trader::Heard { order_ref: String::new(), order_id, permanent_id: 0, news }));
+    world.step(engine::trader::Input::Broker(engine::trader::Heard {
+        order_ref: String::new(),
+        order_id,
+        permanent_id: 0,
+        news,
+    }));
     assert!(world.trader.portfolio.orders[id].state.is_terminal());
 }

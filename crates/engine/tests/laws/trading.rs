@@ -2,10 +2,10 @@
 
 use engine::trader::{Heard, Input, News};
 use proptest::prelude::*;
+use protocol::Quantity;
 use protocol::decision::{Check, Regime};
 use protocol::ledger::{Reason, Side};
 use protocol::operator::Verb;
-use protocol::Quantity;
 
 use crate::world::{World, number, symbol};
 
@@ -43,18 +43,33 @@ fn say(mut world: World, said: &Said) -> World {
         Said::Quote(s, cents) => world.quote(NAMES[*s], &rust_decimal::Decimal::new(*cents, 2).to_string()),
         Said::Signal(s, up, down) => {
             let (up, down) = (f64::from(*up) / 200.0 + 0.25, f64::from(*down) / 400.0);
-            world.signal(NAMES[*s], up, down, if down > 0.2 { Regime::Bear } else { Regime::Bull });
+            world.signal(
+                NAMES[*s],
+                up,
+                down,
+                if down > 0.2 { Regime::Bear } else { Regime::Bull },
+            );
         }
         Said::FillSome(percent) => {
-            let open = world.trader.portfolio.open_orders().next().map(|order| (order.id.clone(), order.rest()));
+            let open = world
+                .trader
+                .portfolio
+                .open_orders()
+                .next()
+                .map(|order| (order.id.clone(), order.rest()));
             if let Some((id, rest)) = open {
-                let part = (rest * Quantity::from(*percent) / Quantity::ONE_HUNDRED).ceil().max(Quantity::ONE).min(rest);
+                let part = (rest * Quantity::from(*percent) / Quantity::ONE_HUNDRED)
+                    .ceil()
+                    .max(Quantity::ONE)
+                    .min(rest);
                 world.fill(&id, &part.to_string(), "100");
             }
         }
         Said::Reject => tell_oldest(&mut world, |_| News::Error(201, "no".into())),
         Said::Cancelled => {
-            tell_oldest(&mut world, |_| News::Status(engine::reconcile::BrokerStatus::Cancelled, "by trader".into()));
+            tell_oldest(&mut world, |_| {
+                News::Status(engine::reconcile::BrokerStatus::Cancelled, "by trader".into())
+            });
         }
         Said::Ask(verb) => {
             world.ask(Verb::ALL[*verb], Some("AAPL"));
@@ -70,9 +85,19 @@ fn say(mut world: World, said: &Said) -> World {
 }
 
 fn tell_oldest(world: &mut World, news: impl Fn(&engine::order::Order) -> News) {
-    let told = world.trader.portfolio.open_orders().next().map(|order| (order.order_id, news(order)));
+    let told = world
+        .trader
+        .portfolio
+        .open_orders()
+        .next()
+        .map(|order| (order.order_id, news(order)));
     if let Some((order_id, news)) = told {
-        world.step(Input::Broker(Heard { order_ref: String::new(), order_id, permanent_id: 0, news }));
+        world.step(Input::Broker(Heard {
+            order_ref: String::new(),
+            order_id,
+            permanent_id: 0,
+            news,
+        }));
     }
 }
 

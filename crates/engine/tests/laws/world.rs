@@ -33,12 +33,27 @@ impl World {
     /// An account with these positions, just opened, the gate open, in the regular session.
     pub fn new(positions: &[(&str, &str)]) -> Self {
         let mut world = Self::on(Portfolio::default(), Vec::new());
-        let identity = Identity { account: "DU1".into(), mode: Mode::Paper, gateway: "here".into(), client_id: 11 };
+        let identity = Identity {
+            account: "DU1".into(),
+            mode: Mode::Paper,
+            gateway: "here".into(),
+            client_id: 11,
+        };
         world.append_as(0, Entry::Identity(identity));
         world.begin();
-        let holding = |quantity: &str| Holding { quantity: number(quantity), average_cost: number("100") };
-        let positions = positions.iter().map(|(name, quantity)| (symbol(name), holding(quantity))).collect();
-        world.append(Entry::Opening(Opening { cash: number("100000"), positions, execution_ids: Vec::new() }));
+        let holding = |quantity: &str| Holding {
+            quantity: number(quantity),
+            average_cost: number("100"),
+        };
+        let positions = positions
+            .iter()
+            .map(|(name, quantity)| (symbol(name), holding(quantity)))
+            .collect();
+        world.append(Entry::Opening(Opening {
+            cash: number("100000"),
+            positions,
+            execution_ids: Vec::new(),
+        }));
         world.open();
         world
     }
@@ -62,7 +77,11 @@ impl World {
         for (sequence, hash, record) in &self.records {
             portfolio.apply(*sequence, hash, record).unwrap();
         }
-        assert_eq!(portfolio.mark(), self.trader.portfolio.mark(), "the fold of the ledger is what was held in memory");
+        assert_eq!(
+            portfolio.mark(),
+            self.trader.portfolio.mark(),
+            "the fold of the ledger is what was held in memory"
+        );
         let mut world = Self::on(portfolio, self.records);
         world.now = self.now;
         world.fills = self.fills;
@@ -73,7 +92,13 @@ impl World {
 
     fn begin(&mut self) {
         let epoch = self.trader.portfolio.epoch + 1;
-        self.append_as(epoch, Entry::Epoch(Epoch { instance: "test".into(), version: "0".into() }));
+        self.append_as(
+            epoch,
+            Entry::Epoch(Epoch {
+                instance: "test".into(),
+                version: "0".into(),
+            }),
+        );
     }
 
     fn open(&mut self) {
@@ -100,7 +125,15 @@ impl World {
 
     fn append_as(&mut self, epoch: u64, entry: Entry) {
         let id = Id::derive(&["test", &self.records.len().to_string()]);
-        self.store(Draft { id, at: self.now, cause: None, entry }.record(epoch));
+        self.store(
+            Draft {
+                id,
+                at: self.now,
+                cause: None,
+                entry,
+            }
+            .record(epoch),
+        );
     }
 
     fn store(&mut self, mut record: Record) {
@@ -116,8 +149,16 @@ impl World {
             match output {
                 Output::Append(draft) => {
                     if let Entry::Intent(intent) = &draft.entry {
-                        assert!(self.intents.iter().all(|(id, _)| *id != draft.id), "one intent a decision");
-                        assert!(self.intents.iter().all(|(_, known)| known.order_id != intent.order_id), "one order id an order");
+                        assert!(
+                            self.intents.iter().all(|(id, _)| *id != draft.id),
+                            "one intent a decision"
+                        );
+                        assert!(
+                            self.intents
+                                .iter()
+                                .all(|(_, known)| known.order_id != intent.order_id),
+                            "one order id an order"
+                        );
                         self.intents.push((draft.id.clone(), intent.clone()));
                     }
                     self.store(draft.record(self.trader.portfolio.epoch));
@@ -189,7 +230,12 @@ impl World {
             permanent_id: 1000 + i64::from(order.order_id),
         };
         let news = News::Execution(order.symbol, fill);
-        self.step(Input::Broker(Heard { order_ref: id.to_string(), order_id: 0, permanent_id: 0, news }));
+        self.step(Input::Broker(Heard {
+            order_ref: id.to_string(),
+            order_id: 0,
+            permanent_id: 0,
+            news,
+        }));
     }
 
     /// The broker fills the last order completely.
@@ -200,13 +246,24 @@ impl World {
 
     pub fn ask(&mut self, verb: Verb, name: Option<&str>) -> bool {
         let id = Id::derive(&["ask", &self.records.len().to_string(), verb.as_str()]);
-        let command = Command { symbol: name.map(symbol), ..Command::default() };
-        self.step(Input::Ask(Ask { id: id.clone(), verb, by: "operator".into(), command }));
+        let command = Command {
+            symbol: name.map(symbol),
+            ..Command::default()
+        };
+        self.step(Input::Ask(Ask {
+            id: id.clone(),
+            verb,
+            by: "operator".into(),
+            command,
+        }));
         self.replies.iter().find(|reply| reply.id == id).unwrap().accepted
     }
 
     pub fn bought(&self) -> usize {
-        self.intents.iter().filter(|(_, intent)| intent.side == Side::Buy).count()
+        self.intents
+            .iter()
+            .filter(|(_, intent)| intent.side == Side::Buy)
+            .count()
     }
 
     pub fn held(&self, name: &str) -> Quantity {

@@ -1,0 +1,265 @@
+//! What each kind of record does to the state.
+
+use std::collections::BTreeSet;
+
+use protocol::ledger::{
+    Adjusted, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason, Record, TradingState,
+};
+use protocol::operator::Verb;
+use protocol::{Money, Quantity, Symbol, Timestamp};
+
+use super::{
+    COMMANDS_KEPT_MAX, Commanded, DayFigures, EXECUTIONS_KEPT_MAX, ORDERS_KEPT_MAX, Portfolio, Position,
+    TRADES_KEPT_MAX, Trade,
+};
+use crate::day::trading_day;
+use crate::order::{Order, OrderState};
+
+impl Portfolio {
+    pub(super) fn fold(&mut self, sequence: u64, record: &Record) {
+        match &record.entry {
+            Entry::Epoch(_) => self.epoch = record.epoch,
+            Entry::Identity(identity) => {
+                if identity.mode == Mode::Live && self.identity.is_none() {
+                    self.state = TradingState::Halted;
+                }
+                self.identity = Some(identity.clone());
+            }
+            Entry::Opening(opening) => self.open(sequence, opening),
+            Entry::Intent(intent) => {
+                self.roll_day(record.at);
+                self.day.orders += 1;
+                if intent.reason == Reason::Entry {
+                    *self.day.entries.entry(intent.symbol).or_default() += 1;
+                }
+                self.order_id_max = self.order_id_max.max(intent.order_id);
+                let order = Order::of(
+                    record.id.clone(),
+                    record.cause.clone(),
+                    record.at,
+                    record.epoch,
+                    intent,
+                );
+                self.orders.insert(record.id.clone(), order);
+            }
+            Entry::Order(event) => self.order_event(sequence, record, event),
+            Entry::Reconciled(_) => {
+                self.reconciled_at = Some(record.at);
+                self.differences.clear();
+            }
+            Entry::Difference(difference) => {
+                self.differences.retain(|known| known.symbol != difference.symbol);
+                self.differences.push(difference.clone());
+            }
+            Entry::Adjusted(adjusted) => self.adjust(adjusted),
+            Entry::State(change) => {
+                self.state = change.state;
+                self.flattening = false;
+            }
+            Entry::Kill(kill) => self.killed = kill.latched,
+            Entry::Command(command) => {
+                if command.accepted && command.verb == Verb::Flatten.as_str() {
+                    self.flattening = true;
+                }
+                let commanded = Commanded {
+                    at: record.at,
+                    id: record.id.clone(),
+                    record: command.clone(),
+                };
+                self.commands.push_back(commanded);
+                while self.commands.len() > COMMANDS_KEPT_MAX {
+                    self.commands.pop_front();
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, sequence: u64, opening: &Opening) {
+        self.opened = true;
+        self.cash = opening.cash;
+        for (
+            symbol,
+            Holding {
+                quantity,
+                average_cost,
+            },
+        ) in &opening.positions
+        {
+            let position = self.position(*symbol);
+            position.quantity = *quantity;
+            position.cost = *quantity * *average_cost;
+        }
+        for execution_id in &opening.execution_ids {
+            self.executions.insert(execution_id.clone(), sequence);
+        }
+    }
+
+    fn adjust(&mut self, adjusted: &Adjusted) {
+        self.cash += adjusted.cash;
+        if let Some(symbol) = adjusted.symbol {
+            let position = self.position(symbol);
+            position.quantity += adjusted.quantity;
+            position.cost = position.quantity * adjusted.average_cost;
+            self.differences.retain(|known| known.symbol != Some(symbol));
+        } else {
+            self.differences.retain(|known| known.symbol.is_some());
+        }
+    }
+
+    fn order_event(&mut self, sequence: u64, record: &Record, event: &OrderEvent) {
+        let is_new = match &event.change {
+            OrderChange::Fill(fill) => self
+                .executions
+                .insert(fill.execution_id.clone(), sequence)
+                .is_none(),
+            _ => true,
+        };
+        if !is_new {
+            return;
+        }
+        if let OrderChange::Fill(fill) = &event.change {
+            self.roll_day(record.at);
+            self.adopt_foreign(record, event, fill);
+        }
+        let Some(order) = self.orders.get_mut(&event.order) else {
+            return;
+        };
+        let was_over = order.state.is_terminal();
+        order.apply(record.at, &event.change);
+        let (reason, is_over) = (order.reason, order.state.is_terminal());
+        // An absent order's decision is dead, so the next one of this symbol must have an id of its own.
+        if (is_over && !was_over) || matches!(event.change, OrderChange::Absent { .. }) {
+            self.last_end.insert(event.symbol, sequence);
+        }
+        match &event.change {
+            OrderChange::Fill(fill) => self.fill(sequence, event, fill, reason),
+            OrderChange::Commission {
+                execution_id,
+                commission,
+            } => self.commission(event, execution_id, *commission),
+            _ => {}
+        }
+        self.forget();
+    }
+
+    /// A fill of an order that nobody here decided makes an order of its own, so that it is seen and counted.
+    fn adopt_foreign(&mut self, record: &Record, event: &OrderEvent, fill: &Fill) {
+        if self.orders.contains_key(&event.order) {
+            return;
+        }
+        let order = Order {
+            id: event.order.clone(),
+            cause: record.cause.clone(),
+            symbol: event.symbol,
+            side: fill.side,
+            quantity: fill.quantity,
+            filled: Quantity::ZERO,
+            filled_notional: Money::ZERO,
+            commission: Money::ZERO,
+            state: OrderState::Working,
+            reason: Reason::Foreign,
+            target: Quantity::ZERO,
+            order_id: 0,
+            permanent_id: fill.permanent_id,
+            created_at: record.at,
+            updated_at: record.at,
+            epoch: record.epoch,
+            text: "seen at the broker, not ordered here".to_owned(),
+            reference_price: None,
+            kinds: BTreeSet::new(),
+        };
+        self.orders.insert(event.order.clone(), order);
+    }
+
+    fn fill(&mut self, sequence: u64, event: &OrderEvent, fill: &Fill, reason: Reason) {
+        self.cash -= fill.side.signed(fill.quantity) * fill.price;
+        let position = self.position(event.symbol);
+        let realized = position.trade(fill, &event.order);
+        let position_after = position.quantity;
+        self.day.realized += realized.unwrap_or_default();
+        self.trades.push_back(Trade {
+            execution_id: fill.execution_id.clone(),
+            sequence,
+            order: event.order.clone(),
+            at: fill.executed_at,
+            symbol: event.symbol,
+            side: fill.side,
+            quantity: fill.quantity,
+            price: fill.price,
+            commission: None,
+            reason,
+            realized,
+            position_after,
+        });
+        if let Some(commission) = fill.commission {
+            self.commission(event, &fill.execution_id, commission);
+        }
+    }
+
+    fn commission(&mut self, event: &OrderEvent, execution_id: &str, commission: Money) {
+        self.cash -= commission;
+        self.day.commission += commission;
+        self.position(event.symbol).commission += commission;
+        if let Some(order) = self.orders.get_mut(&event.order) {
+            order.commission += commission;
+        }
+        if let Some(trade) = self
+            .trades
+            .iter_mut()
+            .rev()
+            .find(|trade| trade.execution_id == execution_id)
+        {
+            trade.commission = Some(commission);
+        }
+    }
+
+    fn position(&mut self, symbol: Symbol) -> &mut Position {
+        self.positions
+            .entry(symbol)
+            .or_insert_with(|| Position::flat(symbol))
+    }
+
+    fn roll_day(&mut self, at: Timestamp) {
+        let date = trading_day(at);
+        if self.day.date.is_none_or(|day| day < date) {
+            self.day = DayFigures {
+                date: Some(date),
+                ..DayFigures::default()
+            };
+            for position in self.positions.values_mut() {
+                position.realized_today = Money::ZERO;
+            }
+        }
+    }
+
+    /// Drops the oldest of what is over, by rules that give the same result everywhere.
+    fn forget(&mut self) {
+        while self.trades.len() > TRADES_KEPT_MAX {
+            self.trades.pop_front();
+        }
+        let over = self
+            .orders
+            .values()
+            .filter(|order| order.state.is_terminal())
+            .count();
+        if over > ORDERS_KEPT_MAX {
+            let oldest = self
+                .orders
+                .values()
+                .filter(|order| order.state.is_terminal())
+                .min_by_key(|o| (o.updated_at, o.id.clone()));
+            if let Some(id) = oldest.map(|order| order.id.clone()) {
+                self.orders.remove(&id);
+            }
+        }
+        if self.executions.len() > EXECUTIONS_KEPT_MAX {
+            let oldest = self
+                .executions
+                .iter()
+                .min_by_key(|(id, sequence)| (**sequence, (*id).clone()));
+            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+                self.executions.remove(&id);
+            }
+        }
+    }
+}
