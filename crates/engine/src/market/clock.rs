@@ -73,6 +73,9 @@ impl Clock {
 
     /// The market time at the wall time `now`; the wall time itself while nothing is known.
     pub fn at(&mut self, now: Timestamp) -> Timestamp {
+        if self.seen.is_none() {
+            return now;
+        }
         let running = self.samples.back().map_or(now, |(wall, server)| {
             let passed = now.duration_since(*wall).as_secs_f64().max(0.0) * self.rate();
             let passed = SignedDuration::try_from_secs_f64(passed).unwrap_or_default();

@@ -7,9 +7,8 @@ use protocol::market::Phase;
 
 impl Market {
     pub(super) fn link(&mut self) {
-        self.connected = true;
+        // Connected only counts once the broker told its time: before, nobody knows when that is.
         self.fresh = true;
-        self.clock = Clock::default();
         for watch in self.watches.values_mut() {
             watch.held = Some(Vec::new());
             watch.unknown = false;
@@ -17,10 +16,10 @@ impl Market {
     }
 
     pub(super) fn unlink(&mut self, now: Timestamp, reason: &str, out: &mut Vec<Output>) {
-        if !self.connected {
+        self.fresh = false;
+        if !std::mem::take(&mut self.connected) {
             return;
         }
-        self.connected = false;
         let at = self.clock.at(now);
         self.lost_at.get_or_insert(at);
         for watch in self.watches.values_mut() {
@@ -33,8 +32,13 @@ impl Market {
     }
 
     pub(super) fn server_time(&mut self, now: Timestamp, at: Timestamp, out: &mut Vec<Output>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh {
+            self.connected = true;
+            self.clock = Clock::default();
+        }
         self.clock.sample(now, at);
-        if std::mem::take(&mut self.fresh) {
+        if fresh {
             for watch in self.watches.values_mut() {
                 watch.bars.restart(at);
             }
@@ -192,6 +196,9 @@ impl Market {
 
     /// Tells the session when it changed, and now and then though it did not.
     pub(super) fn tell_session(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.clock.seen().is_none() {
+            return;
+        }
         let at = self.clock.at(now);
         let (phase, next_change, source) = match &self.hours {
             Some((symbol, hours)) => (hours.phase(at), hours.next_change(at), format!("broker hours of {symbol}")),

@@ -1,14 +1,12 @@
 //! Every model of the project loads and answers as its card says; every bad one is refused with its sentence.
 
-mod onnx;
-
 use std::fs;
 use std::path::Path;
 
 use engine::features::{COUNT, FEATURES, Row};
 use signal::model::Model;
 
-use onnx::{Attribute, File, Node, Tensor};
+use crate::onnx::{self, Attribute, File, Node, Tensor};
 
 /// A model that answers the softmax of its bias whatever it is asked, and its card.
 struct Drop {
