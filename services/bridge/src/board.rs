@@ -9,6 +9,45 @@ use serde::Serialize;
 
 use crate::hub::Hub;
 
+/// Name, kind and meaning of the bridge's own figures, in the order of [`Board::figures`].
+const FIGURES: [(&str, &str, &str); 15] = [
+    ("ledger_sequence", "counter", "Records of LEDGER in the fold."),
+    ("equity_dollars", "gauge", "Cash and positions at their mark."),
+    ("cash_dollars", "gauge", "Cash."),
+    (
+        "realized_dollars",
+        "gauge",
+        "Gains of what was closed, without commission.",
+    ),
+    (
+        "unrealized_dollars",
+        "gauge",
+        "Gains of what is held, without commission.",
+    ),
+    ("commission_dollars", "counter", "What the broker took."),
+    (
+        "realized_today_dollars",
+        "gauge",
+        "Gains of what was closed today.",
+    ),
+    ("orders_today_count", "gauge", "Orders decided today."),
+    ("open_positions_count", "gauge", "Symbols that are not flat."),
+    ("open_orders_count", "gauge", "Orders that may still fill."),
+    ("kill_switch", "gauge", "1 while the kill switch is latched."),
+    ("browsers_count", "gauge", "Browsers that are signed in."),
+    (
+        "browser_events_total",
+        "counter",
+        "Events put into the browsers' queues.",
+    ),
+    ("browser_snapshots_total", "counter", "Snapshots made."),
+    (
+        "browser_overflows_total",
+        "counter",
+        "Times a browser was too slow.",
+    ),
+];
+
 /// The bridge's figures and everybody's health.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
@@ -16,7 +55,8 @@ pub struct Board {
     pub own: Option<(HealthState, String)>,
     /// The newest heartbeats.
     pub stages: Vec<Health>,
-    figures: Vec<(&'static str, &'static str, &'static str, f64)>,
+    /// The values of [`FIGURES`]; none before the first second.
+    figures: Option<[f64; FIGURES.len()]>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,97 +96,27 @@ impl Board {
             .values()
             .map(|position| position.commission)
             .sum();
-        let figures = vec![
-            (
-                "ledger_sequence",
-                "counter",
-                "Records of LEDGER in the fold.",
-                portfolio.sequence as f64,
-            ),
-            (
-                "equity_dollars",
-                "gauge",
-                "Cash and positions at their mark.",
-                money(portfolio.equity(price)),
-            ),
-            ("cash_dollars", "gauge", "Cash.", money(portfolio.cash)),
-            (
-                "realized_dollars",
-                "gauge",
-                "Gains of what was closed, without commission.",
-                money(realized),
-            ),
-            (
-                "unrealized_dollars",
-                "gauge",
-                "Gains of what is held, without commission.",
-                money(portfolio.unrealized(price)),
-            ),
-            (
-                "commission_dollars",
-                "counter",
-                "What the broker took.",
-                money(commission),
-            ),
-            (
-                "realized_today_dollars",
-                "gauge",
-                "Gains of what was closed today.",
-                money(portfolio.day.realized),
-            ),
-            (
-                "orders_today_count",
-                "gauge",
-                "Orders decided today.",
-                f64::from(portfolio.day.orders),
-            ),
-            (
-                "open_positions_count",
-                "gauge",
-                "Symbols that are not flat.",
-                portfolio.open_positions().count() as f64,
-            ),
-            (
-                "open_orders_count",
-                "gauge",
-                "Orders that may still fill.",
-                portfolio.open_orders().count() as f64,
-            ),
-            (
-                "kill_switch",
-                "gauge",
-                "1 while the kill switch is latched.",
-                f64::from(u8::from(portfolio.killed)),
-            ),
-            (
-                "browsers_count",
-                "gauge",
-                "Browsers that are signed in.",
-                hub.clients() as f64,
-            ),
-            (
-                "browser_events_total",
-                "counter",
-                "Events put into the browsers' queues.",
-                hub.counts.events as f64,
-            ),
-            (
-                "browser_snapshots_total",
-                "counter",
-                "Snapshots made.",
-                hub.counts.snapshots as f64,
-            ),
-            (
-                "browser_overflows_total",
-                "counter",
-                "Times a browser was too slow.",
-                hub.counts.overflows as f64,
-            ),
+        let figures = [
+            portfolio.sequence as f64,
+            money(portfolio.equity(price)),
+            money(portfolio.cash),
+            money(realized),
+            money(portfolio.unrealized(price)),
+            money(commission),
+            money(portfolio.day.realized),
+            f64::from(portfolio.day.orders),
+            portfolio.open_positions().count() as f64,
+            portfolio.open_orders().count() as f64,
+            f64::from(u8::from(portfolio.killed)),
+            hub.clients() as f64,
+            hub.counts.events as f64,
+            hub.counts.snapshots as f64,
+            hub.counts.overflows as f64,
         ];
         Self {
             own: Some((state, text)),
             stages: hub.health.values().cloned().collect(),
-            figures,
+            figures: Some(figures),
         }
     }
 
@@ -180,82 +150,71 @@ impl Board {
     #[must_use]
     pub fn metrics(&self, at: Timestamp) -> String {
         let mut text = String::new();
-        let mut figure = |name: &str, kind: &str, help: &str, lines: &[(String, f64)]| {
-            // Writing to a String can't fail.
-            let _ = writeln!(
-                text,
-                "# HELP tradewind_{name} {help}\n# TYPE tradewind_{name} {kind}"
-            );
-            for (labels, value) in lines {
-                let _ = writeln!(text, "tradewind_{name}{labels} {value}");
-            }
-        };
-        for (name, kind, help, value) in &self.figures {
-            figure(name, kind, help, &[(String::new(), *value)]);
+        for ((name, kind, help), value) in FIGURES.iter().zip(self.figures.iter().flatten()) {
+            figure(&mut text, (name, kind, help), [(String::new(), *value)]);
         }
-        let label = |health: &Health| {
-            format!(
-                "service=\"{}\",instance=\"{}\"",
-                plain(&health.service),
-                plain(&health.instance)
-            )
-        };
-        let ready = |health: &Health| f64::from(u8::from(health.state == HealthState::Ready));
-        let lines: Vec<_> = self
-            .stages
-            .iter()
-            .map(|health| (format!("{{{}}}", label(health)), ready(health)))
-            .collect();
-        figure(
-            "stage_ready",
-            "gauge",
-            "1 while the stage says that it is ready.",
-            &lines,
-        );
-        let age = |health: &Health| at.duration_since(health.at).as_secs_f64();
-        let lines: Vec<_> = self
-            .stages
-            .iter()
-            .map(|health| (format!("{{{}}}", label(health)), age(health)))
-            .collect();
-        figure(
-            "stage_heartbeat_age_seconds",
-            "gauge",
-            "Time since the stage's last heartbeat.",
-            &lines,
-        );
-        let lines: Vec<_> = self
-            .stages
-            .iter()
-            .flat_map(|health| {
-                health
-                    .figures
-                    .iter()
-                    .map(move |(name, value)| (health, name, *value))
-            })
-            .map(|(health, name, value)| (format!("{{{},figure=\"{}\"}}", label(health), plain(name)), value))
-            .collect();
-        figure(
-            "stage_figure",
-            "gauge",
-            "A figure of a stage's heartbeat; its name ends with its unit.",
-            &lines,
-        );
+        self.stage_metrics(at, &mut text);
         if let Some((resident, seconds)) = process() {
-            figure(
-                "process_resident_bytes",
-                "gauge",
-                "Memory of the bridge.",
-                &[(String::new(), resident)],
-            );
-            figure(
+            let names = ("process_resident_bytes", "gauge", "Memory of the bridge.");
+            figure(&mut text, names, [(String::new(), resident)]);
+            let names = (
                 "process_cpu_seconds_total",
                 "counter",
                 "Processor time of the bridge.",
-                &[(String::new(), seconds)],
             );
+            figure(&mut text, names, [(String::new(), seconds)]);
         }
         text
+    }
+
+    fn stage_metrics(&self, at: Timestamp, text: &mut String) {
+        let label = |health: &Health| {
+            let (service, instance) = (plain(&health.service), plain(&health.instance));
+            format!("service=\"{service}\",instance=\"{instance}\"")
+        };
+        let ready = self.stages.iter().map(|health| {
+            let ready = health.state == HealthState::Ready;
+            (format!("{{{}}}", label(health)), f64::from(u8::from(ready)))
+        });
+        let names = ("stage_ready", "gauge", "1 while the stage says that it is ready.");
+        figure(text, names, ready);
+        let age = self.stages.iter().map(|health| {
+            let age = at.duration_since(health.at).as_secs_f64();
+            (format!("{{{}}}", label(health)), age)
+        });
+        let names = (
+            "stage_heartbeat_age_seconds",
+            "gauge",
+            "Time since the stage's last heartbeat.",
+        );
+        figure(text, names, age);
+        let figures = self.stages.iter().flat_map(|health| {
+            let line = move |(name, value): (&String, &f64)| {
+                (
+                    format!("{{{},figure=\"{}\"}}", label(health), plain(name)),
+                    *value,
+                )
+            };
+            health.figures.iter().map(line)
+        });
+        let help = "A figure of a stage's heartbeat; its name ends with its unit.";
+        figure(text, ("stage_figure", "gauge", help), figures);
+    }
+}
+
+/// Writes one figure: its names, then its lines, each of labels and a value.
+fn figure(
+    text: &mut String,
+    (name, kind, help): (&str, &str, &str),
+    lines: impl IntoIterator<Item = (String, f64)>,
+) {
+    // Writing to a String can't fail.
+    let _ = writeln!(
+        text,
+        "# HELP tradewind_{name} {help}\n# TYPE tradewind_{name} {kind}"
+    );
+    for (labels, value) in lines {
+        let _ = writeln!(text, "tradewind_{name}{labels} {value}");
     }
 }
 
@@ -268,7 +227,8 @@ fn plain(text: &str) -> String {
 
 /// Resident bytes and processor seconds of this process, where the system tells them in /proc.
 fn process() -> Option<(f64, f64)> {
-    /// Bytes of a page and ticks of a second on every Linux that this runs on; other systems have no such files.
+    /// Bytes of a page and ticks of a second on every Linux that this runs on; other systems have no such
+    /// files.
     const PAGE_BYTES: f64 = 4_096.0;
     const TICKS: f64 = 100.0;
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?;

@@ -282,7 +282,8 @@ async fn carry(asked: Asked, bus: &Bus) -> Reply {
                 "command not answered"
             );
             let text = format!(
-                "nobody answered `{}`, and it may or may not be carried out: look at the trading state, then ask again",
+                "nobody answered `{}`, and it may or may not be carried out: \
+                 look at the trading state, then ask again",
                 asked.verb
             );
             refused(asked.id, &asked.verb, text)

@@ -1,5 +1,5 @@
-//! The newest state of everything, and its way to the browsers: each event is folded once, serialised once, and put
-//! into every browser's queue without waiting for any of them.
+//! The newest state of everything, and its way to the browsers: each event is folded once, serialised
+//! once, and put into every browser's queue without waiting for any of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};

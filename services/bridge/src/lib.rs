@@ -1,7 +1,7 @@
 //! The bridge: serves the page, and tells every browser on `/ws` what happens, from a snapshot on.
 //!
-//! `source` hears the bus, `hub` holds the newest state and hands it on, `queue` is what waits for one browser,
-//! `client` is one browser, `web` and `page` are the HTTP side, `board` is health and metrics.
+//! `source` hears the bus, `hub` holds the newest state and hands it on, `queue` is what waits for one
+//! browser, `client` is one browser, `web` and `page` are the HTTP side, `board` is health and metrics.
 
 pub mod board;
 pub mod client;
@@ -54,7 +54,7 @@ enum Input {
     Second,
     Equity(Vec<EquityPoint>),
     Heard(Option<Heard>),
-    Closed(anyhow::Result<()>),
+    Closed(Result<std::io::Result<()>, tokio::task::JoinError>),
 }
 
 /// Runs the stage until it is told to stop.
@@ -77,11 +77,13 @@ fn taken(listen: &str, error: &std::io::Error) -> anyhow::Error {
     let text = match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
-                "{listen} is taken by another program, so the dashboard can't be served there: stop that program, or set bridge.listen"
+                "{listen} is taken by another program, so the dashboard can't be served there: \
+                 stop that program, or set bridge.listen"
             )
         }
         _ => format!(
-            "the dashboard can't be served on {listen} ({error}): set bridge.listen to an address of this machine"
+            "the dashboard can't be served on {listen} ({error}): \
+             set bridge.listen to an address of this machine"
         ),
     };
     Exit::error(code::UNAVAILABLE, text)
@@ -179,7 +181,7 @@ impl Stage {
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled() => Input::Stop,
-                closed = &mut site => Input::Closed(closed.context("the HTTP server").and_then(|closed| Ok(closed?))),
+                closed = &mut site => Input::Closed(closed),
                 call = calls.recv() => Input::Call(call),
                 _ = second.tick() => Input::Second,
                 points = &mut equity, if !equity_known => Input::Equity(points),
@@ -187,7 +189,7 @@ impl Stage {
             };
             match input {
                 Input::Stop | Input::Call(None) | Input::Heard(None) => break,
-                Input::Closed(outcome) => return outcome,
+                Input::Closed(closed) => return closed?.context("the HTTP server ended"),
                 Input::Call(Some(call)) => {
                     self.hub.call(call);
                     while let Ok(call) = calls.try_recv() {
@@ -218,7 +220,11 @@ impl Stage {
                 self.replays.opened(part, head);
                 if part == Part::Ledger && head < self.hub.portfolio.sequence {
                     let known = self.hub.portfolio.sequence;
-                    self.fail(format!("LEDGER ends at record {head}, but the bridge has seen record {known}: find out what became of the NATS store")).await;
+                    let text = format!(
+                        "LEDGER ends at record {head}, but the bridge has seen record {known}: \
+                         find out what became of the NATS store"
+                    );
+                    self.fail(text).await;
                 }
             }
             Heard::Broken(part, text) => self.replays.broke(part, text),
@@ -330,8 +336,8 @@ impl Replays {
         replay.head.is_none_or(|head| sequence <= head)
     }
 
-    /// True once browsers may get snapshots. LEDGER must be read; the rest is waited for a while only, as a part
-    /// whose last messages were aged out of the stream meanwhile never ends.
+    /// True once browsers may get snapshots. LEDGER must be read; the rest is waited for a while only, as
+    /// a part whose last messages were aged out of the stream meanwhile never ends.
     fn over(&self) -> bool {
         let over = |replay: &Replay| replay.head.is_some_and(|head| replay.seen >= head);
         over(&self.parts[Part::Ledger as usize])

@@ -1,5 +1,5 @@
-//! Serves the built page from its folder. Every answer is revalidated by its content's hash, so that a page built
-//! anew is taken up by the next reload.
+//! Serves the built page from its folder. Every answer is revalidated by its content's hash, so that a
+//! page built anew is taken up by the next reload.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,9 @@
-//! What waits for one browser. Bounded, and never waits for the browser: the hub puts, the browser's task takes.
+//! What waits for one browser. Bounded, and never waits for the browser: the hub puts, the browser's task
+//! takes.
 //!
-//! Quotes, running bars and heartbeats wait at most once each, the newest replacing the one before. All else waits
-//! in order. When too much waits, all of it is dropped and the browser gets a fresh snapshot instead, which is
-//! made only once the browser has taken what was written before.
+//! Quotes, running bars and heartbeats wait at most once each, the newest replacing the one before. All
+//! else waits in order. When too much waits, all of it is dropped and the browser gets a fresh snapshot
+//! instead, which is made only once the browser has taken what was written before.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;

@@ -165,7 +165,8 @@ async fn read(
     };
     let mut history = bus.history::<IgnoredAny>(stream, filter, from).await?;
     if history.head + 1 < from && next.is_some() {
-        // The stream was made anew. LEDGER's reader is told by the head; the others are read from the beginning.
+        // The stream was made anew. LEDGER's reader is told by the head; the others are read from the
+        // beginning.
         *next = None;
     } else {
         *next = Some(from);

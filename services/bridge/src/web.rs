@@ -40,8 +40,9 @@ impl Site {
         // Old browsers don't count a WebSocket of the same origin as 'self'.
         let sockets: Vec<String> = hosts.iter().map(|host| format!("ws://{host}")).collect();
         let policy = format!(
-            "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-             connect-src 'self' {}; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+             img-src 'self' data:; connect-src 'self' {}; \
+             object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             sockets.join(" ")
         );
         let places = Arc::new(Semaphore::new(desk.limits.clients));

@@ -87,12 +87,16 @@ impl Fold {
     fn replay(&mut self, view: &View, mut take: impl FnMut(&mut Batch)) -> anyhow::Result<()> {
         view.each_record(|sequence, bytes| {
             let damaged = |why: String| {
-                let text = format!("record {sequence} of persistence.redb is damaged ({why}): delete the file, it is then rebuilt from LEDGER");
+                let text = format!(
+                    "record {sequence} of persistence.redb is damaged ({why}): \
+                     delete the file, it is then rebuilt from LEDGER"
+                );
                 Exit::error(code::DATA, text)
             };
             let record: Record = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
             let mut batch = Batch::default();
-            self.record(sequence, bytes, &record, &mut batch)?.map_err(|fault| damaged(fault.to_string()))?;
+            self.record(sequence, bytes, &record, &mut batch)?
+                .map_err(|fault| damaged(fault.to_string()))?;
             take(&mut batch);
             Ok(())
         })
@@ -104,8 +108,8 @@ impl Fold {
         &self.portfolio
     }
 
-    /// Takes the next LEDGER record over; what follows from it is added to the batch. The inner error is a record
-    /// that can't be the next: nothing is changed then.
+    /// Takes the next LEDGER record over; what follows from it is added to the batch. The inner error is
+    /// a record that can't be the next: nothing is changed then.
     ///
     /// # Errors
     /// When a row can't be written as JSON.

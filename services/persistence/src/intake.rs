@@ -1,5 +1,6 @@
-//! Brings LEDGER and MARKET into one order. What is read live comes as it comes; what is read again at a start is
-//! merged by the market clock, so that the equity curve of a rebuilt file is that of the file that was deleted.
+//! Brings LEDGER and MARKET into one order. What is read live comes as it comes; what is read again at a
+//! start is merged by the market clock, so that the equity curve of a rebuilt file is that of the file
+//! that was deleted.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::reader::Read;
 
-/// How long one stream waits for the other while both are read again. A stream whose last messages were aged out
-/// never reaches its head.
+/// How long one stream waits for the other while both are read again. A stream whose last messages were
+/// aged out never reaches its head.
 const MERGE_WAIT: Duration = Duration::from_secs(10);
 
 /// What comes next.

@@ -1,7 +1,8 @@
 //! Persistence: LEDGER, bars and events into one redb file, and answers about them on `query.{name}`.
 //!
-//! `store` is the file and `view` reads it, `fold` turns messages into rows, `reader` and `intake` bring the streams, `query` answers.
-//! The streams are the truth and the file a projection: it may be deleted at any time while the stage is down.
+//! `store` is the file and `view` reads it, `fold` turns messages into rows, `reader` and `intake` bring
+//! the streams, `query` answers. The streams are the truth and the file a projection: it may be deleted
+//! at any time while the stage is down.
 
 mod event;
 mod fold;
@@ -97,6 +98,10 @@ async fn answer(
     }
 }
 
+async fn until(due: Option<Instant>) {
+    tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await;
+}
+
 struct Stage {
     bus: Bus,
     health: HealthHandle,
@@ -154,7 +159,7 @@ impl Stage {
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled() => Input::Stop,
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Input::BatchDue,
+                () = until(due), if due.is_some() => Input::BatchDue,
                 next = self.intake.next() => Input::Intake(next),
                 read = self.events.recv() => Input::Event(read),
             };
@@ -179,8 +184,8 @@ impl Stage {
                 let known = self.fold.portfolio().sequence;
                 if head < known {
                     let text = format!(
-                        "LEDGER ends at record {head}, but persistence.redb knows record {known}: find out what became of the NATS store, \
-                         or delete the file to go on with what is left"
+                        "LEDGER ends at record {head}, but persistence.redb knows record {known}: \
+                         find out what became of the NATS store, or delete the file to go on"
                     );
                     self.fail(text).await;
                 }
@@ -222,12 +227,13 @@ impl Stage {
         }
         let sequence = stored.sequence;
         if sequence <= self.fold.portfolio().sequence {
-            // A record that waits for its commit is younger than the reader's first, so the file has this one.
+            // A record that waits for its commit is younger than the reader's first, so the file has this
+            // one.
             let known = self.store.view()?.record(sequence)?;
             if known.is_some_and(|known| known != stored.bytes) {
                 let text = format!(
-                    "record {sequence} of LEDGER is not the one that persistence.redb knows: find out what became of the NATS store, \
-                     or delete the file to go on with what is there"
+                    "record {sequence} of LEDGER is not the one that persistence.redb knows: \
+                     find out what became of the NATS store, or delete the file to go on"
                 );
                 self.fail(text).await;
             }

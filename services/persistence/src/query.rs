@@ -1,7 +1,7 @@
 //! Answers `query.{name}`: pages of what the file holds.
 //!
-//! With `from` or `after` a page begins there and `next` says where the following one begins. With neither, it is
-//! the newest `limit` items. Items are always oldest first.
+//! With `from` or `after` a page begins there and `next` says where the following one begins. With
+//! neither, it is the newest `limit` items. Items are always oldest first.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,10 @@ fn parse(name: &str, question: &[u8]) -> Result<Query, QueryError> {
         Query::default()
     } else {
         serde_json::from_slice(question).map_err(|error| {
-            let message = format!("the query can't be read ({error}): send nothing, or JSON such as {{\"symbol\":\"SPY\",\"limit\":10}}");
+            let message = format!(
+                "the query can't be read ({error}): send nothing, or JSON such as \
+                 {{\"symbol\":\"SPY\",\"limit\":10}}"
+            );
             refuse("bad-query", message)
         })?
     };

@@ -1,4 +1,5 @@
-//! Reads one stream for as long as the process lives: opens it, follows it, and opens it again when that breaks.
+//! Reads one stream for as long as the process lives: opens it, follows it, and opens it again when that
+//! breaks.
 
 use std::time::Duration;
 

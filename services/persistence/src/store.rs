@@ -1,8 +1,9 @@
-//! The redb file: everything of one market and account that people ask for later. A projection: the truth is in
-//! LEDGER and MARKET, so deleting the file is allowed, and it is then rebuilt from them.
+//! The redb file: everything of one market and account that people ask for later. A projection: the truth
+//! is in LEDGER and MARKET, so deleting the file is allowed, and it is then rebuilt from them.
 //!
 //! Rows are kept as the JSON that a query answers with. The places up to which the streams were read are
-//! committed with the rows that follow from them, so that a kill at any instant neither loses nor doubles a row.
+//! committed with the rows that follow from them, so that a kill at any instant neither loses nor doubles
+//! a row.
 
 use std::path::{Path, PathBuf};
 
@@ -168,8 +169,8 @@ impl Store {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// [`code::LOCKED`] when another process has it open, [`code::DATA`] when it is damaged or of another format
-    /// or market; each in one sentence that says how to go on.
+    /// [`code::LOCKED`] when another process has it open, [`code::DATA`] when it is damaged or
+    /// of another format or market; each in one sentence that says how to go on.
     pub fn open(file: &Path, market: &str) -> anyhow::Result<Self> {
         // A damaged file can trip redb's own asserts; that is an operating error here, not a bug.
         let opened = std::panic::catch_unwind(|| {
@@ -210,7 +211,8 @@ impl Store {
             let found: Option<String> = get(&meta, "market")?;
             if let Some(found) = found.filter(|found| found != market) {
                 let text = format!(
-                    "{} belongs to the market `{found}` and not to `{market}`: use another state folder, or delete the file, which is then rebuilt",
+                    "{} belongs to the market `{found}` and not to `{market}`: \
+                     use another state folder, or delete the file, which is then rebuilt",
                     self.file.display()
                 );
                 return Err(Exit::error(code::DATA, text));
@@ -300,7 +302,8 @@ impl Store {
         Ok(())
     }
 
-    /// Empties what follows from LEDGER's records but the records themselves, for a fold that reads them anew.
+    /// Empties what follows from LEDGER's records but the records themselves, for a fold that reads them
+    /// anew.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -379,7 +382,8 @@ fn refusal(file: &Path, error: &DatabaseError) -> anyhow::Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => {
             let text = format!(
-                "{} is held by another process: stop the one that runs on this state folder (`./just stop`), or use another folder",
+                "{} is held by another process: \
+                 stop the one that runs on this state folder (`./just stop`), or use another folder",
                 file.display()
             );
             Exit::error(code::LOCKED, text)

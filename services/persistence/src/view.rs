@@ -75,10 +75,10 @@ impl View {
         let table = self.transaction.open_table(BARS)?;
         let mut bars = Vec::new();
         for (symbol, size) in self.series()? {
-            let range = table.range(
+            let mut range = table.range(
                 (symbol.as_str(), size.as_str(), i64::MIN)..=(symbol.as_str(), size.as_str(), i64::MAX),
             )?;
-            if let Some(item) = range.rev().next() {
+            if let Some(item) = range.next_back() {
                 bars.push(serde_json::from_slice(item?.1.value().1)?);
             }
         }

@@ -8,7 +8,7 @@ use protocol::feed::Say;
 use protocol::ledger::Mode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-use crate::scene::{Browser, Scene, TOKEN, connect, get};
+use crate::scene::{Browser, Scene, connect, get};
 
 fn status(outcome: Result<Browser, Error>) -> u16 {
     match outcome {
@@ -142,7 +142,6 @@ async fn browsers_are_told_when_the_bridge_ends() {
     scene.open(Mode::Paper).await;
     let running = scene.run().await;
     let (mut browser, _) = Browser::sign_in(running.address).await;
-    assert_eq!(TOKEN.len(), 19);
     let (_, code) = tokio::join!(running.end(), browser.closed());
     assert_eq!(code, close::AWAY);
 }
