@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use engine::features::Row;
 use engine::signal::{self, Model as Identity};
 use protocol::Hash;
@@ -95,7 +96,7 @@ fn load(folder: &Path, name: &str, hash: &mut Hash) -> Result<Model, String> {
     if !digest.eq_ignore_ascii_case(&card.sha256) {
         return Err(format!("{name}.onnx has the SHA-256 {digest} and its card says {}: one of the two is not the other's, or half copied", card.sha256));
     }
-    let proto = tract_onnx::onnx()
+    let proto = onnx()
         .proto_model_for_read(&mut bytes.as_slice())
         .map_err(|error| format!("{name}.onnx is not an ONNX file ({})", one_line(&error.to_string())))?;
     graph::check(&proto).map_err(|reason| format!("{name}.onnx {reason}"))?;
@@ -118,7 +119,7 @@ fn read(folder: &Path, file: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
 }
 
 fn plan(proto: &tract_onnx::pb::ModelProto, features: usize) -> TractResult<Arc<TypedRunnableModel>> {
-    let mut model = tract_onnx::onnx().with_ignore_value_info(true).model_for_proto_model(proto)?;
+    let mut model = onnx().with_ignore_value_info(true).model_for_proto_model(proto)?;
     model.set_input_fact(0, f32::fact([1, features]).into())?;
     // Classifiers put a label before the probabilities: the last output is what counts.
     let last = model.output_outlets()?.last().copied().context("it has no output")?;
