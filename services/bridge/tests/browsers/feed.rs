@@ -151,44 +151,7 @@ async fn a_snapshot_then_events_then_the_same_state() {
         .await;
     assert_eq!(mark, portfolio.mark(), "the page's fold and the bridge's agree");
 
-    scene
-        .bus
-        .publish(subject::quote(symbol("SPY")), &quote(1))
-        .await
-        .unwrap();
-    browser
-        .find(|frame| (frame == Frame::Quote(quote(1))).then_some(()))
-        .await;
-    scene
-        .bus
-        .publish(subject::bar(symbol("SPY")), &bar(400, false))
-        .await
-        .unwrap();
-    browser
-        .find(|frame| (frame == Frame::Bar(bar(400, false))).then_some(()))
-        .await;
-    scene
-        .bus
-        .publish(subject::bar(symbol("SPY")), &bar(400, true))
-        .await
-        .unwrap();
-    browser
-        .find(|frame| (frame == Frame::Bar(bar(400, true))).then_some(()))
-        .await;
-    scene
-        .bus
-        .publish(subject::signal(symbol("SPY")), &signal(2))
-        .await
-        .unwrap();
-    browser
-        .find(|frame| (frame == Frame::Signal(signal(2))).then_some(()))
-        .await;
-    browser
-        .find(|frame| {
-            matches!(frame, Frame::Health(health) if health.state == HealthState::Ready).then_some(())
-        })
-        .await;
-
+    events(&scene, &mut browser).await;
     let (_, late) = Browser::sign_in(running.address).await;
     assert_eq!(
         (late.portfolio.mark(), late.quotes, late.signals),
@@ -201,6 +164,28 @@ async fn a_snapshot_then_events_then_the_same_state() {
         "the new bar made a point"
     );
     running.end().await;
+}
+
+/// One event of each kind, each seen before the next is said.
+async fn events(scene: &Scene, browser: &mut Browser) {
+    let spy = symbol("SPY");
+    let mut seen =
+        async |wanted: Frame<Portfolio>| browser.find(|frame| (frame == wanted).then_some(())).await;
+    scene.bus.publish(subject::quote(spy), &quote(1)).await.unwrap();
+    seen(Frame::Quote(quote(1))).await;
+    for complete in [false, true] {
+        scene
+            .bus
+            .publish(subject::bar(spy), &bar(400, complete))
+            .await
+            .unwrap();
+        seen(Frame::Bar(bar(400, complete))).await;
+    }
+    scene.bus.publish(subject::signal(spy), &signal(2)).await.unwrap();
+    seen(Frame::Signal(signal(2))).await;
+    let ready =
+        |frame| matches!(frame, Frame::Health(health) if health.state == HealthState::Ready).then_some(());
+    browser.find(ready).await;
 }
 
 #[tokio::test]
