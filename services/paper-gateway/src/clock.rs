@@ -28,7 +28,9 @@ impl std::str::FromStr for Speed {
         }
         match text.parse::<f64>() {
             Ok(times) if times.is_finite() && times > 0.0 && times <= 1e6 => Ok(Self::Times(times)),
-            _ => Err(format!("`{text}` is no speed: use a number above 0 and up to 1000000, or `max`")),
+            _ => Err(format!(
+                "`{text}` is no speed: use a number above 0 and up to 1000000, or `max`"
+            )),
         }
     }
 }
@@ -54,11 +56,18 @@ pub(crate) struct Past {
 impl Past {
     /// A clock that stands at `market` until it is set going.
     pub(crate) fn new(speed: Speed, market: Timestamp) -> Self {
-        Self { speed, market, wall: Instant::now(), running: false }
+        Self {
+            speed,
+            market,
+            wall: Instant::now(),
+            running: false,
+        }
     }
 
     fn now(&self) -> Timestamp {
-        let Speed::Times(times) = self.speed else { return self.market };
+        let Speed::Times(times) = self.speed else {
+            return self.market;
+        };
         if !self.running {
             return self.market;
         }

@@ -31,13 +31,23 @@ impl Directory {
     pub(crate) fn of(market: &Market) -> Self {
         let mut directory = Self::default();
         for symbol in market.symbols() {
-            let Some(step) = market.price_step(symbol) else { continue };
+            let Some(step) = market.price_step(symbol) else {
+                continue;
+            };
             let mut con_id = number_of(symbol);
             while directory.numbers.contains_key(&con_id) {
                 con_id += 1;
             }
             directory.numbers.insert(con_id, symbol);
-            directory.stocks.insert(symbol, Stock { symbol, con_id, exchange: exchange_of(symbol), step });
+            directory.stocks.insert(
+                symbol,
+                Stock {
+                    symbol,
+                    con_id,
+                    exchange: exchange_of(symbol),
+                    step,
+                },
+            );
         }
         directory
     }
@@ -49,7 +59,9 @@ impl Directory {
             return self.number(number);
         }
         let is = |field: &Option<String>, names: &[&str]| {
-            field.as_deref().is_none_or(|text| text.is_empty() || names.contains(&text))
+            field
+                .as_deref()
+                .is_none_or(|text| text.is_empty() || names.contains(&text))
         };
         if !is(&contract.sec_type, &["STK"]) || !is(&contract.currency, &["USD"]) {
             return None;
@@ -61,7 +73,9 @@ impl Directory {
 
     /// The stock of a number.
     pub(crate) fn number(&self, con_id: i32) -> Option<&Stock> {
-        self.numbers.get(&con_id).and_then(|symbol| self.stocks.get(symbol))
+        self.numbers
+            .get(&con_id)
+            .and_then(|symbol| self.stocks.get(symbol))
     }
 
     /// The contract of a symbol.
@@ -87,14 +101,22 @@ impl Stock {
             primary_exch: Some(self.exchange.into()),
             currency: Some("USD".into()),
             local_symbol: Some(name),
-            trading_class: Some(if self.exchange == "NASDAQ" { "NMS".into() } else { self.symbol.broker_text() }),
+            trading_class: Some(if self.exchange == "NASDAQ" {
+                "NMS".into()
+            } else {
+                self.symbol.broker_text()
+            }),
             ..Contract::default()
         }
     }
 
     /// The number of its rule of price steps.
     pub(crate) fn market_rule(&self) -> i32 {
-        if self.step.scale() > 2 { RULE_PENNY } else { RULE_CENT }
+        if self.step.scale() > 2 {
+            RULE_PENNY
+        } else {
+            RULE_CENT
+        }
     }
 
     /// A number in the shape of an ISIN, which some clients insist on. It names nothing in the world.
@@ -103,13 +125,23 @@ impl Stock {
         // Letters count as two digits, then every second digit from the right is doubled.
         let digits: Vec<u32> = body
             .chars()
-            .flat_map(|c| c.to_digit(36).map(|d| if d > 9 { vec![d / 10, d % 10] } else { vec![d] }).unwrap_or_default())
+            .flat_map(|c| {
+                c.to_digit(36)
+                    .map(|d| if d > 9 { vec![d / 10, d % 10] } else { vec![d] })
+                    .unwrap_or_default()
+            })
             .collect();
         let sum: u32 = digits
             .iter()
             .rev()
             .enumerate()
-            .map(|(place, digit)| if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { *digit })
+            .map(|(place, digit)| {
+                if place % 2 == 0 {
+                    digit * 2 / 10 + digit * 2 % 10
+                } else {
+                    *digit
+                }
+            })
             .sum();
         format!("{body}{}", (10 - sum % 10) % 10)
     }
@@ -122,7 +154,9 @@ pub(crate) const RULE_PENNY: i32 = 635;
 
 /// A number that follows from the symbol, the same in every run and every market.
 fn number_of(symbol: Symbol) -> i32 {
-    let hash = symbol.as_str().bytes().fold(0x811C_9DC5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = symbol.as_str().bytes().fold(0x811C_9DC5_u32, |sum, byte| {
+        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     1_000_000 + i32::try_from(hash % 900_000_000).expect("the remainder is below the largest i32")
 }
 
@@ -142,7 +176,12 @@ mod tests {
     #[test]
     fn isin_check_digits_are_right() {
         // The sum of a real number: Apple's US037833100 has the check digit 5.
-        let stock = Stock { symbol: "AAPL".parse().unwrap(), con_id: 37_833_100, exchange: "NASDAQ", step: Price::ONE };
+        let stock = Stock {
+            symbol: "AAPL".parse().unwrap(),
+            con_id: 37_833_100,
+            exchange: "NASDAQ",
+            step: Price::ONE,
+        };
         assert_eq!(stock.isin(), "US0378331005");
     }
 }

@@ -38,15 +38,23 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
+        {
             paths.push(path);
         }
     }
     paths.sort();
     let mut files = BTreeMap::new();
     for path in paths {
-        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let Ok(symbol) = name.parse::<Symbol>() else { return Err(FilesError::Name(path)) };
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        let Ok(symbol) = name.parse::<Symbol>() else {
+            return Err(FilesError::Name(path));
+        };
         if !only.is_empty() && !only.contains(&symbol) {
             continue;
         }

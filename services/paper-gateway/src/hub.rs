@@ -3,6 +3,7 @@
 
 mod account;
 mod contracts;
+mod executions;
 mod history;
 mod orders;
 mod prices;
@@ -52,9 +53,13 @@ const ACCOUNT_SECONDS: u64 = 180;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A client finished its greeting.
-    Started { session: u64, client: i32, outbox: Outbox },
+    Started {
+        session: u64,
+        client: i32,
+        outbox: Outbox,
+    },
     /// A client asks.
-    Request { session: u64, request: Request },
+    Request { session: u64, request: Box<Request> },
     /// A connection ended.
     Gone { session: u64 },
 }
@@ -85,7 +90,13 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(venue: Venue, journal: Journal, clock: Clock, name: String, drained: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        venue: Venue,
+        journal: Journal,
+        clock: Clock,
+        name: String,
+        drained: Arc<Notify>,
+    ) -> Self {
         Self {
             told: venue.account().clone(),
             directory: Directory::of(venue.market()),
@@ -106,7 +117,11 @@ impl Hub {
     }
 
     /// Runs until told to stop. An error means that the account could not be kept: nothing may go on.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        stop: CancellationToken,
+    ) -> Result<()> {
         let drained = self.drained.clone();
         loop {
             let wake = self.wake();
@@ -133,7 +148,11 @@ impl Hub {
     /// When there is something to do without being asked.
     fn wake(&self) -> Instant {
         let market = self.venue.next_at().and_then(|next| self.clock.wall(next));
-        [market, self.quotes_due(), Some(self.second)].into_iter().flatten().min().unwrap_or(self.second)
+        [market, self.quotes_due(), Some(self.second)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.second)
     }
 
     /// Lets the market run up to now, carries out an input, keeps what happened, tells it.
@@ -154,7 +173,11 @@ impl Hub {
                     self.tell_bar(symbol, &bar);
                 }
                 Output::Record(record) => self.tell_record(&record),
-                Output::Refused { client, order_id, why } => self.tell_refusal(client, order_id, why),
+                Output::Refused {
+                    client,
+                    order_id,
+                    why,
+                } => self.tell_refusal(client, order_id, why),
             }
         }
         if let Some(past) = self.clock.past().filter(|_| bars > 0) {
@@ -189,7 +212,8 @@ impl Hub {
             past.leap(Timestamp::from_second(next.as_second() - CLOSED_SECONDS).unwrap_or(next));
         }
         // At full speed the next event is always due, at the pace of the clock.
-        if past.is_running() && self.clock.wall(next).is_some_and(|wall| wall <= Instant::now())
+        if past.is_running()
+            && self.clock.wall(next).is_some_and(|wall| wall <= Instant::now())
             && let Some(past) = self.clock.past()
         {
             past.leap_at_full_speed(next);
@@ -205,15 +229,25 @@ impl Hub {
     /// Whether there is anybody for whom a replay should run, with all of its stocks asked for.
     fn is_watched(&self) -> bool {
         let running = matches!(&self.clock, Clock::Past(past) if past.is_running());
-        let asked = |symbol: Symbol| self.peers.values().any(|peer| peer.bars.values().any(|(of, _)| *of == symbol));
+        let asked = |symbol: Symbol| {
+            self.peers
+                .values()
+                .any(|peer| peer.bars.values().any(|(of, _)| *of == symbol))
+        };
         self.peers.values().any(Peer::watches_prices)
-            && (running || self.asked.elapsed() >= REPLAY_GRACE || self.directory.all().all(|stock| asked(stock.symbol)))
+            && (running
+                || self.asked.elapsed() >= REPLAY_GRACE
+                || self.directory.all().all(|stock| asked(stock.symbol)))
     }
 
     /// Whether a client reads too slowly for the replay to go on.
     fn is_held_up(&mut self) -> bool {
         let most = self.peers.values().map(Peer::waiting).max().unwrap_or(0);
-        let limit = if self.held_since.is_some() { REPLAY_FRAMES_WAITING / 2 } else { REPLAY_FRAMES_WAITING };
+        let limit = if self.held_since.is_some() {
+            REPLAY_FRAMES_WAITING / 2
+        } else {
+            REPLAY_FRAMES_WAITING
+        };
         if most <= limit {
             self.held_since = None;
             return false;
@@ -231,7 +265,12 @@ impl Hub {
     fn drop_late(&mut self) {
         self.peers.retain(|session, peer| {
             if peer.late {
-                tracing::warn!(session, client = peer.client, waiting = peer.waiting(), "a client reads too slowly, connection cut");
+                tracing::warn!(
+                    session,
+                    client = peer.client,
+                    waiting = peer.waiting(),
+                    "a client reads too slowly, connection cut"
+                );
                 peer.cut();
             }
             !peer.late
@@ -240,7 +279,11 @@ impl Hub {
 
     fn handle(&mut self, command: Command) -> Result<()> {
         match command {
-            Command::Started { session, client, outbox } => self.start(session, client, outbox),
+            Command::Started {
+                session,
+                client,
+                outbox,
+            } => self.start(session, client, outbox),
             Command::Gone { session } => {
                 if let Some(peer) = self.peers.remove(&session) {
                     tracing::info!(session, client = peer.client, "client left");
@@ -248,7 +291,10 @@ impl Hub {
             }
             Command::Request { session, request } => {
                 if self.peers.contains_key(&session) {
-                    self.answer(session, request)?;
+                    // Whatever is answered is true now, and all that came before it has been told.
+                    self.pace();
+                    self.step(Input::Time)?;
+                    self.answer(session, *request)?;
                 }
             }
         }
@@ -258,13 +304,22 @@ impl Hub {
     fn start(&mut self, session: u64, client: i32, outbox: Outbox) {
         let mut peer = Peer::new(client, outbox);
         if self.peers.values().any(|other| other.client == client) {
-            peer.error(NO_REQUEST, 326, "Unable to connect as the client id is already in use. Retry with a unique client id.");
+            peer.error(
+                NO_REQUEST,
+                326,
+                "Unable to connect as the client id is already in use. Retry with a unique client id.",
+            );
             tracing::warn!(session, client, "client id in use");
             // Letting go of the peer closes the connection once the error is written.
             return;
         }
         tracing::info!(session, client, "client connected");
-        peer.send(15, &ManagedAccounts { accounts_list: Some(self.name.clone()) });
+        peer.send(
+            15,
+            &ManagedAccounts {
+                accounts_list: Some(self.name.clone()),
+            },
+        );
         peer.send(9, &self.next_id(client));
         for (code, text) in [
             (2104, "Market data farm connection is OK:usfarm"),
@@ -277,23 +332,31 @@ impl Hub {
     }
 
     fn next_id(&self, client: i32) -> NextValidId {
-        NextValidId { order_id: Some(self.told.next_order_id(client)) }
+        NextValidId {
+            order_id: Some(self.told.next_order_id(client)),
+        }
     }
 
     /// The client of a session. Requests are only handled while it is there.
     fn peer(&mut self, session: u64) -> &mut Peer {
-        self.peers.get_mut(&session).expect("a request is answered while its peer is connected")
+        self.peers
+            .get_mut(&session)
+            .expect("a request is answered while its peer is connected")
     }
 
     fn answer(&mut self, session: u64, request: Request) -> Result<()> {
         match request {
             Request::StartApi(_) | Request::Ignored => {}
             Request::CurrentTime => {
-                let now = CurrentTime { current_time: Some(self.clock.now().as_second()) };
+                let now = CurrentTime {
+                    current_time: Some(self.venue.now().as_second()),
+                };
                 self.peer(session).send(49, &now);
             }
             Request::CurrentTimeInMillis => {
-                let now = CurrentTimeInMillis { current_time_in_millis: Some(self.clock.now().as_millisecond()) };
+                let now = CurrentTimeInMillis {
+                    current_time_in_millis: Some(self.venue.now().as_millisecond()),
+                };
                 self.peer(session).send(109, &now);
             }
             Request::Ids => {
@@ -301,11 +364,16 @@ impl Hub {
                 self.peer(session).send(9, &next);
             }
             Request::ManagedAccounts => {
-                let accounts = ManagedAccounts { accounts_list: Some(self.name.clone()) };
+                let accounts = ManagedAccounts {
+                    accounts_list: Some(self.name.clone()),
+                };
                 self.peer(session).send(15, &accounts);
             }
             Request::UserInfo(numbered) => {
-                let info = UserInfo { req_id: numbered.req_id, white_branding_id: Some(String::new()) };
+                let info = UserInfo {
+                    req_id: numbered.req_id,
+                    white_branding_id: Some(String::new()),
+                };
                 self.peer(session).send(107, &info);
             }
             Request::AccountSummary(request) => self.account_summary(session, request),
@@ -327,21 +395,33 @@ impl Hub {
             Request::HistoricalData(request) => self.historical_data(session, &request),
             Request::HeadTimestamp(request) => self.head_timestamp(session, &request),
             Request::HistoricalTicks(request) => {
-                self.peer(session).error(request.req_id.unwrap_or(NO_REQUEST), 162, "Historical Market Data Service error message:historical ticks are not kept here");
+                self.peer(session).error(
+                    request.req_id.unwrap_or(NO_REQUEST),
+                    162,
+                    "Historical Market Data Service error message:historical ticks are not kept here",
+                );
             }
-            Request::PlaceOrder(request) => self.place_order(session, request)?,
+            Request::PlaceOrder(request) => self.place_order(session, &request)?,
             Request::CancelOrder(request) => self.cancel_order(session, &request)?,
             Request::GlobalCancel => self.step(Input::CancelAll)?,
             Request::OpenOrders | Request::AutoOpenOrders => self.open_orders(session, false),
             Request::AllOpenOrders => self.open_orders(session, true),
             Request::CompletedOrders => self.completed_orders(session),
             Request::Executions(request) => self.executions(session, &request),
-            Request::Cancel(kind, numbered) => self.cancel(session, kind, numbered.req_id.unwrap_or(NO_REQUEST)),
+            Request::Cancel(kind, numbered) => {
+                self.cancel(session, kind, numbered.req_id.unwrap_or(NO_REQUEST))
+            }
             Request::Unknown(number, Some(id)) => {
-                let text = format!("Error validating request.-'b' : cause - request {number} is not served by the paper gateway");
+                let text = format!(
+                    "Error validating request.-'b' : cause - request {number} is not served by the paper gateway"
+                );
                 self.peer(session).error(id, 321, &text);
             }
-            Request::Unknown(number, None) => tracing::debug!(session, number, "a request without a number of its own is not served"),
+            Request::Unknown(number, None) => tracing::debug!(
+                session,
+                number,
+                "a request without a number of its own is not served"
+            ),
         }
         Ok(())
     }
@@ -354,13 +434,21 @@ impl Hub {
                 peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
             }
             Cancel::Historical if peer.histories.remove(&id).is_none() => {
-                peer.error(id, 366, &format!("No historical data query found for ticker id:{id}"));
+                peer.error(
+                    id,
+                    366,
+                    &format!("No historical data query found for ticker id:{id}"),
+                );
             }
             Cancel::PnL if !peer.gains.remove(&id) => {
                 peer.error(id, 10185, &format!("Failed to cancel PNL (not subscribed):{id}"));
             }
             Cancel::PnLSingle if peer.gains_single.remove(&id).is_none() => {
-                peer.error(id, 10186, &format!("Failed to cancel PNL single (not subscribed):{id}"));
+                peer.error(
+                    id,
+                    10186,
+                    &format!("Failed to cancel PNL single (not subscribed):{id}"),
+                );
             }
             Cancel::RealTimeBars if peer.bars.remove(&id).is_none() => {
                 peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));

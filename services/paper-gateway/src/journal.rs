@@ -17,7 +17,9 @@ const LOG_BYTES_MAX: u64 = 8 << 20;
 
 /// The state folder belongs to another gateway that runs.
 #[derive(Debug, thiserror::Error)]
-#[error("another paper gateway already keeps its account in {0}: stop it, or choose another folder with --state")]
+#[error(
+    "another paper gateway already keeps its account in {0}: stop it, or choose another folder with --state"
+)]
 pub struct Locked(pub PathBuf);
 
 /// What is kept of an account: its records since a snapshot.
@@ -52,7 +54,8 @@ impl Journal {
     /// # Errors
     /// [`Locked`] when a gateway already has the folder; otherwise what could not be read or made.
     pub(crate) fn open(folder: &Path) -> Result<(Self, Account)> {
-        std::fs::create_dir_all(folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("can't make the folder {}", folder.display()))?;
         let lock = open(&folder.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -65,7 +68,16 @@ impl Journal {
             .with_context(|| format!("{} is damaged", folder.join("account.log").display()))?;
         log.set_len(length)?;
         log.seek(SeekFrom::Start(length))?;
-        Ok((Self { folder: folder.to_path_buf(), log, last, length, _lock: lock }, account))
+        Ok((
+            Self {
+                folder: folder.to_path_buf(),
+                log,
+                last,
+                length,
+                _lock: lock,
+            },
+            account,
+        ))
     }
 
     /// Writes records and waits until the disk has them. `account` is what they led to.
@@ -91,7 +103,10 @@ impl Journal {
 
     /// Replaces the records by the account that they led to.
     fn compact(&mut self, account: &Account) -> Result<()> {
-        let snapshot = serde_json::to_vec(&Snapshot { n: self.last, account })?;
+        let snapshot = serde_json::to_vec(&Snapshot {
+            n: self.last,
+            account,
+        })?;
         replace(&self.folder, "account.json", &snapshot, true)?;
         // Should the power fail here, the records are skipped by their numbers.
         self.log.set_len(0)?;
@@ -108,14 +123,19 @@ impl Journal {
 
     /// The market's time noted last.
     pub(crate) fn clock(&self) -> Option<Timestamp> {
-        std::fs::read_to_string(self.folder.join("clock")).ok()?.parse().ok()
+        std::fs::read_to_string(self.folder.join("clock"))
+            .ok()?
+            .parse()
+            .ok()
     }
 }
 
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options.open(path).with_context(|| format!("can't open {}", path.display()))
+    options
+        .open(path)
+        .with_context(|| format!("can't open {}", path.display()))
 }
 
 fn read_snapshot(path: &Path) -> Result<(u64, Account)> {
@@ -183,7 +203,10 @@ mod tests {
     use super::*;
 
     fn day(number: i8) -> Record {
-        Record::Day { date: jiff::civil::date(2026, 11, number), equity: 5.into() }
+        Record::Day {
+            date: jiff::civil::date(2026, 11, number),
+            equity: 5.into(),
+        }
     }
 
     fn opening() -> Record {
@@ -201,7 +224,12 @@ mod tests {
                 expected.apply(&record);
                 journal.append(&[record], &expected).unwrap();
             }
-            assert!(Journal::open(folder.path()).unwrap_err().downcast_ref::<Locked>().is_some());
+            assert!(
+                Journal::open(folder.path())
+                    .unwrap_err()
+                    .downcast_ref::<Locked>()
+                    .is_some()
+            );
         }
         let path = folder.path().join("account.log");
         let mut log = OpenOptions::new().append(true).open(&path).unwrap();
@@ -211,7 +239,10 @@ mod tests {
         // What follows begins on a line of its own.
         journal.append(&[day(3)], &account).unwrap();
         drop(journal);
-        assert_eq!(Journal::open(folder.path()).unwrap().1.day, Some(jiff::civil::date(2026, 11, 3)));
+        assert_eq!(
+            Journal::open(folder.path()).unwrap().1.day,
+            Some(jiff::civil::date(2026, 11, 3))
+        );
     }
 
     #[test]
@@ -236,6 +267,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("account.log"), "{\"n\":1,\nrubbish\n").unwrap();
         let error = format!("{:#}", Journal::open(folder.path()).unwrap_err());
-        assert!(error.contains("account.log is damaged: line 1 is no record"), "{error}");
+        assert!(
+            error.contains("account.log is damaged: line 1 is no record"),
+            "{error}"
+        );
     }
 }

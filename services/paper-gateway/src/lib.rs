@@ -51,7 +51,9 @@ const CLIENTS_MAX: usize = 256;
 
 /// The port is not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address} ({source}): stop the program that has the port, or choose another with --listen")]
+#[error(
+    "can't listen on {address} ({source}): stop the program that has the port, or choose another with --listen"
+)]
 pub struct PortTaken {
     address: String,
     source: std::io::Error,
@@ -72,36 +74,63 @@ impl Gateway {
     /// [`FilesError`], [`Locked`], [`PortTaken`], or what could not be read or written.
     pub async fn start(options: &Options) -> Result<Self> {
         // Everything that a person can get wrong is looked at before the port opens.
-        let files = options.market.as_ref().map(|folder| files::read(folder, &options.symbols)).transpose()?;
+        let files = options
+            .market
+            .as_ref()
+            .map(|folder| files::read(folder, &options.symbols))
+            .transpose()?;
         let (journal, account) = Journal::open(&options.state)?;
         let replay = files.is_some();
         let (market, clock, start) = match files {
             None => synthetic(options),
             Some(files) => {
                 let noted = [journal.clock(), account.latest].into_iter().flatten().max();
-                let first = files.values().filter_map(|rows| rows.rows.first()).map(|row| row.start).min();
+                let first = files
+                    .values()
+                    .filter_map(|rows| rows.rows.first())
+                    .map(|row| row.start)
+                    .min();
                 let begin = options.start.or(first).unwrap_or_default();
                 let longest = files.values().map(|rows| rows.seconds).max().unwrap_or(1);
                 // A bar in progress when the gateway stopped is history now: the clock goes on after it.
                 let start = noted.map_or(begin, |noted| next_bar(noted, longest).max(begin));
                 let replay = Replay::new(files, options.seed, start);
                 tracing::info!(%start, end = %replay.end(), "replay begins when somebody asks for prices");
-                (Market::Replay(replay), Clock::Past(Past::new(options.speed, start)), start)
+                (
+                    Market::Replay(replay),
+                    Clock::Past(Past::new(options.speed, start)),
+                    start,
+                )
             }
         };
         let name = options.account.clone();
-        let name = name.unwrap_or_else(|| if replay { ACCOUNT_REPLAY.into() } else { ACCOUNT_SYNTHETIC.into() });
+        let name = name.unwrap_or_else(|| {
+            if replay {
+                ACCOUNT_REPLAY.into()
+            } else {
+                ACCOUNT_SYNTHETIC.into()
+            }
+        });
         let (journal, account) = opened(journal, account, options, start)?;
         let trace = trace::Trace::start(options.trace.as_deref())?;
         let listener = TcpListener::bind(&options.listen)
             .await
-            .map_err(|source| PortTaken { address: options.listen.clone(), source })?;
+            .map_err(|source| PortTaken {
+                address: options.listen.clone(),
+                source,
+            })?;
         let address = listener.local_addr().context("the socket has no address")?;
 
         let stop = CancellationToken::new();
         let drained = Arc::new(Notify::new());
         let (commands, receiver) = mpsc::channel(hub::COMMANDS_MAX);
-        let hub = hub::Hub::new(Venue::new(market, account, start), journal, clock, name, drained.clone());
+        let hub = hub::Hub::new(
+            Venue::new(market, account, start),
+            journal,
+            clock,
+            name,
+            drained.clone(),
+        );
         let hub = tokio::spawn(hub.run(receiver, stop.clone()));
         tokio::spawn(accept(listener, commands, drained, trace, stop.clone()));
         Ok(Self { address, stop, hub })
@@ -136,8 +165,17 @@ impl Gateway {
 }
 
 fn synthetic(options: &Options) -> (Market, Clock, Timestamp) {
-    let demo = || STOCKS.iter().filter_map(|(name, _)| name.parse::<Symbol>().ok()).collect();
-    let symbols: Vec<Symbol> = if options.symbols.is_empty() { demo() } else { options.symbols.clone() };
+    let demo = || {
+        STOCKS
+            .iter()
+            .filter_map(|(name, _)| name.parse::<Symbol>().ok())
+            .collect()
+    };
+    let symbols: Vec<Symbol> = if options.symbols.is_empty() {
+        demo()
+    } else {
+        options.symbols.clone()
+    };
     let now = Timestamp::now();
     let market = Synthetic::new(&symbols, options.seed, options.trades_per_second, now);
     (Market::Synthetic(market), Clock::Wall, now)
@@ -150,7 +188,12 @@ fn next_bar(at: Timestamp, seconds: i64) -> Timestamp {
 }
 
 /// Gives a new account its cash.
-fn opened(mut journal: Journal, mut account: Account, options: &Options, at: Timestamp) -> Result<(Journal, Account)> {
+fn opened(
+    mut journal: Journal,
+    mut account: Account,
+    options: &Options,
+    at: Timestamp,
+) -> Result<(Journal, Account)> {
     if !account.opened {
         let record = Venue::opening(options.cash, at);
         account.apply(&record);
@@ -187,6 +230,13 @@ async fn accept(
         }
         number += 1;
         let (commands, drained, trace) = (commands.clone(), drained.clone(), trace.clone());
-        sessions.spawn(session::serve(socket, number, commands, drained, trace, stop.clone()));
+        sessions.spawn(session::serve(
+            socket,
+            number,
+            commands,
+            drained,
+            trace,
+            stop.clone(),
+        ));
     }
 }

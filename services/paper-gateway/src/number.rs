@@ -22,10 +22,18 @@ mod tests {
         for mantissa in (1..3_000_000i64).step_by(7) {
             for scale in [2, 4] {
                 let decimal = Decimal::new(mantissa, scale);
-                assert_eq!(protocol::units::exact(approximate(decimal)), Some(decimal.normalize()));
+                assert_eq!(
+                    protocol::units::exact(approximate(decimal)),
+                    Some(decimal.normalize())
+                );
             }
         }
-        for text in ["0.1048", "123456789012.345678", "-0.000001", "79228162514264337593543950335"] {
+        for text in [
+            "0.1048",
+            "123456789012.345678",
+            "-0.000001",
+            "79228162514264337593543950335",
+        ] {
             let decimal: Decimal = text.parse().unwrap();
             assert_eq!(approximate(decimal), text.parse::<f64>().unwrap());
         }

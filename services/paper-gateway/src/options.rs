@@ -12,7 +12,7 @@ use crate::clock::Speed;
 /// Any program written for them can trade on it, against made-up prices or a replay of real ones.
 /// Nothing here ever reaches a broker.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "tradewind-paper-gateway", version, about)]
+#[command(name = "tradewind-paper-gateway", version, about, args_override_self = true)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one, and the first line printed says which.
     #[arg(long, default_value = "127.0.0.1:4010", value_name = "HOST:PORT")]

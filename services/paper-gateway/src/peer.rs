@@ -97,7 +97,10 @@ impl Peer {
     /// Queues the refusal of an order, with its reason as JSON too.
     pub(crate) fn reject(&mut self, order_id: i32, code: i32, text: &str) {
         let json = serde_json::json!({ "rejects": [{ "code": code, "reason": text }] }).to_string();
-        let refused = ErrorMessage { advanced_order_reject_json: Some(json), ..error(order_id, code, text) };
+        let refused = ErrorMessage {
+            advanced_order_reject_json: Some(json),
+            ..error(order_id, code, text)
+        };
         self.send(ERROR, &refused);
     }
 
@@ -113,7 +116,10 @@ impl Peer {
 
     /// Whether any price of any stock is pushed to it.
     pub(crate) fn watches_prices(&self) -> bool {
-        !(self.quotes.is_empty() && self.bars.is_empty() && self.ticks.is_empty() && self.histories.is_empty())
+        !(self.quotes.is_empty()
+            && self.bars.is_empty()
+            && self.ticks.is_empty()
+            && self.histories.is_empty())
     }
 }
 

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use prost::{DecodeError, Message};
 
 use crate::message::request::{
-    AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest, ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistoricalDataRequest,
-    HistoricalTicksRequest, MarketDataRequest, MarketRuleRequest, MatchingSymbolsRequest,
-    Numbered, PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest,
+    AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest,
+    ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistoricalDataRequest,
+    HistoricalTicksRequest, MarketDataRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered,
+    PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest,
     StartApiRequest, TickByTickRequest,
 };
 
@@ -39,7 +40,7 @@ pub(crate) enum Request {
     HistoricalData(HistoricalDataRequest),
     HeadTimestamp(HeadTimestampRequest),
     HistoricalTicks(HistoricalTicksRequest),
-    PlaceOrder(PlaceOrderRequest),
+    PlaceOrder(Box<PlaceOrderRequest>),
     CancelOrder(CancelOrderRequest),
     GlobalCancel,
     OpenOrders,
@@ -98,7 +99,7 @@ impl Request {
             20 => Self::HistoricalData(Message::decode(body)?),
             87 => Self::HeadTimestamp(Message::decode(body)?),
             96 => Self::HistoricalTicks(Message::decode(body)?),
-            3 => Self::PlaceOrder(Message::decode(body)?),
+            3 => Self::PlaceOrder(Box::new(Message::decode(body)?)),
             4 => Self::CancelOrder(Message::decode(body)?),
             58 => Self::GlobalCancel,
             5 => Self::OpenOrders,
@@ -120,7 +121,10 @@ impl Request {
                 Self::Unknown(unknown, None)
             }
             // A body that holds something else in its first field has no request id to answer to.
-            unknown => Self::Unknown(unknown, Numbered::decode(body).ok().and_then(|numbered| numbered.req_id)),
+            unknown => Self::Unknown(
+                unknown,
+                Numbered::decode(body).ok().and_then(|numbered| numbered.req_id),
+            ),
         })
     }
 }

@@ -64,14 +64,21 @@ pub(crate) async fn serve(
     trace: Trace,
     stop: CancellationToken,
 ) {
-    let peer = socket.peer_addr().map_or_else(|_| "unknown".into(), |address| address.to_string());
+    let peer = socket
+        .peer_addr()
+        .map_or_else(|_| "unknown".into(), |address| address.to_string());
     let cut = stop.child_token();
     let result = tokio::select! {
         result = converse(socket, number, &hub, drained, trace, &cut) => result,
         () = cut.cancelled() => Ok(()),
     };
     if let Err(error) = result {
-        tracing::warn!(session = number, peer, error = format!("{error:#}"), "connection cut");
+        tracing::warn!(
+            session = number,
+            peer,
+            error = format!("{error:#}"),
+            "connection cut"
+        );
     }
     // The hub is gone only when the gateway stops.
     hub.send(Command::Gone { session: number }).await.ok();
@@ -100,20 +107,45 @@ async fn converse(
             },
         }
     });
-    let started = started.await.context("the client did not finish its greeting in time")??;
+    let started = started
+        .await
+        .context("the client did not finish its greeting in time")??;
     let Some(client) = started else { return Ok(()) };
 
     let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
-    let outbox = Outbox { sender, bytes: bytes.clone(), cut: cut.clone() };
-    let writing = tokio::spawn(write(writer, receiver, bytes, drained, (trace.clone(), number), cut.clone()));
-    hub.send(Command::Started { session: number, client, outbox }).await.context("the gateway stops")?;
+    let outbox = Outbox {
+        sender,
+        bytes: bytes.clone(),
+        cut: cut.clone(),
+    };
+    let writing = tokio::spawn(write(
+        writer,
+        receiver,
+        bytes,
+        drained,
+        (trace.clone(), number),
+        cut.clone(),
+    ));
+    hub.send(Command::Started {
+        session: number,
+        client,
+        outbox,
+    })
+    .await
+    .context("the gateway stops")?;
     let reading = async {
         while let Some((id, body)) = wire::read_frame(&mut reader).await? {
             let (read, length) = (trace.now(), body.len());
-            let request = Request::decode(id, body).with_context(|| format!("message {id} can't be decoded"))?;
+            let request =
+                Request::decode(id, body).with_context(|| format!("message {id} can't be decoded"))?;
             trace.read(read, number, &request, length);
-            hub.send(Command::Request { session: number, request }).await.context("the gateway stops")?;
+            hub.send(Command::Request {
+                session: number,
+                request: Box::new(request),
+            })
+            .await
+            .context("the gateway stops")?;
         }
         anyhow::Ok(())
     };

@@ -45,7 +45,10 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Some((date, time)) = text.split_once('-') {
         let wall = DateTime::from_parts(parse_date(date)?, parse_time(time)?);
-        return wall.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+        return wall
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+            .map(|zoned| zoned.timestamp());
     }
     let mut parts = text.split_whitespace();
     let date = parse_date(parts.next()?)?;
@@ -53,12 +56,19 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     match parts.next() {
         Some("UTC" | "GMT") => {
             let wall = DateTime::from_parts(date, time);
-            wall.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+            wall.to_zoned(jiff::tz::TimeZone::UTC)
+                .ok()
+                .map(|zoned| zoned.timestamp())
         }
-        None | Some("US/Eastern" | "America/New_York" | "EST" | "EST5EDT") => Some(calendar::instant(date, time)),
+        None | Some("US/Eastern" | "America/New_York" | "EST" | "EST5EDT") => {
+            Some(calendar::instant(date, time))
+        }
         Some(zone) => {
             let zone = jiff::tz::TimeZone::get(zone).ok()?;
-            DateTime::from_parts(date, time).to_zoned(zone).ok().map(|zoned| zoned.timestamp())
+            DateTime::from_parts(date, time)
+                .to_zoned(zone)
+                .ok()
+                .map(|zoned| zoned.timestamp())
         }
     }
 }
@@ -67,7 +77,12 @@ fn parse_date(text: &str) -> Option<Date> {
     if text.len() != 8 || !text.is_ascii() {
         return None;
     }
-    Date::new(text[..4].parse().ok()?, text[4..6].parse().ok()?, text[6..].parse().ok()?).ok()
+    Date::new(
+        text[..4].parse().ok()?,
+        text[4..6].parse().ok()?,
+        text[6..].parse().ok()?,
+    )
+    .ok()
 }
 
 fn parse_time(text: &str) -> Option<Time> {
@@ -93,7 +108,14 @@ mod tests {
             assert_eq!(parse(text), Some(at), "{text}");
         }
         assert_eq!(with_zone(at), "20131007 09:30:05 US/Eastern");
-        for text in ["", "2013-10-07", "20131007 9", "20131007 25:00:00", "20131007 09:30:05 Mars/Base", "2013100é"] {
+        for text in [
+            "",
+            "2013-10-07",
+            "20131007 9",
+            "20131007 25:00:00",
+            "20131007 09:30:05 Mars/Base",
+            "2013100é",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -43,13 +43,22 @@ impl Trace {
     pub(crate) fn start(file: Option<&Path>) -> Result<Self> {
         let Some(path) = file else { return Ok(Self(None)) };
         let file = File::create(path).with_context(|| format!("can't write {}", path.display()))?;
-        let book = Book { file: BufWriter::with_capacity(BUFFER_BYTES, file), bars: BTreeMap::new() };
+        let book = Book {
+            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            bars: BTreeMap::new(),
+        };
         let book = Arc::new(Mutex::new(book));
         let weak = Arc::downgrade(&book);
         std::thread::spawn(move || {
             while let Some(book) = weak.upgrade() {
                 // A full disk ends the trace, not the gateway.
-                if book.lock().unwrap_or_else(PoisonError::into_inner).file.flush().is_err() {
+                if book
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .file
+                    .flush()
+                    .is_err()
+                {
                     return;
                 }
                 drop(book);
@@ -61,7 +70,12 @@ impl Trace {
 
     /// The instant to give to [`Trace::wrote`] or [`Trace::read`], which are called when there is time for it.
     pub(crate) fn now(&self) -> u128 {
-        let elapsed = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let elapsed = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_nanos()
+        };
         self.0.as_ref().map_or(0, |_| elapsed())
     }
 
@@ -70,11 +84,23 @@ impl Trace {
         let Some(book) = &self.0 else { return };
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
         for frame in frames {
-            let Some((BAR, body)) = wire::parts(frame) else { continue };
-            let Ok(bar) = RealTimeBarTick::decode(body) else { continue };
+            let Some((BAR, body)) = wire::parts(frame) else {
+                continue;
+            };
+            let Ok(bar) = RealTimeBarTick::decode(body) else {
+                continue;
+            };
             let Book { file, bars } = &mut *book;
-            let Some(symbol) = bars.get(&(session, bar.req_id.unwrap_or_default())) else { continue };
-            writeln!(file, "bar {at} {symbol} {} {}", bar.time.unwrap_or_default(), frame.len()).ok();
+            let Some(symbol) = bars.get(&(session, bar.req_id.unwrap_or_default())) else {
+                continue;
+            };
+            writeln!(
+                file,
+                "bar {at} {symbol} {} {}",
+                bar.time.unwrap_or_default(),
+                frame.len()
+            )
+            .ok();
         }
     }
 
@@ -84,13 +110,32 @@ impl Trace {
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
             Request::RealTimeBars(bars) => {
-                let symbol = bars.contract.as_ref().and_then(|contract| contract.symbol.clone());
-                book.bars.insert((session, bars.req_id.unwrap_or_default()), symbol.unwrap_or_default());
+                let symbol = bars
+                    .contract
+                    .as_ref()
+                    .and_then(|contract| contract.symbol.clone());
+                book.bars.insert(
+                    (session, bars.req_id.unwrap_or_default()),
+                    symbol.unwrap_or_default(),
+                );
             }
             Request::PlaceOrder(place) => {
-                let symbol = place.contract.as_ref().and_then(|contract| contract.symbol.as_deref()).unwrap_or("-");
-                let reference = place.order.as_ref().and_then(|order| order.order_ref.as_deref()).unwrap_or("-");
-                writeln!(book.file, "order {at} {symbol} {reference} {}", body + wire::HEAD_BYTES).ok();
+                let symbol = place
+                    .contract
+                    .as_ref()
+                    .and_then(|contract| contract.symbol.as_deref())
+                    .unwrap_or("-");
+                let reference = place
+                    .order
+                    .as_ref()
+                    .and_then(|order| order.order_ref.as_deref())
+                    .unwrap_or("-");
+                writeln!(
+                    book.file,
+                    "order {at} {symbol} {reference} {}",
+                    body + wire::HEAD_BYTES
+                )
+                .ok();
             }
             _ => {}
         }

@@ -37,7 +37,10 @@ pub(crate) fn parts(frame: &Bytes) -> Option<(i32, &[u8])> {
 /// Reads the client's greeting and returns the server version to speak.
 pub(crate) async fn read_greeting(socket: &mut (impl AsyncRead + Unpin)) -> Result<i32> {
     let mut prefix = [0; 4];
-    socket.read_exact(&mut prefix).await.context("the client left before its greeting")?;
+    socket
+        .read_exact(&mut prefix)
+        .await
+        .context("the client left before its greeting")?;
     if &prefix != b"API\0" {
         bail!("the client does not begin with the greeting of IB's API");
     }
@@ -54,7 +57,9 @@ pub(crate) async fn read_greeting(socket: &mut (impl AsyncRead + Unpin)) -> Resu
 /// The version to speak with a client that says `vMIN..MAX`, perhaps with options after a blank.
 fn negotiate(text: &str) -> Result<i32> {
     let versions = text.split(' ').next().unwrap_or_default().trim_end_matches('\0');
-    let range = versions.strip_prefix('v').context("which is no range of versions")?;
+    let range = versions
+        .strip_prefix('v')
+        .context("which is no range of versions")?;
     let (least, most) = range.split_once("..").unwrap_or((range, range));
     let (least, most): (i32, i32) = (least.parse()?, most.parse()?);
     let version = most.min(SERVER_VERSION_MAX);
@@ -99,16 +104,27 @@ mod tests {
 
     #[test]
     fn versions_are_negotiated_or_refused() {
-        for (text, version) in
-            [("v213..226", Some(225)), ("v100..223", Some(223)), ("v100..225 +PACEAPI", Some(225)), ("v100..212", None), ("v226..230", None), ("x", None), ("v", None)]
-        {
+        for (text, version) in [
+            ("v213..226", Some(225)),
+            ("v100..223", Some(223)),
+            ("v100..225 +PACEAPI", Some(225)),
+            ("v100..212", None),
+            ("v226..230", None),
+            ("x", None),
+            ("v", None),
+        ] {
             assert_eq!(negotiate(text).ok(), version, "{text}");
         }
     }
 
     #[tokio::test]
     async fn bad_frames_are_refused() {
-        for bytes in [&[0, 0, 0, 3, 0, 0, 0][..], &[0xFF, 0, 0, 0], &[0, 0, 0, 4, 0, 0, 0, 71], &[0, 0, 0, 9, 0, 0]] {
+        for bytes in [
+            &[0, 0, 0, 3, 0, 0, 0][..],
+            &[0xFF, 0, 0, 0],
+            &[0, 0, 0, 4, 0, 0, 0, 71],
+            &[0, 0, 0, 9, 0, 0],
+        ] {
             let mut reader = bytes;
             assert!(read_frame(&mut reader).await.is_err(), "{bytes:?}");
         }

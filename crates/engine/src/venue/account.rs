@@ -43,7 +43,11 @@ impl Position {
         let mut after = self.clone();
         let closes = self.quantity * signed < Decimal::ZERO;
         // Of the trade, what closes; the rest opens.
-        let closed = if closes { signed.abs().min(self.quantity.abs()) } else { Decimal::ZERO };
+        let closed = if closes {
+            signed.abs().min(self.quantity.abs())
+        } else {
+            Decimal::ZERO
+        };
         let closed = if signed < Decimal::ZERO { -closed } else { closed };
         let opened = signed - closed;
         let commission_closed = (commission * closed / signed).round_dp(8);
@@ -122,7 +126,11 @@ impl Account {
                 }
                 self.see(*at);
             }
-            Record::Working { perm_id, triggered, at } => {
+            Record::Working {
+                perm_id,
+                triggered,
+                at,
+            } => {
                 if let Some(order) = self.open.get_mut(perm_id) {
                     order.status = Status::Working;
                     order.triggered |= triggered;
@@ -136,10 +144,18 @@ impl Account {
                 self.see(*at);
             }
             Record::Filled { fill } => self.fill(fill),
-            Record::Ended { perm_id, status, reason, at } => {
+            Record::Ended {
+                perm_id,
+                status,
+                reason,
+                at,
+            } => {
                 if let Some(mut order) = self.open.remove(perm_id) {
                     order.status = *status;
-                    order.end = Some(End { at: *at, reason: reason.clone() });
+                    order.end = Some(End {
+                        at: *at,
+                        reason: reason.clone(),
+                    });
                     self.completed.insert(*perm_id, order);
                 }
                 self.see(*at);
@@ -162,18 +178,30 @@ impl Account {
     /// A client's order that can still trade.
     #[must_use]
     pub fn find_open(&self, client: i32, order_id: i32) -> Option<&Order> {
-        self.open.values().find(|order| order.client == client && order.order_id == order_id)
+        self.open
+            .values()
+            .find(|order| order.client == client && order.order_id == order_id)
     }
 
     /// A client's latest order of a number that has ended.
     #[must_use]
     pub fn find_completed(&self, client: i32, order_id: i32) -> Option<&Order> {
-        self.completed.values().rev().find(|order| order.client == client && order.order_id == order_id)
+        self.completed
+            .values()
+            .rev()
+            .find(|order| order.client == client && order.order_id == order_id)
     }
 
     /// The gain that a trade would make real: `None` when it opens or adds.
     #[must_use]
-    pub fn realized_by(&self, symbol: Symbol, side: Side, quantity: Quantity, price: Price, fee: Money) -> Option<Money> {
+    pub fn realized_by(
+        &self,
+        symbol: Symbol,
+        side: Side,
+        quantity: Quantity,
+        price: Price,
+        fee: Money,
+    ) -> Option<Money> {
         let flat = Position::default();
         let position = self.positions.get(&symbol).unwrap_or(&flat);
         position.trade(side.sign() * quantity, price, fee).1
@@ -182,7 +210,9 @@ impl Account {
     /// Shares of a stock; zero when there are none.
     #[must_use]
     pub fn shares(&self, symbol: Symbol) -> Quantity {
-        self.positions.get(&symbol).map_or(Quantity::ZERO, |position| position.quantity)
+        self.positions
+            .get(&symbol)
+            .map_or(Quantity::ZERO, |position| position.quantity)
     }
 
     fn see(&mut self, at: Timestamp) {
@@ -196,16 +226,23 @@ impl Account {
             position.realized = Money::ZERO;
         }
         self.positions.retain(|_, position| !position.quantity.is_zero());
-        let first = date.checked_sub((DAYS_KEPT - 1).days()).map_or(Timestamp::MIN, calendar::midnight);
+        let first = date
+            .checked_sub((DAYS_KEPT - 1).days())
+            .map_or(Timestamp::MIN, calendar::midnight);
         self.fills.retain(|fill| fill.at >= first);
-        self.completed.retain(|_, order| order.end.as_ref().is_some_and(|end| end.at >= first));
+        self.completed
+            .retain(|_, order| order.end.as_ref().is_some_and(|end| end.at >= first));
     }
 
     fn accept(&mut self, order: &Order) {
         self.last_perm_id = self.last_perm_id.max(order.perm_id);
         let next = self.next_order_id.entry(order.client).or_insert(1);
         *next = (*next).max(order.order_id.saturating_add(1));
-        let book = if order.end.is_some() { &mut self.completed } else { &mut self.open };
+        let book = if order.end.is_some() {
+            &mut self.completed
+        } else {
+            &mut self.open
+        };
         book.insert(order.perm_id, order.clone());
         self.see(order.placed_at);
     }
@@ -227,7 +264,10 @@ impl Account {
             if order.remaining() <= Decimal::ZERO {
                 let mut order = order.clone();
                 order.status = Status::Filled;
-                order.end = Some(End { at: fill.at, reason: format!("Filled Size: {}", order.filled.normalize()) });
+                order.end = Some(End {
+                    at: fill.at,
+                    reason: format!("Filled Size: {}", order.filled.normalize()),
+                });
                 self.open.remove(&fill.perm_id);
                 self.completed.insert(fill.perm_id, order);
             }

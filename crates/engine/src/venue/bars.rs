@@ -35,7 +35,16 @@ impl Bar {
     #[must_use]
     pub fn of(start: Timestamp, price: Price, size: Quantity) -> Self {
         let turnover = price * size;
-        Self { start, open: price, high: price, low: price, close: price, volume: size, turnover, count: 1 }
+        Self {
+            start,
+            open: price,
+            high: price,
+            low: price,
+            close: price,
+            volume: size,
+            turnover,
+            count: 1,
+        }
     }
 
     /// Takes in what came later, keeping its own start.
@@ -121,7 +130,10 @@ impl Joiner {
     /// Begins with nothing.
     #[must_use]
     pub fn new(size: BarSize) -> Self {
-        Self { size, done: Vec::new() }
+        Self {
+            size,
+            done: Vec::new(),
+        }
     }
 
     /// Takes the next bar or trade.

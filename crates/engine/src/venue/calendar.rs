@@ -48,7 +48,11 @@ pub enum Calendar {
 
 /// The rules of New York's clock in force in a year.
 fn zone(year: i16) -> TimeZone {
-    let rule = if year >= 2007 { "EST5EDT,M3.2.0,M11.1.0" } else { "EST5EDT,M4.1.0,M10.5.0" };
+    let rule = if year >= 2007 {
+        "EST5EDT,M3.2.0,M11.1.0"
+    } else {
+        "EST5EDT,M4.1.0,M10.5.0"
+    };
     TimeZone::posix(rule).expect("the rule is a constant that parses")
 }
 
@@ -64,7 +68,9 @@ pub fn local(at: Timestamp) -> DateTime {
 #[must_use]
 pub fn instant(date: Date, time: Time) -> Timestamp {
     let ambiguous = zone(date.year()).into_ambiguous_zoned(date.to_datetime(time));
-    ambiguous.compatible().map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())
+    ambiguous
+        .compatible()
+        .map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())
 }
 
 /// The instant at which a date begins in New York.
@@ -90,7 +96,9 @@ impl Calendar {
     /// What the market does at an instant.
     #[must_use]
     pub fn phase(&self, at: Timestamp) -> Phase {
-        let Self::Days(days) = self else { return Phase::Regular };
+        let Self::Days(days) = self else {
+            return Phase::Regular;
+        };
         let now = local(at);
         if !days.contains(&now.date()) {
             return Phase::Closed;
@@ -107,7 +115,9 @@ impl Calendar {
     #[must_use]
     pub fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
         let today = local(at).date();
-        let Self::Days(days) = self else { return Some(midnight(next_day(today))) };
+        let Self::Days(days) = self else {
+            return Some(midnight(next_day(today)));
+        };
         days.range(today..)
             .flat_map(|day| [PRE_OPEN, OPEN, CLOSE, AFTER_CLOSE].map(|time| instant(*day, time)))
             .find(|change| *change > at)
@@ -185,13 +195,22 @@ mod tests {
         ] {
             assert_eq!(calendar.phase(at(text)), phase, "{text}");
         }
-        assert_eq!(calendar.next_change(at("2013-10-07T13:30:00Z")), Some(at("2013-10-07T20:00:00Z")));
+        assert_eq!(
+            calendar.next_change(at("2013-10-07T13:30:00Z")),
+            Some(at("2013-10-07T20:00:00Z"))
+        );
         assert_eq!(calendar.next_change(at("2013-10-08T00:00:00Z")), None);
     }
 
     #[test]
     fn bars_count_from_midnight() {
-        assert_eq!(bar_start(at("2013-10-07T13:59:59Z"), 7200), at("2013-10-07T12:00:00Z"));
-        assert_eq!(week_start(Date::constant(2013, 10, 10)), Date::constant(2013, 10, 7));
+        assert_eq!(
+            bar_start(at("2013-10-07T13:59:59Z"), 7200),
+            at("2013-10-07T12:00:00Z")
+        );
+        assert_eq!(
+            week_start(Date::constant(2013, 10, 10)),
+            Date::constant(2013, 10, 7)
+        );
     }
 }

@@ -27,7 +27,11 @@ pub fn matched(order: &Order, book: &Book, resting: bool) -> Option<Match> {
     }
     let touch = book.touch(side);
     let Some(limit) = order.limit() else {
-        return Some(Match { price: touch, quantity, added_liquidity: false });
+        return Some(Match {
+            price: touch,
+            quantity,
+            added_liquidity: false,
+        });
     };
     let crossed = match side {
         Side::Buy => touch <= limit,
@@ -37,6 +41,14 @@ pub fn matched(order: &Order, book: &Book, resting: bool) -> Option<Match> {
         return None;
     }
     // The market came to an order that waited: it trades at its own price, where that has been shown.
-    let price = if resting && book.within_shown(limit) == limit { limit } else { touch };
-    Some(Match { price, quantity, added_liquidity: resting })
+    let price = if resting && book.within_shown(limit) == limit {
+        limit
+    } else {
+        touch
+    };
+    Some(Match {
+        price,
+        quantity,
+        added_liquidity: resting,
+    })
 }

@@ -20,7 +20,10 @@ pub const MARGIN: Decimal = Decimal::from_parts(25, 0, 0, false, 2);
 pub fn commission(filled: Quantity, turnover: Money) -> Money {
     let tiered = (filled * COMMISSION_SHARE).max(COMMISSION_MIN);
     let most = turnover * COMMISSION_VALUE_MAX;
-    tiered.min(most).round_dp_with_strategy(6, RoundingStrategy::MidpointNearestEven).normalize()
+    tiered
+        .min(most)
+        .round_dp_with_strategy(6, RoundingStrategy::MidpointNearestEven)
+        .normalize()
 }
 
 /// The account at present prices.
@@ -46,11 +49,18 @@ impl Valuation {
     /// Values an account with a price for each stock that it holds.
     #[must_use]
     pub fn of(account: &Account, price: impl Fn(Symbol) -> Option<Price>) -> Self {
-        let mut sum = Self { cash: account.cash, ..Self::default() };
+        let mut sum = Self {
+            cash: account.cash,
+            ..Self::default()
+        };
         for (symbol, position) in &account.positions {
             let price = price(*symbol).unwrap_or_else(|| position.average_cost());
             let value = position.quantity * price;
-            if value >= Decimal::ZERO { sum.long += value } else { sum.short += value }
+            if value >= Decimal::ZERO {
+                sum.long += value
+            } else {
+                sum.short += value
+            }
             sum.unrealized += value - position.cost;
             sum.realized += position.realized;
             sum.margin += value.abs() * MARGIN;
@@ -109,9 +119,12 @@ mod tests {
 
     #[test]
     fn commission_is_tiered_with_a_floor_and_a_ceiling() {
-        for (filled, turnover, fee) in
-            [("10", "1000", "0.35"), ("1000", "50000", "3.5"), ("100", "1", "0.01"), ("500", "40", "0.4")]
-        {
+        for (filled, turnover, fee) in [
+            ("10", "1000", "0.35"),
+            ("1000", "50000", "3.5"),
+            ("100", "1", "0.01"),
+            ("500", "40", "0.4"),
+        ] {
             let of = |text: &str| text.parse::<Decimal>().unwrap();
             assert_eq!(commission(of(filled), of(turnover)), of(fee));
         }

@@ -21,7 +21,8 @@ pub fn at(seed: u64, place: i64) -> u64 {
 /// A seed made of another seed and a name, such as a symbol.
 #[must_use]
 pub fn seed_of(seed: u64, name: &str) -> u64 {
-    name.bytes().fold(mix(seed), |sum, byte| mix(sum ^ u64::from(byte)))
+    name.bytes()
+        .fold(mix(seed), |sum, byte| mix(sum ^ u64::from(byte)))
 }
 
 /// A hash as a fraction, 0 up to but without 1.

@@ -65,7 +65,16 @@ impl Replay {
             let places = places(&rows);
             let prints = VecDeque::new();
             market.index.insert(symbol, position);
-            let mut stock = Stock { symbol, seed, rows, seconds, places, next_row, prints, fresh: true };
+            let mut stock = Stock {
+                symbol,
+                seed,
+                rows,
+                seconds,
+                places,
+                next_row,
+                prints,
+                fresh: true,
+            };
             if let Some(at) = stock.refill() {
                 market.queue.insert((at, position));
             }
@@ -110,7 +119,9 @@ impl Replay {
     }
 
     pub(super) fn first(&self, symbol: Symbol) -> Option<Timestamp> {
-        self.stock(symbol).and_then(|stock| stock.rows.first()).map(|row| row.start)
+        self.stock(symbol)
+            .and_then(|stock| stock.rows.first())
+            .map(|row| row.start)
     }
 
     pub(super) fn calendar(&self) -> &Calendar {
@@ -118,7 +129,9 @@ impl Replay {
     }
 
     pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
-        let Some(stock) = self.stock(symbol) else { return Vec::new() };
+        let Some(stock) = self.stock(symbol) else {
+            return Vec::new();
+        };
         let mut joiner = Joiner::new(size);
         // Bars of the file's own length keep the file's own starts, wherever those lie.
         let is_own = size == BarSize::Seconds(stock.seconds);
@@ -126,7 +139,9 @@ impl Replay {
             true => joiner.push_into(row.start, bar),
             false => joiner.push(bar),
         };
-        let first = stock.rows.partition_point(|row| after(row.start, stock.seconds) <= from);
+        let first = stock
+            .rows
+            .partition_point(|row| after(row.start, stock.seconds) <= from);
         for row in stock.rows.iter().skip(first).take_while(|row| row.start < to) {
             let whole = row.start >= from && after(row.start, stock.seconds) <= to;
             if whole && size.seconds() >= stock.seconds {
@@ -144,7 +159,9 @@ impl Replay {
     }
 
     fn stock(&self, symbol: Symbol) -> Option<&Stock> {
-        self.index.get(&symbol).and_then(|position| self.stocks.get(*position))
+        self.index
+            .get(&symbol)
+            .and_then(|position| self.stocks.get(*position))
     }
 }
 
@@ -192,8 +209,24 @@ fn after(start: Timestamp, seconds: i64) -> Timestamp {
 
 fn bar_of(row: &Row) -> Bar {
     let turnover = (row.high + row.low + row.close) / Decimal::from(3) * row.volume;
-    let Row { start, open, high, low, close, volume } = row.clone();
-    Bar { start, open, high, low, close, volume, turnover, count: 1 }
+    let Row {
+        start,
+        open,
+        high,
+        low,
+        close,
+        volume,
+    } = row.clone();
+    Bar {
+        start,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        turnover,
+        count: 1,
+    }
 }
 
 /// Decimal places of the price step: cents, and finer where the prices are below a dollar.

@@ -59,11 +59,16 @@ pub struct RowError {
 pub fn parse(text: &str) -> Result<Rows, RowError> {
     let mut rows: Vec<Row> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let refuse = |what: String| RowError { line: index + 1, what };
+        let refuse = |what: String| RowError {
+            line: index + 1,
+            what,
+        };
         let line = line.trim_end();
         if index == 0 {
             if line.trim_start_matches('\u{feff}') != "timestamp,open,high,low,close,volume" {
-                return Err(refuse("the header must be `timestamp,open,high,low,close,volume`".into()));
+                return Err(refuse(
+                    "the header must be `timestamp,open,high,low,close,volume`".into(),
+                ));
             }
             continue;
         }
@@ -72,12 +77,18 @@ pub fn parse(text: &str) -> Result<Rows, RowError> {
         }
         let row = parse_row(line).map_err(refuse)?;
         if let Some(last) = rows.last().filter(|last| last.start >= row.start) {
-            return Err(refuse(format!("{} does not come after {}, the bar before it", row.start, last.start)));
+            return Err(refuse(format!(
+                "{} does not come after {}, the bar before it",
+                row.start, last.start
+            )));
         }
         rows.push(row);
     }
     if rows.is_empty() {
-        return Err(RowError { line: 1, what: "there is no bar in the file".into() });
+        return Err(RowError {
+            line: 1,
+            what: "there is no bar in the file".into(),
+        });
     }
     let seconds = length(&rows);
     Ok(Rows { rows, seconds })
@@ -88,24 +99,28 @@ fn parse_row(line: &str) -> Result<Row, String> {
     let [start, open, high, low, close, volume] = fields[..] else {
         return Err(format!("6 fields are needed, {} are there", fields.len()));
     };
-    let start: Timestamp =
-        start.parse().map_err(|_| format!("`{}` is not a time such as 2013-10-07T13:30:00Z", clip(start)))?;
+    let start: Timestamp = start
+        .parse()
+        .map_err(|_| format!("`{}` is not a time such as 2013-10-07T13:30:00Z", clip(start)))?;
     if start.subsec_nanosecond() != 0 {
         return Err(format!("{start} is not a whole second"));
     }
     let number = |name: &str, text: &str, most: Decimal| match text.parse::<Decimal>() {
-        Ok(value) if value.normalize().scale() > PLACES_MAX => {
-            Err(format!("{name} {} has more than {PLACES_MAX} decimal places", clip(text)))
-        }
+        Ok(value) if value.normalize().scale() > PLACES_MAX => Err(format!(
+            "{name} {} has more than {PLACES_MAX} decimal places",
+            clip(text)
+        )),
         Ok(value) if value >= Decimal::ZERO && value <= most => Ok(value.normalize()),
         Ok(_) => Err(format!("{name} {} is not between 0 and {most}", clip(text))),
         Err(_) => Err(format!("{name} `{}` is not a number", clip(text))),
     };
-    let [open, high, low, close] = [("open", open), ("high", high), ("low", low), ("close", close)]
-        .map(|(name, text)| number(name, text, PRICE_MAX).and_then(|price| match price.is_zero() {
-            true => Err(format!("{name} is zero")),
-            false => Ok(price),
-        }));
+    let [open, high, low, close] =
+        [("open", open), ("high", high), ("low", low), ("close", close)].map(|(name, text)| {
+            number(name, text, PRICE_MAX).and_then(|price| match price.is_zero() {
+                true => Err(format!("{name} is zero")),
+                false => Ok(price),
+            })
+        });
     let (open, high, low, close) = (open?, high?, low?, close?);
     if high < open.max(close).max(low) {
         return Err(format!("high {high} is below another price of the bar"));
@@ -113,7 +128,14 @@ fn parse_row(line: &str) -> Result<Row, String> {
     if low > open.min(close) {
         return Err(format!("low {low} is above another price of the bar"));
     }
-    Ok(Row { start, open, high, low, close, volume: number("volume", volume, VOLUME_MAX)? })
+    Ok(Row {
+        start,
+        open,
+        high,
+        low,
+        close,
+        volume: number("volume", volume, VOLUME_MAX)?,
+    })
 }
 
 fn clip(text: &str) -> String {
@@ -122,11 +144,19 @@ fn clip(text: &str) -> String {
 
 /// The length of the bars: the longest known one that no two neighbours contradict.
 fn length(rows: &[Row]) -> i64 {
-    let gap = rows.windows(2).map(|pair| pair[1].start.as_second() - pair[0].start.as_second()).min();
+    let gap = rows
+        .windows(2)
+        .map(|pair| pair[1].start.as_second() - pair[0].start.as_second())
+        .min();
     let Some(gap) = gap else { return LENGTH_DEFAULT };
     // A day is 23 hours long once a year.
     let gap = if gap >= 82_800 { 86_400 } else { gap };
-    LENGTHS.iter().copied().rev().find(|length| *length <= gap).unwrap_or(1)
+    LENGTHS
+        .iter()
+        .copied()
+        .rev()
+        .find(|length| *length <= gap)
+        .unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -149,13 +179,28 @@ mod tests {
     fn a_bad_row_is_named() {
         for (line, what) in [
             ("2013-10-07T08:00:00Z,1,1,1,1", "6 fields are needed, 5 are there"),
-            ("yesterday,1,1,1,1,1", "`yesterday` is not a time such as 2013-10-07T13:30:00Z"),
+            (
+                "yesterday,1,1,1,1,1",
+                "`yesterday` is not a time such as 2013-10-07T13:30:00Z",
+            ),
             ("2013-10-07T08:00:00Z,1,x,1,1,1", "high `x` is not a number"),
-            ("2013-10-07T08:00:00Z,1,1,1,-1,1", "close -1 is not between 0 and 10000000"),
+            (
+                "2013-10-07T08:00:00Z,1,1,1,-1,1",
+                "close -1 is not between 0 and 10000000",
+            ),
             ("2013-10-07T08:00:00Z,1,2,0,1,1", "low is zero"),
-            ("2013-10-07T08:00:00Z,3,2,1,1,1", "high 2 is below another price of the bar"),
-            ("2013-10-07T08:00:00Z,1,2,1.5,2,1", "low 1.5 is above another price of the bar"),
-            ("2013-10-07T08:00:00Z,1.1234567,2,1,2,1", "open 1.1234567 has more than 6 decimal places"),
+            (
+                "2013-10-07T08:00:00Z,3,2,1,1,1",
+                "high 2 is below another price of the bar",
+            ),
+            (
+                "2013-10-07T08:00:00Z,1,2,1.5,2,1",
+                "low 1.5 is above another price of the bar",
+            ),
+            (
+                "2013-10-07T08:00:00Z,1.1234567,2,1,2,1",
+                "open 1.1234567 has more than 6 decimal places",
+            ),
         ] {
             let error = parse(&format!("{HEADER}{line}\n")).unwrap_err();
             assert_eq!((error.line, error.what.as_str()), (2, what));

@@ -120,7 +120,12 @@ impl Cycle {
             (start, before) = (end, Some(regime));
         }
         // Only rounding leads here: the last leg ends with the cycle.
-        (self.legs[3].0, self.legs[2].1, CYCLE_SECONDS as f64, Some(self.legs[2].0))
+        (
+            self.legs[3].0,
+            self.legs[2].1,
+            CYCLE_SECONDS as f64,
+            Some(self.legs[2].0),
+        )
     }
 
     /// How far the regimes have moved the price since the cycle began, as a fraction.
@@ -148,7 +153,12 @@ impl Synthetic {
         let known: BTreeMap<&str, f64> = STOCKS.into_iter().collect();
         let unique: BTreeSet<Symbol> = symbols.iter().copied().collect();
         let count = i64::try_from(unique.len()).unwrap_or(1).max(1);
-        let mut market = Self { stocks: Vec::new(), index: BTreeMap::new(), queue: BTreeSet::new(), period_ms };
+        let mut market = Self {
+            stocks: Vec::new(),
+            index: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            period_ms,
+        };
         for (position, symbol) in unique.into_iter().enumerate() {
             let seed = noise::seed_of(seed, symbol.as_str());
             let other = ANCHOR_OTHER * (0.2 + 3.0 * noise::fraction(noise::mix(seed)));
@@ -159,7 +169,14 @@ impl Synthetic {
             let places = if anchor < 1.0 { 4 } else { 2 };
             market.queue.insert((next * period_ms + phase_ms, position));
             market.index.insert(symbol, position);
-            market.stocks.push(Stock { symbol, seed, anchor, places, phase_ms, next });
+            market.stocks.push(Stock {
+                symbol,
+                seed,
+                anchor,
+                places,
+                phase_ms,
+                next,
+            });
         }
         market
     }
@@ -173,7 +190,9 @@ impl Synthetic {
     }
 
     pub(super) fn next_at(&self) -> Option<Timestamp> {
-        self.queue.first().and_then(|(ms, _)| Timestamp::from_millisecond(*ms).ok())
+        self.queue
+            .first()
+            .and_then(|(ms, _)| Timestamp::from_millisecond(*ms).ok())
     }
 
     pub(super) fn take(&mut self) -> Option<Tick> {
@@ -181,7 +200,8 @@ impl Synthetic {
         let stock = self.stocks.get_mut(position)?;
         let tick = stock.tick(stock.next, ms);
         stock.next += 1;
-        self.queue.insert((stock.next * self.period_ms + stock.phase_ms, position));
+        self.queue
+            .insert((stock.next * self.period_ms + stock.phase_ms, position));
         tick
     }
 
@@ -189,8 +209,10 @@ impl Synthetic {
     pub fn skip_to(&mut self, at: Timestamp) {
         self.queue.clear();
         for (position, stock) in self.stocks.iter_mut().enumerate() {
-            stock.next = (at.as_millisecond() - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
-            self.queue.insert((stock.next * self.period_ms + stock.phase_ms, position));
+            stock.next =
+                (at.as_millisecond() - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
+            self.queue
+                .insert((stock.next * self.period_ms + stock.phase_ms, position));
         }
     }
 
@@ -199,19 +221,25 @@ impl Synthetic {
     }
 
     pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
-        let Some(stock) = self.stock(symbol) else { return Vec::new() };
+        let Some(stock) = self.stock(symbol) else {
+            return Vec::new();
+        };
         let from_ms = from.as_millisecond().max(FIRST_SECOND * 1000);
         let first = (from_ms - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
         let last = (to.as_millisecond() - stock.phase_ms - 1).div_euclid(self.period_ms);
         // Longer bars look at fewer trades each, and count each for as many as it stands for.
         let in_a_bar = size.seconds() * 1000 / self.period_ms;
         let in_all = (last - first).max(0);
-        let stride = (in_a_bar / BAR_TRADES_MAX).max(in_all / HISTORY_TRADES_MAX).max(1);
+        let stride = (in_a_bar / BAR_TRADES_MAX)
+            .max(in_all / HISTORY_TRADES_MAX)
+            .max(1);
         let mut joiner = Joiner::new(size);
         let mut number = first;
         while number <= last {
             let ms = number * self.period_ms + stock.phase_ms;
-            let (Some(tick), Ok(at)) = (stock.tick(number, ms), Timestamp::from_millisecond(ms)) else { break };
+            let (Some(tick), Ok(at)) = (stock.tick(number, ms), Timestamp::from_millisecond(ms)) else {
+                break;
+            };
             joiner.push(Bar::of(at, tick.price, tick.size * Decimal::from(stride)));
             number += stride;
         }
@@ -219,11 +247,14 @@ impl Synthetic {
     }
 
     pub(super) fn regime(&self, symbol: Symbol, at: Timestamp) -> Option<Regime> {
-        self.stock(symbol).map(|stock| stock.cycle(at.as_millisecond()).leg().0)
+        self.stock(symbol)
+            .map(|stock| stock.cycle(at.as_millisecond()).leg().0)
     }
 
     fn stock(&self, symbol: Symbol) -> Option<&Stock> {
-        self.index.get(&symbol).and_then(|position| self.stocks.get(*position))
+        self.index
+            .get(&symbol)
+            .and_then(|position| self.stocks.get(*position))
     }
 }
 
@@ -250,7 +281,11 @@ impl Stock {
                 trending += weight * scale;
             }
         }
-        Cycle { legs, reach: DRIFT * trending / 2.0, second }
+        Cycle {
+            legs,
+            reach: DRIFT * trending / 2.0,
+            second,
+        }
     }
 
     /// Size of the fast noise at an instant.
@@ -302,7 +337,13 @@ impl Stock {
         let bid = ((steps - spread as f64 / 2.0).round() as i64).max(1);
         let ask = bid + spread;
         let price = if hash & 1 == 0 { bid } else { ask };
-        let lot = if self.anchor < 1.0 { 1000 } else if self.anchor < 10.0 { 300 } else { 100 };
+        let lot = if self.anchor < 1.0 {
+            1000
+        } else if self.anchor < 10.0 {
+            300
+        } else {
+            100
+        };
         let lots = |shift: u32, most: u64| Quantity::from(lot * (1 + (hash >> shift) % most));
         Some(Tick {
             symbol: self.symbol,

@@ -15,13 +15,25 @@ use super::{Output, Refusal, Venue};
 impl Venue {
     pub(super) fn place(&mut self, client: i32, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) {
         if let Err(why) = self.check(client, order_id, &ticket) {
-            outputs.push(Output::Refused { client, order_id, why });
+            outputs.push(Output::Refused {
+                client,
+                order_id,
+                why,
+            });
             return;
         }
         let symbol = ticket.symbol;
-        let perm_id = match self.account.find_open(client, order_id).map(|order| order.perm_id) {
+        let perm_id = match self
+            .account
+            .find_open(client, order_id)
+            .map(|order| order.perm_id)
+        {
             Some(perm_id) => {
-                let record = Record::Modified { perm_id, ticket: Box::new(ticket), at: self.now };
+                let record = Record::Modified {
+                    perm_id,
+                    ticket: Box::new(ticket),
+                    at: self.now,
+                };
                 self.record(record, outputs);
                 perm_id
             }
@@ -31,13 +43,21 @@ impl Venue {
         self.work(perm_id, false, outputs);
         let spent = |order: &&Order| order.ticket.lifetime == Lifetime::ImmediateOrCancel;
         if self.account.open.get(&perm_id).filter(spent).is_some() {
-            self.end(perm_id, Status::Cancelled, "Immediate or cancel: nothing more could trade at once", outputs);
+            self.end(
+                perm_id,
+                Status::Cancelled,
+                "Immediate or cancel: nothing more could trade at once",
+                outputs,
+            );
         }
     }
 
     /// What can be said about an order before it is one.
     fn check(&self, client: i32, order_id: i32, ticket: &Ticket) -> Result<(), Refusal> {
-        let step = self.market.price_step(ticket.symbol).ok_or(Refusal::UnknownSymbol)?;
+        let step = self
+            .market
+            .price_step(ticket.symbol)
+            .ok_or(Refusal::UnknownSymbol)?;
         if ticket.quantity <= Quantity::ZERO || !ticket.quantity.fract().is_zero() {
             return Err(Refusal::Size);
         }
@@ -53,7 +73,11 @@ impl Venue {
         }
         if let Some(order) = self.account.find_open(client, order_id) {
             let same = order.ticket.symbol == ticket.symbol && order.ticket.side == ticket.side;
-            return if same && ticket.quantity > order.filled { Ok(()) } else { Err(Refusal::Mismatch) };
+            return if same && ticket.quantity > order.filled {
+                Ok(())
+            } else {
+                Err(Refusal::Mismatch)
+            };
         }
         if order_id < self.account.next_order_id(client) {
             return Err(Refusal::UsedId);
@@ -81,7 +105,12 @@ impl Venue {
             order.status = Status::Rejected;
             order.end = Some(End { at: self.now, reason });
         }
-        self.record(Record::Accepted { order: Box::new(order) }, outputs);
+        self.record(
+            Record::Accepted {
+                order: Box::new(order),
+            },
+            outputs,
+        );
         perm_id
     }
 
@@ -97,7 +126,12 @@ impl Venue {
         let symbols: std::collections::BTreeSet<&Symbol> = held.chain(asked).chain([&symbol]).collect();
         for other in symbols {
             let mark = self.mark(*other).unwrap_or(Price::ZERO);
-            let working = || self.account.open.values().filter(|open| open.ticket.symbol == *other);
+            let working = || {
+                self.account
+                    .open
+                    .values()
+                    .filter(|open| open.ticket.symbol == *other)
+            };
             let priced = |open| -> (&Order, Price) { (open, Order::limit(open).unwrap_or(mark)) };
             let present = money::worst_margin(self.account.shares(*other), mark, working().map(priced));
             before += present;
@@ -119,13 +153,25 @@ impl Venue {
     }
 
     pub(super) fn cancel(&mut self, client: i32, order_id: i32, outputs: &mut Vec<Output>) {
-        if let Some(perm_id) = self.account.find_open(client, order_id).map(|order| order.perm_id) {
+        if let Some(perm_id) = self
+            .account
+            .find_open(client, order_id)
+            .map(|order| order.perm_id)
+        {
             self.end(perm_id, Status::Cancelled, "Cancelled by Trader", outputs);
             return;
         }
         let ended = self.account.find_completed(client, order_id).is_some();
-        let why = if ended { Refusal::Ended } else { Refusal::UnknownOrder };
-        outputs.push(Output::Refused { client, order_id, why });
+        let why = if ended {
+            Refusal::Ended
+        } else {
+            Refusal::UnknownOrder
+        };
+        outputs.push(Output::Refused {
+            client,
+            order_id,
+            why,
+        });
     }
 
     pub(super) fn cancel_all(&mut self, outputs: &mut Vec<Output>) {
@@ -159,7 +205,12 @@ impl Venue {
 
     fn working(&self, symbol: Symbol) -> Vec<i64> {
         let ours = |order: &&Order| order.ticket.symbol == symbol && order.status == Status::Working;
-        self.account.open.values().filter(ours).map(|order| order.perm_id).collect()
+        self.account
+            .open
+            .values()
+            .filter(ours)
+            .map(|order| order.perm_id)
+            .collect()
     }
 
     /// Puts held orders into the book whose session and trigger have come.
@@ -168,24 +219,47 @@ impl Venue {
         let last = self.books.get(&symbol).map(|book| book.tick.price);
         let awake = |order: &&Order| {
             let waits = order.pending_stop().is_some() && !last.is_some_and(|price| order.wakes_at(price));
-            order.ticket.symbol == symbol && order.status == Status::Held && in_session(order, phase) && !waits
+            order.ticket.symbol == symbol
+                && order.status == Status::Held
+                && in_session(order, phase)
+                && !waits
         };
-        let ready: Vec<(i64, bool)> = self.account.open.values().filter(awake).map(|order| {
-            (order.perm_id, order.pending_stop().is_some())
-        }).collect();
+        let ready: Vec<(i64, bool)> = self
+            .account
+            .open
+            .values()
+            .filter(awake)
+            .map(|order| (order.perm_id, order.pending_stop().is_some()))
+            .collect();
         for (perm_id, triggered) in ready {
-            self.record(Record::Working { perm_id, triggered, at: self.now }, outputs);
+            self.record(
+                Record::Working {
+                    perm_id,
+                    triggered,
+                    at: self.now,
+                },
+                outputs,
+            );
             self.work(perm_id, false, outputs);
         }
     }
 
     /// Lets an order in the book trade what it can.
     fn work(&mut self, perm_id: i64, resting: bool, outputs: &mut Vec<Output>) {
-        let Some(order) = self.account.open.get(&perm_id).filter(|order| order.status == Status::Working) else {
+        let Some(order) = self
+            .account
+            .open
+            .get(&perm_id)
+            .filter(|order| order.status == Status::Working)
+        else {
             return;
         };
-        let Some(book) = self.books.get_mut(&order.ticket.symbol) else { return };
-        let Some(found) = matched(order, book, resting) else { return };
+        let Some(book) = self.books.get_mut(&order.ticket.symbol) else {
+            return;
+        };
+        let Some(found) = matched(order, book, resting) else {
+            return;
+        };
         book.consume(order.ticket.side, found.quantity);
         let fill = self.fill(perm_id, found);
         if let Some(fill) = fill {
@@ -195,11 +269,20 @@ impl Venue {
 
     fn fill(&self, perm_id: i64, found: Match) -> Option<Fill> {
         let order = self.account.open.get(&perm_id)?;
-        let Match { price, quantity, added_liquidity } = found;
+        let Match {
+            price,
+            quantity,
+            added_liquidity,
+        } = found;
         let filled = order.filled + quantity;
         let turnover = order.turnover + price * quantity;
         let commission = money::commission(filled, turnover) - order.commission;
-        let Ticket { symbol, side, ref reference, .. } = order.ticket;
+        let Ticket {
+            symbol,
+            side,
+            ref reference,
+            ..
+        } = order.ticket;
         Some(Fill {
             number: self.account.last_fill + 1,
             perm_id,
@@ -213,14 +296,21 @@ impl Venue {
             filled,
             average_price: (turnover / filled).round_dp(6).normalize(),
             commission,
-            realized: self.account.realized_by(symbol, side, quantity, price, commission),
+            realized: self
+                .account
+                .realized_by(symbol, side, quantity, price, commission),
             added_liquidity,
             at: self.now,
         })
     }
 
     fn end(&mut self, perm_id: i64, status: Status, reason: &str, outputs: &mut Vec<Output>) {
-        let record = Record::Ended { perm_id, status, reason: reason.into(), at: self.now };
+        let record = Record::Ended {
+            perm_id,
+            status,
+            reason: reason.into(),
+            at: self.now,
+        };
         self.record(record, outputs);
     }
 
@@ -238,14 +328,20 @@ impl Venue {
         };
         let (mut over, mut held) = (Vec::new(), Vec::new());
         for order in self.account.open.values() {
-            if order.ticket.lifetime != Lifetime::GoodTillCancelled && day_over(order) && order.placed_at < at {
+            if order.ticket.lifetime != Lifetime::GoodTillCancelled && day_over(order) && order.placed_at < at
+            {
                 over.push(order.perm_id);
             } else if order.status == Status::Working && !in_session(order, phase) {
                 held.push(order.perm_id);
             }
         }
         for perm_id in over {
-            self.end(perm_id, Status::Cancelled, "Expired at the end of the session", outputs);
+            self.end(
+                perm_id,
+                Status::Cancelled,
+                "Expired at the end of the session",
+                outputs,
+            );
         }
         for perm_id in held {
             self.record(Record::Held { perm_id, at }, outputs);

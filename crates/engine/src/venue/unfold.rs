@@ -39,7 +39,9 @@ pub fn unfold(row: &Row, seconds: i64, seed: u64) -> Vec<Print> {
     let sizes = sizes(row.volume, path.len(), hash);
     let times = times(start, seconds, path.len(), hash);
     let prints = path.into_iter().zip(sizes).zip(times);
-    prints.map(|((price, size), at)| Print { at, price, size }).collect()
+    prints
+        .map(|((price, size), at)| Print { at, price, size })
+        .collect()
 }
 
 /// When a bar's trades happen. A day's trade in the regular session; a shorter bar's in all of it.
@@ -61,7 +63,11 @@ fn wanted(row: &Row, seconds: i64) -> i64 {
 
 /// The prices in order, all within the bar, in steps of the bar's finest decimal.
 fn prices(row: &Row, wanted: i64, hash: u64) -> Vec<Price> {
-    let places = [row.open, row.high, row.low, row.close].iter().map(Decimal::scale).max().unwrap_or(0);
+    let places = [row.open, row.high, row.low, row.close]
+        .iter()
+        .map(Decimal::scale)
+        .max()
+        .unwrap_or(0);
     let unit = Decimal::new(1, places);
     let steps = |price: Price| (price / unit).to_i64().unwrap_or(0);
     let (open, high, low, close) = (steps(row.open), steps(row.high), steps(row.low), steps(row.close));
@@ -79,29 +85,57 @@ fn prices(row: &Row, wanted: i64, hash: u64) -> Vec<Price> {
         anchors.push(close);
     }
     let legs = anchors.len() as i64 - 1;
-    let between = if legs == 0 { 0 } else { ((wanted - 1) / legs - 1).max(0) };
+    let between = if legs == 0 {
+        0
+    } else {
+        ((wanted - 1) / legs - 1).max(0)
+    };
     let mut path = vec![anchors[0]];
     for (leg, pair) in anchors.windows(2).enumerate() {
         for step in 1..=between {
             let straight = pair[0] + (pair[1] - pair[0]) * step / (between + 1);
             let wobble = (high - low) / 8;
             let place = leg as i64 * 1000 + step;
-            let shake = if wobble == 0 { 0 } else { (noise::at(hash, place) % (2 * wobble as u64 + 1)) as i64 - wobble };
+            let shake = if wobble == 0 {
+                0
+            } else {
+                (noise::at(hash, place) % (2 * wobble as u64 + 1)) as i64 - wobble
+            };
             path.push((straight + shake).clamp(low, high));
         }
         path.push(pair[1]);
     }
-    path.into_iter().map(|price| Decimal::new(price, places).normalize()).collect()
+    path.into_iter()
+        .map(|price| Decimal::new(price, places).normalize())
+        .collect()
 }
 
-/// Shares of each trade; whole ones as far as the volume is whole, with the rest on the last.
+/// Shares of each trade, with the rest on the last. No trade is empty unless the whole bar is: a bar of few
+/// shares has trades of parts of one.
 fn sizes(volume: Quantity, count: usize, hash: u64) -> Vec<Quantity> {
-    let weights: Vec<u64> = (0..count).map(|i| 1 + noise::at(hash ^ 2, i as i64) % 8).collect();
+    let trades = Decimal::from(count);
+    let mut unit = Decimal::ONE;
+    while !volume.is_zero() && volume / unit < trades {
+        unit *= Decimal::new(1, 1);
+    }
+    let weights: Vec<u64> = (0..count)
+        .map(|i| 1 + noise::at(hash ^ 2, i as i64) % 8)
+        .collect();
     let total = Decimal::from(weights.iter().sum::<u64>());
+    let spread = if volume.is_zero() {
+        Decimal::ZERO
+    } else {
+        volume / unit - trades
+    };
     let mut left = volume;
     let mut sizes = Vec::with_capacity(count);
     for (index, weight) in weights.into_iter().enumerate() {
-        let size = if index + 1 == count { left } else { (volume * Decimal::from(weight) / total).floor() };
+        let units = if volume.is_zero() {
+            Decimal::ZERO
+        } else {
+            Decimal::ONE + (spread * Decimal::from(weight) / total).floor()
+        };
+        let size = if index + 1 == count { left } else { units * unit };
         left -= size;
         sizes.push(size);
     }
@@ -119,5 +153,7 @@ fn times(start: Timestamp, seconds: i64, count: usize, hash: u64) -> Vec<Timesta
         _ => index * cell + (noise::at(hash ^ 3, index) % (cell as u64 / 2 + 1)) as i64,
     };
     let start = start.as_millisecond();
-    (0..count).map(|index| Timestamp::from_millisecond(start + at(index)).unwrap_or_default()).collect()
+    (0..count)
+        .map(|index| Timestamp::from_millisecond(start + at(index)).unwrap_or_default())
+        .collect()
 }

@@ -1,15 +1,16 @@
 //! The account as clients see it: summary, values, holdings, gains.
 
+use crate::number::approximate;
 use engine::venue::account::Position as Holding;
 use engine::venue::money::Valuation;
-use crate::number::approximate;
 use protocol::{Money, Quantity, Symbol};
 
 use super::Hub;
 use super::prices::text;
 use crate::message::account::{
-    AccountDataEnd, AccountSummary, AccountSummaryEnd, AccountUpdateMulti, AccountUpdateMultiEnd, AccountUpdateTime,
-    AccountValue, PnL, PnLSingle, PortfolioValue, Position, PositionEnd, PositionMulti, PositionMultiEnd,
+    AccountDataEnd, AccountSummary, AccountSummaryEnd, AccountUpdateMulti, AccountUpdateMultiEnd,
+    AccountUpdateTime, AccountValue, PnL, PnLSingle, PortfolioValue, Position, PositionEnd, PositionMulti,
+    PositionMultiEnd,
 };
 use crate::message::request::{
     AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, PnLRequest, PnLSingleRequest,
@@ -28,8 +29,12 @@ type Value = (&'static str, String, &'static str);
 impl Hub {
     pub(super) fn account_summary(&mut self, session: u64, request: AccountSummaryRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        let tags: Vec<String> =
-            request.tags.unwrap_or_default().split(',').map(|tag| tag.trim().to_owned()).collect();
+        let tags: Vec<String> = request
+            .tags
+            .unwrap_or_default()
+            .split(',')
+            .map(|tag| tag.trim().to_owned())
+            .collect();
         let values = self.values();
         let name = self.name.clone();
         let peer = self.peer(session);
@@ -47,19 +52,37 @@ impl Hub {
         if !subscribe {
             return;
         }
-        if request.acct_code.as_deref().is_some_and(|account| !account.is_empty() && account != self.name) {
+        if request
+            .acct_code
+            .as_deref()
+            .is_some_and(|account| !account.is_empty() && account != self.name)
+        {
             self.peer(session).account = false;
-            return self.peer(session).error(NO_REQUEST, 321, "Error validating request.-'bQ' : cause - Invalid account code");
+            return self.peer(session).error(
+                NO_REQUEST,
+                321,
+                "Error validating request.-'bQ' : cause - Invalid account code",
+            );
         }
-        let (values, holdings, now) = (self.values(), self.holdings(), self.clock.now());
+        let (values, holdings, now) = (self.values(), self.holdings(), self.venue.now());
         let name = self.name.clone();
         let peer = self.peer(session);
         tell_values(peer, &name, &values);
         for holding in &holdings {
             peer.send(7, holding);
         }
-        peer.send(8, &AccountUpdateTime { time_stamp: Some(times::minute(now)) });
-        peer.send(54, &AccountDataEnd { account_name: Some(name) });
+        peer.send(
+            8,
+            &AccountUpdateTime {
+                time_stamp: Some(times::minute(now)),
+            },
+        );
+        peer.send(
+            54,
+            &AccountDataEnd {
+                account_name: Some(name),
+            },
+        );
     }
 
     pub(super) fn account_multi(&mut self, session: u64, request: &AccountUpdatesMultiRequest) {
@@ -72,8 +95,14 @@ impl Hub {
     }
 
     pub(super) fn positions(&mut self, session: u64) {
-        let held = self.told.positions.iter().filter(|(_, holding)| !holding.quantity.is_zero());
-        let told: Vec<Position> = held.map(|(symbol, holding)| self.position(*symbol, holding)).collect();
+        let held = self
+            .told
+            .positions
+            .iter()
+            .filter(|(_, holding)| !holding.quantity.is_zero());
+        let told: Vec<Position> = held
+            .map(|(symbol, holding)| self.position(*symbol, holding))
+            .collect();
         let peer = self.peer(session);
         for position in &told {
             peer.send(61, position);
@@ -84,9 +113,14 @@ impl Hub {
 
     pub(super) fn positions_multi(&mut self, session: u64, request: &PositionsMultiRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        let held = self.told.positions.iter().filter(|(_, holding)| !holding.quantity.is_zero());
-        let told: Vec<PositionMulti> =
-            held.map(|(symbol, holding)| multi(id, self.position(*symbol, holding))).collect();
+        let held = self
+            .told
+            .positions
+            .iter()
+            .filter(|(_, holding)| !holding.quantity.is_zero());
+        let told: Vec<PositionMulti> = held
+            .map(|(symbol, holding)| multi(id, self.position(*symbol, holding)))
+            .collect();
         let peer = self.peer(session);
         for position in &told {
             peer.send(71, position);
@@ -97,8 +131,16 @@ impl Hub {
 
     pub(super) fn gains(&mut self, session: u64, request: &PnLRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        if request.account.as_deref().is_some_and(|account| !account.is_empty() && account != self.name) {
-            return self.peer(session).error(id, 321, "Error validating request.-'cj' : cause - Invalid account code");
+        if request
+            .account
+            .as_deref()
+            .is_some_and(|account| !account.is_empty() && account != self.name)
+        {
+            return self.peer(session).error(
+                id,
+                321,
+                "Error validating request.-'cj' : cause - Invalid account code",
+            );
         }
         let gains = gains_of(id, &self.venue.valuation());
         let peer = self.peer(session);
@@ -109,7 +151,11 @@ impl Hub {
     pub(super) fn gains_single(&mut self, session: u64, request: &PnLSingleRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         let Some(stock) = self.directory.number(request.con_id.unwrap_or(0)) else {
-            return self.peer(session).error(id, 321, "Error validating request.-'cl' : cause - Invalid contract id");
+            return self.peer(session).error(
+                id,
+                321,
+                "Error validating request.-'cl' : cause - Invalid contract id",
+            );
         };
         let symbol = stock.symbol;
         let gains = self.gains_of_stock(id, symbol);
@@ -120,7 +166,11 @@ impl Hub {
 
     /// A position changed: those who follow positions or the account are told.
     pub(super) fn tell_position(&mut self, symbol: Symbol) {
-        if !self.peers.values().any(|peer| peer.positions || peer.account || !peer.positions_multi.is_empty()) {
+        if !self
+            .peers
+            .values()
+            .any(|peer| peer.positions || peer.account || !peer.positions_multi.is_empty())
+        {
             return;
         }
         let holding = self.told.positions.get(&symbol).cloned().unwrap_or_default();
@@ -142,21 +192,36 @@ impl Hub {
 
     /// Gains, to those who follow them.
     pub(super) fn tell_gains(&mut self) {
-        if !self.peers.values().any(|peer| !peer.gains.is_empty() || !peer.gains_single.is_empty()) {
+        if !self
+            .peers
+            .values()
+            .any(|peer| !peer.gains.is_empty() || !peer.gains_single.is_empty())
+        {
             return;
         }
         let valuation = self.venue.valuation();
-        let symbols: std::collections::BTreeSet<Symbol> =
-            self.peers.values().flat_map(|peer| peer.gains_single.values().copied()).collect();
-        let single: std::collections::BTreeMap<Symbol, PnLSingle> =
-            symbols.into_iter().map(|symbol| (symbol, self.gains_of_stock(0, symbol))).collect();
+        let symbols: std::collections::BTreeSet<Symbol> = self
+            .peers
+            .values()
+            .flat_map(|peer| peer.gains_single.values().copied())
+            .collect();
+        let single: std::collections::BTreeMap<Symbol, PnLSingle> = symbols
+            .into_iter()
+            .map(|symbol| (symbol, self.gains_of_stock(0, symbol)))
+            .collect();
         for peer in self.peers.values_mut() {
             for id in peer.gains.clone() {
                 peer.send(94, &gains_of(id, &valuation));
             }
             for (id, symbol) in peer.gains_single.clone() {
                 if let Some(gains) = single.get(&symbol) {
-                    peer.send(95, &PnLSingle { req_id: Some(id), ..gains.clone() });
+                    peer.send(
+                        95,
+                        &PnLSingle {
+                            req_id: Some(id),
+                            ..gains.clone()
+                        },
+                    );
                 }
             }
         }
@@ -164,7 +229,12 @@ impl Hub {
 
     /// Account values and holdings, to those who follow them.
     pub(super) fn tell_account(&mut self) {
-        let (values, holdings, now, name) = (self.values(), self.holdings(), self.clock.now(), self.name.clone());
+        let (values, holdings, now, name) = (
+            self.values(),
+            self.holdings(),
+            self.venue.now(),
+            self.name.clone(),
+        );
         for peer in self.peers.values_mut() {
             for (id, tags) in peer.summaries.clone() {
                 tell_summary(peer, id, &name, &tags, &values);
@@ -177,14 +247,22 @@ impl Hub {
                 for holding in &holdings {
                     peer.send(7, holding);
                 }
-                peer.send(8, &AccountUpdateTime { time_stamp: Some(times::minute(now)) });
+                peer.send(
+                    8,
+                    &AccountUpdateTime {
+                        time_stamp: Some(times::minute(now)),
+                    },
+                );
             }
         }
     }
 
     fn position(&self, symbol: Symbol, holding: &Holding) -> Position {
         // The real broker leaves the exchange of a holding empty.
-        let contract = self.contract(symbol).map(|contract| Contract { exchange: None, ..contract });
+        let contract = self.contract(symbol).map(|contract| Contract {
+            exchange: None,
+            ..contract
+        });
         Position {
             account: Some(self.name.clone()),
             contract,
@@ -194,14 +272,21 @@ impl Hub {
     }
 
     fn holdings(&self) -> Vec<PortfolioValue> {
-        self.told.positions.iter().map(|(symbol, holding)| self.portfolio(*symbol, holding)).collect()
+        self.told
+            .positions
+            .iter()
+            .map(|(symbol, holding)| self.portfolio(*symbol, holding))
+            .collect()
     }
 
     fn portfolio(&self, symbol: Symbol, holding: &Holding) -> PortfolioValue {
         let price = self.venue.mark(symbol).unwrap_or_else(|| holding.average_cost());
         let value = price * holding.quantity;
         PortfolioValue {
-            contract: self.contract(symbol).map(|contract| Contract { exchange: None, ..contract }),
+            contract: self.contract(symbol).map(|contract| Contract {
+                exchange: None,
+                ..contract
+            }),
             position: Some(text(holding.quantity)),
             market_price: Some(approximate(price)),
             market_value: Some(approximate(value)),
@@ -231,7 +316,11 @@ impl Hub {
         let now = self.venue.valuation();
         let usd = |tag, amount: Money| (tag, amount.round_dp(2).to_string(), "USD");
         let equity = now.equity();
-        let cushion = if equity.is_zero() { Quantity::ZERO } else { now.available() / equity };
+        let cushion = if equity.is_zero() {
+            Quantity::ZERO
+        } else {
+            now.available() / equity
+        };
         let mut values: Vec<Value> = vec![
             ("AccountType", "INDIVIDUAL".into(), ""),
             ("AccountReady", "true".into(), ""),
@@ -243,17 +332,43 @@ impl Hub {
             ("HighestSeverity", "0".into(), ""),
             ("Leverage", leverage(&now), ""),
         ];
-        for tag in ["NetLiquidation", "EquityWithLoanValue", "NetLiquidationByCurrency", "PreviousEquityWithLoanValue", "ReqTEquity"] {
-            let amount = if tag.starts_with("Previous") { self.told.day_equity } else { equity };
+        for tag in [
+            "NetLiquidation",
+            "EquityWithLoanValue",
+            "NetLiquidationByCurrency",
+            "PreviousEquityWithLoanValue",
+            "ReqTEquity",
+        ] {
+            let amount = if tag.starts_with("Previous") {
+                self.told.day_equity
+            } else {
+                equity
+            };
             values.push(usd(tag, amount));
         }
         for tag in ["TotalCashValue", "TotalCashBalance", "CashBalance", "SettledCash"] {
             values.push(usd(tag, now.cash));
         }
-        for tag in ["InitMarginReq", "MaintMarginReq", "FullInitMarginReq", "FullMaintMarginReq", "LookAheadInitMarginReq", "LookAheadMaintMarginReq", "ReqTMargin"] {
+        for tag in [
+            "InitMarginReq",
+            "MaintMarginReq",
+            "FullInitMarginReq",
+            "FullMaintMarginReq",
+            "LookAheadInitMarginReq",
+            "LookAheadMaintMarginReq",
+            "ReqTMargin",
+        ] {
             values.push(usd(tag, now.margin));
         }
-        for tag in ["AvailableFunds", "ExcessLiquidity", "FullAvailableFunds", "FullExcessLiquidity", "LookAheadAvailableFunds", "LookAheadExcessLiquidity", "SMA"] {
+        for tag in [
+            "AvailableFunds",
+            "ExcessLiquidity",
+            "FullAvailableFunds",
+            "FullExcessLiquidity",
+            "LookAheadAvailableFunds",
+            "LookAheadExcessLiquidity",
+            "SMA",
+        ] {
             values.push(usd(tag, now.available()));
         }
         values.extend([
@@ -271,7 +386,11 @@ impl Hub {
 
 fn leverage(now: &Valuation) -> String {
     let equity = now.equity();
-    if equity.is_zero() { "0".into() } else { (now.gross() / equity).round_dp(2).to_string() }
+    if equity.is_zero() {
+        "0".into()
+    } else {
+        (now.gross() / equity).round_dp(2).to_string()
+    }
 }
 
 /// Values that a request names, or all those of a currency's ledger.
@@ -279,47 +398,82 @@ fn tell_summary(peer: &mut Peer, id: i32, account: &str, tags: &[String], values
     let ledger = tags.iter().any(|tag| tag.starts_with("$LEDGER"));
     let wanted = |tag: &str| tags.iter().any(|asked| asked == tag);
     let in_ledger = |(tag, _, currency): &&Value| {
-        let kept = matches!(*tag, "CashBalance" | "TotalCashBalance" | "StockMarketValue" | "NetLiquidationByCurrency" | "UnrealizedPnL" | "RealizedPnL" | "ExchangeRate" | "Currency" | "AccruedCash");
+        let kept = matches!(
+            *tag,
+            "CashBalance"
+                | "TotalCashBalance"
+                | "StockMarketValue"
+                | "NetLiquidationByCurrency"
+                | "UnrealizedPnL"
+                | "RealizedPnL"
+                | "ExchangeRate"
+                | "Currency"
+                | "AccruedCash"
+        );
         *currency == "USD" && kept
     };
-    for value in values.iter().filter(|value| wanted(value.0) || (ledger && in_ledger(value))) {
-        peer.send(63, &AccountSummary {
-            req_id: Some(id),
-            account: Some(account.to_owned()),
-            tag: Some(value.0.to_owned()),
-            value: Some(value.1.clone()),
-            currency: Some(value.2.to_owned()),
-        });
+    for value in values
+        .iter()
+        .filter(|value| wanted(value.0) || (ledger && in_ledger(value)))
+    {
+        peer.send(
+            63,
+            &AccountSummary {
+                req_id: Some(id),
+                account: Some(account.to_owned()),
+                tag: Some(value.0.to_owned()),
+                value: Some(value.1.clone()),
+                currency: Some(value.2.to_owned()),
+            },
+        );
     }
 }
 
 fn tell_values(peer: &mut Peer, account: &str, values: &[Value]) {
     for (tag, value, currency) in values {
-        peer.send(6, &AccountValue {
-            key: Some((*tag).to_owned()),
-            value: Some(value.clone()),
-            currency: Some((*currency).to_owned()),
-            account_name: Some(account.to_owned()),
-        });
+        peer.send(
+            6,
+            &AccountValue {
+                key: Some((*tag).to_owned()),
+                value: Some(value.clone()),
+                currency: Some((*currency).to_owned()),
+                account_name: Some(account.to_owned()),
+            },
+        );
     }
 }
 
 fn tell_multi(peer: &mut Peer, id: i32, account: &str, values: &[Value]) {
     for (tag, value, currency) in values {
-        peer.send(73, &AccountUpdateMulti {
-            req_id: Some(id),
-            account: Some(account.to_owned()),
-            model_code: None,
-            key: Some((*tag).to_owned()),
-            value: Some(value.clone()),
-            currency: Some((*currency).to_owned()),
-        });
+        peer.send(
+            73,
+            &AccountUpdateMulti {
+                req_id: Some(id),
+                account: Some(account.to_owned()),
+                model_code: None,
+                key: Some((*tag).to_owned()),
+                value: Some(value.clone()),
+                currency: Some((*currency).to_owned()),
+            },
+        );
     }
 }
 
 fn multi(id: i32, position: Position) -> PositionMulti {
-    let Position { account, contract, position, avg_cost } = position;
-    PositionMulti { req_id: Some(id), account, contract, position, avg_cost, model_code: None }
+    let Position {
+        account,
+        contract,
+        position,
+        avg_cost,
+    } = position;
+    PositionMulti {
+        req_id: Some(id),
+        account,
+        contract,
+        position,
+        avg_cost,
+        model_code: None,
+    }
 }
 
 fn gains_of(id: i32, now: &Valuation) -> PnL {

@@ -1,8 +1,8 @@
 //! Answers about stocks: their details with trading hours, names that match, steps of prices.
 
+use crate::number::approximate;
 use engine::venue::calendar::{self, Session};
 use jiff::ToSpan;
-use crate::number::approximate;
 
 use super::Hub;
 use crate::contracts::{RULE_CENT, RULE_PENNY, Stock};
@@ -23,9 +23,15 @@ const ORDER_TYPES: &str = "DAY,GTC,IOC,LMT,MKT,STP,STPLMT,OUTSIDERTH";
 impl Hub {
     pub(super) fn contract_data(&mut self, session: u64, request: &ContractDataRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        let Some(stock) = self.stock(session, id, request.contract.as_ref()) else { return };
+        let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
+            return;
+        };
         let details = self.details(&stock);
-        let data = ContractData { req_id: Some(id), contract: Some(stock.contract()), contract_details: Some(details) };
+        let data = ContractData {
+            req_id: Some(id),
+            contract: Some(stock.contract()),
+            contract_details: Some(details),
+        };
         let peer = self.peer(session);
         peer.send(10, &data);
         peer.send(52, &ContractDataEnd { req_id: Some(id) });
@@ -56,7 +62,7 @@ impl Hub {
 
     /// The sessions of the coming days, as IB writes them.
     fn hours(&self, session: impl Fn(jiff::civil::Date) -> Option<Session>) -> String {
-        let today = calendar::local(self.clock.now()).date();
+        let today = calendar::local(self.venue.now()).date();
         let days = (0..HOURS_DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
         let written = days.map(|date| match session(date) {
             Some(session) => format!("{}-{}", times::hour(session.open), times::hour(session.close)),
@@ -66,13 +72,23 @@ impl Hub {
     }
 
     pub(super) fn matching_symbols(&mut self, session: u64, request: &MatchingSymbolsRequest) {
-        let pattern = request.pattern.as_deref().unwrap_or_default().to_ascii_uppercase();
-        let matching = self.directory.all().filter(|stock| stock.symbol.broker_text().starts_with(&pattern));
+        let pattern = request
+            .pattern
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_uppercase();
+        let matching = self
+            .directory
+            .all()
+            .filter(|stock| stock.symbol.broker_text().starts_with(&pattern));
         let found = matching.take(MATCHES_MAX).map(|stock| ContractDescription {
             contract: Some(stock.contract()),
             derivative_sec_types: Vec::new(),
         });
-        let samples = SymbolSamples { req_id: request.req_id, contract_descriptions: found.collect() };
+        let samples = SymbolSamples {
+            req_id: request.req_id,
+            contract_descriptions: found.collect(),
+        };
         self.peer(session).send(79, &samples);
     }
 
@@ -86,7 +102,16 @@ impl Hub {
                 return self.peer(session).error(NO_REQUEST, 321, &text);
             }
         };
-        let price_increments = vec![PriceIncrement { low_edge: Some(approximate(0.into())), increment: Some(increment) }];
-        self.peer(session).send(93, &MarketRule { market_rule_id: Some(id), price_increments });
+        let price_increments = vec![PriceIncrement {
+            low_edge: Some(approximate(0.into())),
+            increment: Some(increment),
+        }];
+        self.peer(session).send(
+            93,
+            &MarketRule {
+                market_rule_id: Some(id),
+                price_increments,
+            },
+        );
     }
 }

@@ -7,18 +7,15 @@ use engine::venue::record::{Fill, Record};
 use engine::venue::{Input, Refusal};
 use jiff::ToSpan;
 use protocol::units::exact;
-use protocol::{Quantity, Symbol, Timestamp};
+use protocol::{Quantity, Symbol};
 
-use super::Hub;
 use super::prices::text;
+use super::{Hub, executions};
 use crate::contracts::UNKNOWN;
-use crate::number::approximate;
-use crate::message::account::{
-    CommissionAndFeesReport, CompletedOrder, CompletedOrdersEnd, Execution, ExecutionDetails, ExecutionDetailsEnd,
-    OpenOrder, OpenOrdersEnd, OrderStatus,
-};
-use crate::message::request::{CancelOrderRequest, ExecutionFilter, ExecutionRequest, PlaceOrderRequest};
+use crate::message::account::{CompletedOrder, CompletedOrdersEnd, OpenOrder, OpenOrdersEnd, OrderStatus};
+use crate::message::request::{CancelOrderRequest, PlaceOrderRequest};
 use crate::message::shared::{Contract, Order as WireOrder, OrderState};
+use crate::number::approximate;
 use crate::peer::{NO_REQUEST, Peer};
 use crate::times;
 
@@ -28,10 +25,14 @@ const ORDER_ID_MAX: i32 = 1_500_000_000;
 const REFERENCE_BYTES_MAX: usize = 256;
 
 impl Hub {
-    pub(super) fn place_order(&mut self, session: u64, request: PlaceOrderRequest) -> Result<()> {
+    pub(super) fn place_order(&mut self, session: u64, request: &PlaceOrderRequest) -> Result<()> {
         let order_id = request.order_id.unwrap_or(0);
-        let what_if = request.order.as_ref().and_then(|order| order.what_if).unwrap_or(false);
-        let ticket = match self.ticket(&request) {
+        let what_if = request
+            .order
+            .as_ref()
+            .and_then(|order| order.what_if)
+            .unwrap_or(false);
+        let ticket = match self.ticket(request) {
             Ok(ticket) => ticket,
             Err((code, text)) => {
                 self.peer(session).error(order_id, code, &text);
@@ -44,22 +45,38 @@ impl Hub {
         }
         let client = self.peer(session).client;
         tracing::debug!(client, order_id, symbol = %ticket.symbol, reference = ticket.reference, "order");
-        self.step(Input::Place { client, order_id, ticket: Box::new(ticket) })
+        self.step(Input::Place {
+            client,
+            order_id,
+            ticket: Box::new(ticket),
+        })
     }
 
     /// What a request asks for, or why it can't be an order: a code of IB's and a text.
     fn ticket(&self, request: &PlaceOrderRequest) -> Result<Ticket, (i32, String)> {
         let invalid = |text: &str| (321, format!("Error validating request.-'bY' : cause - {text}"));
-        let stock = self.directory.find(request.contract.as_ref()).ok_or_else(|| (200, UNKNOWN.to_owned()))?;
-        let order = request.order.as_ref().ok_or_else(|| invalid("the order is missing"))?;
+        let stock = self
+            .directory
+            .find(request.contract.as_ref())
+            .ok_or_else(|| (200, UNKNOWN.to_owned()))?;
+        let order = request
+            .order
+            .as_ref()
+            .ok_or_else(|| invalid("the order is missing"))?;
         if !(1..ORDER_ID_MAX).contains(&request.order_id.unwrap_or(0)) {
             return Err(invalid("the order id must be above 0 and below 1500000000"));
         }
-        if order.account.as_deref().is_some_and(|account| !account.is_empty() && account != self.name) {
+        if order
+            .account
+            .as_deref()
+            .is_some_and(|account| !account.is_empty() && account != self.name)
+        {
             return Err(invalid("the account is not managed here"));
         }
         if order.parent_id.unwrap_or(0) != 0 || !order.transmit.unwrap_or(false) {
-            return Err(invalid("orders that wait for another one or for transmission are not supported"));
+            return Err(invalid(
+                "orders that wait for another one or for transmission are not supported",
+            ));
         }
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let side = match text(&order.action).as_str() {
@@ -68,15 +85,28 @@ impl Hub {
             _ => return Err(invalid("the action must be BUY or SELL")),
         };
         let price = |field: Option<f64>, name: &str| {
-            field.and_then(exact).ok_or_else(|| invalid(&format!("the {name} is missing")))
+            field
+                .and_then(exact)
+                .ok_or_else(|| invalid(&format!("the {name} is missing")))
         };
-        let (limit, stop) = (|| price(order.lmt_price, "limit price"), || price(order.aux_price, "stop price"));
+        let (limit, stop) = (
+            || price(order.lmt_price, "limit price"),
+            || price(order.aux_price, "stop price"),
+        );
         let kind = match text(&order.order_type).as_str() {
             "MKT" => Kind::Market,
             "LMT" => Kind::Limit(limit()?),
             "STP" => Kind::Stop(stop()?),
-            "STP LMT" => Kind::StopLimit { stop: stop()?, limit: limit()? },
-            other => return Err((387, format!("Unsupported order type for this exchange and security type: {other}"))),
+            "STP LMT" => Kind::StopLimit {
+                stop: stop()?,
+                limit: limit()?,
+            },
+            other => {
+                return Err((
+                    387,
+                    format!("Unsupported order type for this exchange and security type: {other}"),
+                ));
+            }
         };
         let lifetime = match text(&order.tif).as_str() {
             "" | "DAY" => Lifetime::Day,
@@ -90,7 +120,15 @@ impl Hub {
         }
         let quantity = text(&order.total_quantity).parse().unwrap_or(Quantity::ZERO);
         let outside_regular = order.outside_rth.unwrap_or(false);
-        Ok(Ticket { symbol: stock.symbol, side, kind, quantity, lifetime, outside_regular, reference })
+        Ok(Ticket {
+            symbol: stock.symbol,
+            side,
+            kind,
+            quantity,
+            lifetime,
+            outside_regular,
+            reference,
+        })
     }
 
     /// Tells what an order would need, without placing it.
@@ -113,7 +151,7 @@ impl Hub {
             turnover: Quantity::ZERO,
             commission: fee,
             last_price: Quantity::ZERO,
-            placed_at: self.clock.now(),
+            placed_at: self.venue.now(),
             end: None,
         };
         let value = |amount| Some(approximate(amount));
@@ -131,13 +169,19 @@ impl Hub {
             commission_and_fees_currency: Some("USD".into()),
             ..state(&order)
         };
-        let preview = OpenOrder { order_state: Some(state), ..self.open_order(&order) };
+        let preview = OpenOrder {
+            order_state: Some(state),
+            ..self.open_order(&order)
+        };
         self.peer(session).send(5, &preview);
     }
 
     pub(super) fn cancel_order(&mut self, session: u64, request: &CancelOrderRequest) -> Result<()> {
         let client = self.peer(session).client;
-        self.step(Input::Cancel { client, order_id: request.order_id.unwrap_or(0) })
+        self.step(Input::Cancel {
+            client,
+            order_id: request.order_id.unwrap_or(0),
+        })
     }
 
     /// Tells an order's owner, and whoever follows the account, of one fact.
@@ -153,12 +197,16 @@ impl Hub {
                     self.each_of(order.client, |peer| peer.reject(order_id, 201, &text));
                 }
             },
-            Record::Modified { perm_id, .. } | Record::Working { perm_id, .. } | Record::Held { perm_id, .. } => {
+            Record::Modified { perm_id, .. }
+            | Record::Working { perm_id, .. }
+            | Record::Held { perm_id, .. } => {
                 self.tell_order(*perm_id);
             }
             Record::Filled { fill } => self.tell_fill(fill),
             Record::Ended { perm_id, reason, .. } => {
-                let Some(order) = self.told.completed.get(perm_id).cloned() else { return };
+                let Some(order) = self.told.completed.get(perm_id).cloned() else {
+                    return;
+                };
                 let status = status(&order);
                 let text = format!("Order Canceled - reason:{reason}");
                 self.each_of(order.client, |peer| {
@@ -170,11 +218,17 @@ impl Hub {
     }
 
     fn each_of(&mut self, client: i32, mut tell: impl FnMut(&mut Peer)) {
-        self.peers.values_mut().filter(|peer| peer.client == client).for_each(&mut tell);
+        self.peers
+            .values_mut()
+            .filter(|peer| peer.client == client)
+            .for_each(&mut tell);
     }
 
     fn find(&self, perm_id: i64) -> Option<&Order> {
-        self.told.open.get(&perm_id).or_else(|| self.told.completed.get(&perm_id))
+        self.told
+            .open
+            .get(&perm_id)
+            .or_else(|| self.told.completed.get(&perm_id))
     }
 
     fn tell_order(&mut self, perm_id: i64) {
@@ -188,8 +242,10 @@ impl Hub {
 
     fn tell_fill(&mut self, fill: &Fill) {
         let details = self.execution(NO_REQUEST, fill);
-        let report = report(fill);
-        let Some(order) = self.find(fill.perm_id) else { return };
+        let report = executions::report(fill);
+        let Some(order) = self.find(fill.perm_id) else {
+            return;
+        };
         let open = order.end.is_some().then(|| self.open_order(order));
         let status = status(order);
         self.each_of(fill.client, |peer| {
@@ -208,23 +264,43 @@ impl Hub {
             Refusal::UnknownSymbol => (200, UNKNOWN.to_owned()),
             Refusal::UsedId => (103, "Duplicate order id".into()),
             Refusal::Mismatch => (105, "Order being modified does not match original order".into()),
-            Refusal::PriceStep => (110, "The price does not conform to the minimum price variation for this contract.".into()),
+            Refusal::PriceStep => (
+                110,
+                "The price does not conform to the minimum price variation for this contract.".into(),
+            ),
             Refusal::Size => (434, "The order size must be a whole number above zero.".into()),
-            Refusal::UnknownOrder => (10147, format!("OrderId {order_id} that needs to be cancelled is not found.")),
-            Refusal::Ended => (10148, format!("OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {}.", self.ended_as(client, order_id))),
+            Refusal::UnknownOrder => (
+                10147,
+                format!("OrderId {order_id} that needs to be cancelled is not found."),
+            ),
+            Refusal::Ended => (
+                10148,
+                format!(
+                    "OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {}.",
+                    self.ended_as(client, order_id)
+                ),
+            ),
         };
         self.each_of(client, |peer| peer.error(order_id, code, &text));
     }
 
     fn ended_as(&self, client: i32, order_id: i32) -> &'static str {
-        self.told.find_completed(client, order_id).map_or("Inactive", |order| status_name(order.status))
+        self.told
+            .find_completed(client, order_id)
+            .map_or("Inactive", |order| status_name(order.status))
     }
 
     /// Tells all orders that can still trade: of one client, or of all.
     pub(super) fn open_orders(&mut self, session: u64, all: bool) {
         let client = self.peer(session).client;
-        let orders = self.told.open.values().filter(|order| all || order.client == client);
-        let told: Vec<_> = orders.map(|order| (self.open_order(order), status(order))).collect();
+        let orders = self
+            .told
+            .open
+            .values()
+            .filter(|order| all || order.client == client);
+        let told: Vec<_> = orders
+            .map(|order| (self.open_order(order), status(order)))
+            .collect();
         let peer = self.peer(session);
         for (open, status) in told {
             peer.send(5, &open);
@@ -235,7 +311,10 @@ impl Hub {
 
     /// Tells the orders that ended on the present and the previous date.
     pub(super) fn completed_orders(&mut self, session: u64) {
-        let yesterday = calendar::local(self.clock.now()).date().checked_sub(1.day()).unwrap_or_default();
+        let yesterday = calendar::local(self.venue.now())
+            .date()
+            .checked_sub(1.day())
+            .unwrap_or_default();
         let since = calendar::midnight(yesterday);
         let recent = |order: &&Order| order.end.as_ref().is_some_and(|end| end.at >= since);
         let told: Vec<CompletedOrder> = self
@@ -245,7 +324,10 @@ impl Hub {
             .filter(recent)
             .map(|order| CompletedOrder {
                 contract: self.contract(order.ticket.symbol),
-                order: Some(WireOrder { filled_quantity: Some(text(order.filled)), ..self.wire_order(order) }),
+                order: Some(WireOrder {
+                    filled_quantity: Some(text(order.filled)),
+                    ..self.wire_order(order)
+                }),
                 order_state: Some(state(order)),
             })
             .collect();
@@ -256,28 +338,18 @@ impl Hub {
         peer.send(102, &CompletedOrdersEnd {});
     }
 
-    pub(super) fn executions(&mut self, session: u64, request: &ExecutionRequest) {
-        let id = request.req_id.unwrap_or(NO_REQUEST);
-        let filter = request.execution_filter.clone().unwrap_or_default();
-        let today = calendar::local(self.clock.now()).date();
-        let days = i64::from(filter.last_n_days.unwrap_or(1)).clamp(1, engine::venue::account::DAYS_KEPT);
-        let since = calendar::midnight(today.checked_sub((days - 1).days()).unwrap_or(today));
-        let wanted = |fill: &&Fill| fill.at >= since && matches(&filter, fill, &self.name);
-        let told: Vec<_> =
-            self.told.fills.iter().filter(wanted).map(|fill| (self.execution(id, fill), report(fill))).collect();
-        let peer = self.peer(session);
-        for (details, report) in told {
-            peer.send(11, &details);
-            peer.send(59, &report);
-        }
-        peer.send(55, &ExecutionDetailsEnd { req_id: Some(id) });
-    }
-
     pub(super) fn contract(&self, symbol: Symbol) -> Option<Contract> {
-        self.directory.get(symbol).map(crate::contracts::Stock::contract).or_else(|| {
-            // A stock that is held but no longer traded here.
-            Some(Contract { symbol: Some(symbol.broker_text()), sec_type: Some("STK".into()), ..Contract::default() })
-        })
+        self.directory
+            .get(symbol)
+            .map(crate::contracts::Stock::contract)
+            .or_else(|| {
+                // A stock that is held but no longer traded here.
+                Some(Contract {
+                    symbol: Some(symbol.broker_text()),
+                    sec_type: Some("STK".into()),
+                    ..Contract::default()
+                })
+            })
     }
 
     fn open_order(&self, order: &Order) -> OpenOrder {
@@ -290,7 +362,15 @@ impl Hub {
     }
 
     fn wire_order(&self, order: &Order) -> WireOrder {
-        let Ticket { side, kind, quantity, lifetime, outside_regular, ref reference, .. } = order.ticket;
+        let Ticket {
+            side,
+            kind,
+            quantity,
+            lifetime,
+            outside_regular,
+            ref reference,
+            ..
+        } = order.ticket;
         let (order_type, stop) = match kind {
             Kind::Market => ("MKT", None),
             Kind::Limit(_) => ("LMT", None),
@@ -307,7 +387,11 @@ impl Hub {
             order_id: Some(order.order_id),
             perm_id: Some(order.perm_id),
             parent_id: Some(0),
-            action: Some(if side == Side::Buy { "BUY".into() } else { "SELL".into() }),
+            action: Some(if side == Side::Buy {
+                "BUY".into()
+            } else {
+                "SELL".into()
+            }),
             total_quantity: Some(text(quantity)),
             order_type: Some(order_type.into()),
             lmt_price: order.limit().map(approximate),
@@ -319,43 +403,6 @@ impl Hub {
             transmit: Some(true),
             ..WireOrder::default()
         }
-    }
-
-    fn execution(&self, id: i32, fill: &Fill) -> ExecutionDetails {
-        let execution = Execution {
-            order_id: Some(fill.order_id),
-            exec_id: Some(execution_id(fill)),
-            time: Some(times::with_zone(fill.at)),
-            acct_number: Some(self.name.clone()),
-            exchange: Some("SMART".into()),
-            side: Some(if fill.side == Side::Buy { "BOT".into() } else { "SLD".into() }),
-            shares: Some(text(fill.quantity)),
-            price: Some(approximate(fill.price)),
-            perm_id: Some(fill.perm_id),
-            client_id: Some(fill.client),
-            is_liquidation: Some(false),
-            cum_qty: Some(text(fill.filled)),
-            avg_price: Some(approximate(fill.average_price)),
-            order_ref: (!fill.reference.is_empty()).then(|| fill.reference.clone()),
-            last_liquidity: Some(if fill.added_liquidity { 1 } else { 2 }),
-            is_price_revision_pending: Some(false),
-        };
-        ExecutionDetails { req_id: Some(id), contract: self.contract(fill.symbol), execution: Some(execution) }
-    }
-}
-
-/// A number in the shape of IB's: unique for ever within the account.
-fn execution_id(fill: &Fill) -> String {
-    format!("0000{:04x}.{:08x}.01.01", fill.perm_id & 0xFFFF, fill.number)
-}
-
-fn report(fill: &Fill) -> CommissionAndFeesReport {
-    CommissionAndFeesReport {
-        exec_id: Some(execution_id(fill)),
-        commission_and_fees: Some(approximate(fill.commission)),
-        currency: Some("USD".into()),
-        realized_pnl: fill.realized.map(approximate),
-        ..CommissionAndFeesReport::default()
     }
 }
 
@@ -381,7 +428,9 @@ fn state(order: &Order) -> OrderState {
         status: Some(status_name(order.status).into()),
         completed_time: end.map(|end| times::with_zone(end.at)),
         completed_status: end.map(|end| end.reason.clone()),
-        reject_reason: end.filter(|_| order.status == Status::Rejected).map(|end| end.reason.clone()),
+        reject_reason: end
+            .filter(|_| order.status == Status::Rejected)
+            .map(|end| end.reason.clone()),
         ..OrderState::default()
     }
 }
@@ -394,23 +443,4 @@ fn status_name(status: Status) -> &'static str {
         Status::Cancelled => "Cancelled",
         Status::Rejected => "Inactive",
     }
-}
-
-fn matches(filter: &ExecutionFilter, fill: &Fill, account: &str) -> bool {
-    let is = |field: &Option<String>, value: &str| field.as_deref().is_none_or(|text| text.is_empty() || text == value);
-    let side = match fill.side {
-        Side::Buy => "BUY",
-        Side::Sell => "SELL",
-    };
-    let date = calendar::local(fill.at).date();
-    let day = i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
-    let after = |at: Timestamp| fill.at >= at;
-    filter.client_id.is_none_or(|client| client == 0 || client == fill.client)
-        && is(&filter.acct_code, account)
-        && filter.time.as_deref().and_then(times::parse).is_none_or(after)
-        && is(&filter.symbol, &fill.symbol.broker_text())
-        && is(&filter.sec_type, "STK")
-        && is(&filter.exchange, "SMART")
-        && is(&filter.side, side)
-        && (filter.specific_dates.is_empty() || filter.specific_dates.contains(&day))
 }

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use crate::number::approximate;
 use engine::venue::bars::Bar;
 use engine::venue::book::Book;
 use engine::venue::calendar::Phase;
 use engine::venue::market::Tick;
-use crate::number::approximate;
 use protocol::{Price, Quantity, Symbol};
 use tokio::time::Instant;
 
 use super::Hub;
 use crate::contracts::{Stock, UNKNOWN};
 use crate::message::market::{
-    HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast, MarketDataType, RealTimeBarTick, TickAttribBidAsk,
-    TickAttribLast, TickByTickData, TickPrice, TickReqParams, TickSize, TickString,
+    HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast, MarketDataType, RealTimeBarTick,
+    TickAttribBidAsk, TickAttribLast, TickByTickData, TickPrice, TickReqParams, TickSize, TickString,
 };
 use crate::message::request::{MarketDataRequest, RealTimeBarsRequest, TickByTickRequest};
 use crate::peer::{NO_REQUEST, Peer, TickKind};
@@ -56,16 +56,29 @@ impl Hub {
         let book = self.venue.book(stock.symbol).cloned();
         let peer = self.peer(session);
         if peer.quotes.contains_key(&id) {
-            return peer.error(id, 322, "Error processing request.-'bF' : cause - Duplicate ticker id");
+            return peer.error(
+                id,
+                322,
+                "Error processing request.-'bF' : cause - Duplicate ticker id",
+            );
         }
-        peer.send(MARKET_DATA_TYPE, &MarketDataType { req_id: Some(id), market_data_type: Some(LIVE) });
+        peer.send(
+            MARKET_DATA_TYPE,
+            &MarketDataType {
+                req_id: Some(id),
+                market_data_type: Some(LIVE),
+            },
+        );
         let step = stock.step.to_string();
-        peer.send(81, &TickReqParams {
-            req_id: Some(id),
-            min_tick: Some(step),
-            bbo_exchange: Some("9c0001".into()),
-            snapshot_permissions: Some(3),
-        });
+        peer.send(
+            81,
+            &TickReqParams {
+                req_id: Some(id),
+                min_tick: Some(step),
+                bbo_exchange: Some("9c0001".into()),
+                snapshot_permissions: Some(3),
+            },
+        );
         if let Some(book) = book {
             all_of(peer, id, &book);
         }
@@ -85,7 +98,9 @@ impl Hub {
         let symbol = stock.symbol;
         let what = request.what_to_show.as_deref().unwrap_or("TRADES");
         if what != "TRADES" {
-            let text = format!("Error validating request.-'bO' : cause - real-time bars of {what} are not served, use TRADES");
+            let text = format!(
+                "Error validating request.-'bO' : cause - real-time bars of {what} are not served, use TRADES"
+            );
             return self.peer(session).error(id, 321, &text);
         }
         let regular_only = request.use_rth.unwrap_or(false);
@@ -93,7 +108,11 @@ impl Hub {
         earlier.retain(|bar| !regular_only || self.is_regular(bar));
         let peer = self.peer(session);
         if peer.bars.contains_key(&id) {
-            return peer.error(id, 322, "Error processing request.-'bO' : cause - Duplicate ticker id");
+            return peer.error(
+                id,
+                322,
+                "Error processing request.-'bO' : cause - Duplicate ticker id",
+            );
         }
         // A replay first tells what it already told of the source bar in progress, so that none is torn.
         for bar in &earlier {
@@ -115,7 +134,8 @@ impl Hub {
             Some("BidAsk") => TickKind::BidAsk,
             Some("MidPoint") => TickKind::MidPoint,
             other => {
-                let text = format!("Error validating request.-'cn' : cause - tick type {other:?} is not known");
+                let text =
+                    format!("Error validating request.-'cn' : cause - tick type {other:?} is not known");
                 return self.peer(session).error(id, 321, &text);
             }
         };
@@ -128,11 +148,20 @@ impl Hub {
         if tick.opens_row {
             self.row_bars.remove(&tick.symbol);
         }
-        let never = || Told { bid: Default::default(), ask: Default::default(), at: Instant::now() - QUOTE_INTERVAL, news: true };
+        let never = || Told {
+            bid: Default::default(),
+            ask: Default::default(),
+            at: Instant::now() - QUOTE_INTERVAL,
+            news: true,
+        };
         self.quotes.entry(tick.symbol).or_insert_with(never).news = true;
         for peer in self.peers.values_mut() {
-            let wanted: Vec<(i32, TickKind)> =
-                peer.ticks.iter().filter(|(_, (symbol, _))| *symbol == tick.symbol).map(|(id, (_, kind))| (*id, *kind)).collect();
+            let wanted: Vec<(i32, TickKind)> = peer
+                .ticks
+                .iter()
+                .filter(|(_, (symbol, _))| *symbol == tick.symbol)
+                .map(|(id, (_, kind))| (*id, *kind))
+                .collect();
             for (id, kind) in wanted {
                 peer.send(99, &one_by_one(id, kind, tick));
             }
@@ -146,7 +175,10 @@ impl Hub {
         }
         let regular = self.is_regular(bar);
         for peer in self.peers.values_mut() {
-            let asked = peer.bars.iter().filter(|(_, (of, regular_only))| *of == symbol && (regular || !regular_only));
+            let asked = peer
+                .bars
+                .iter()
+                .filter(|(_, (of, regular_only))| *of == symbol && (regular || !regular_only));
             let wanted: Vec<i32> = asked.map(|(id, _)| *id).collect();
             for id in wanted {
                 peer.send(50, &five_seconds(id, bar));
@@ -162,8 +194,14 @@ impl Hub {
     /// Quotes with news, as often as is allowed for each.
     pub(super) fn tell_quotes(&mut self) {
         let now = Instant::now();
-        for (symbol, told) in self.quotes.iter_mut().filter(|(_, told)| told.news && told.at + QUOTE_INTERVAL <= now) {
-            let Some(book) = self.venue.book(*symbol) else { continue };
+        for (symbol, told) in self
+            .quotes
+            .iter_mut()
+            .filter(|(_, told)| told.news && told.at + QUOTE_INTERVAL <= now)
+        {
+            let Some(book) = self.venue.book(*symbol) else {
+                continue;
+            };
             told.news = false;
             told.at = now;
             let bid = (book.tick.bid, book.tick.bid_size);
@@ -171,7 +209,12 @@ impl Hub {
             let (new_bid, new_ask) = (told.bid != bid, told.ask != ask);
             (told.bid, told.ask) = (bid, ask);
             for peer in self.peers.values_mut() {
-                let wanted: Vec<i32> = peer.quotes.iter().filter(|(_, of)| *of == symbol).map(|(id, _)| *id).collect();
+                let wanted: Vec<i32> = peer
+                    .quotes
+                    .iter()
+                    .filter(|(_, of)| *of == symbol)
+                    .map(|(id, _)| *id)
+                    .collect();
                 for id in wanted {
                     if new_bid {
                         peer.send(1, &price(id, BID, bid.0, Some(bid.1)));
@@ -187,11 +230,20 @@ impl Hub {
 
     /// When the next quote may be told that was held back.
     pub(super) fn quotes_due(&self) -> Option<Instant> {
-        self.quotes.values().filter(|told| told.news).map(|told| told.at + QUOTE_INTERVAL).min()
+        self.quotes
+            .values()
+            .filter(|told| told.news)
+            .map(|told| told.at + QUOTE_INTERVAL)
+            .min()
     }
 
     /// The stock of a request's contract, or the error that there is none.
-    pub(super) fn stock(&mut self, session: u64, id: i32, contract: Option<&crate::message::shared::Contract>) -> Option<Stock> {
+    pub(super) fn stock(
+        &mut self,
+        session: u64,
+        id: i32,
+        contract: Option<&crate::message::shared::Contract>,
+    ) -> Option<Stock> {
         let stock = self.directory.find(contract).cloned();
         if stock.is_none() {
             self.peer(session).error(id, 200, UNKNOWN);
@@ -204,9 +256,23 @@ impl Hub {
 fn last_of(peer: &mut Peer, id: i32, book: &Book) {
     let tick = &book.tick;
     let second = tick.at.as_second().to_string();
-    peer.send(46, &TickString { req_id: Some(id), tick_type: Some(LAST_TIMESTAMP), value: Some(second) });
+    peer.send(
+        46,
+        &TickString {
+            req_id: Some(id),
+            tick_type: Some(LAST_TIMESTAMP),
+            value: Some(second),
+        },
+    );
     peer.send(1, &price(id, LAST, tick.price, Some(tick.size)));
-    peer.send(2, &TickSize { req_id: Some(id), tick_type: Some(VOLUME), size: Some(text(book.volume)) });
+    peer.send(
+        2,
+        &TickSize {
+            req_id: Some(id),
+            tick_type: Some(VOLUME),
+            size: Some(text(book.volume)),
+        },
+    );
 }
 
 /// All that is known of a stock, for who asks anew.
@@ -215,7 +281,12 @@ fn all_of(peer: &mut Peer, id: i32, book: &Book) {
     peer.send(1, &price(id, BID, tick.bid, Some(tick.bid_size)));
     peer.send(1, &price(id, ASK, tick.ask, Some(tick.ask_size)));
     last_of(peer, id, book);
-    for (kind, value) in [(OPEN, Some(book.open)), (HIGH, Some(book.high)), (LOW, Some(book.low)), (CLOSE, book.previous_close)] {
+    for (kind, value) in [
+        (OPEN, Some(book.open)),
+        (HIGH, Some(book.high)),
+        (LOW, Some(book.low)),
+        (CLOSE, book.previous_close),
+    ] {
         if let Some(value) = value {
             peer.send(1, &price(id, kind, value, None));
         }
@@ -253,13 +324,19 @@ fn five_seconds(id: i32, bar: &Bar) -> RealTimeBarTick {
 
 fn one_by_one(id: i32, kind: TickKind, tick: &Tick) -> TickByTickData {
     let time = Some(tick.at.as_second());
-    let empty = TickByTickData { req_id: Some(id), ..TickByTickData::default() };
+    let empty = TickByTickData {
+        req_id: Some(id),
+        ..TickByTickData::default()
+    };
     match kind {
         TickKind::Last | TickKind::AllLast => TickByTickData {
             tick_type: Some(if kind == TickKind::Last { 1 } else { 2 }),
             last: Some(HistoricalTickLast {
                 time,
-                tick_attrib_last: Some(TickAttribLast { past_limit: Some(false), unreported: Some(false) }),
+                tick_attrib_last: Some(TickAttribLast {
+                    past_limit: Some(false),
+                    unreported: Some(false),
+                }),
                 price: Some(approximate(tick.price)),
                 size: Some(text(tick.size)),
                 exchange: Some("SMART".into()),
@@ -271,7 +348,10 @@ fn one_by_one(id: i32, kind: TickKind, tick: &Tick) -> TickByTickData {
             tick_type: Some(3),
             bid_ask: Some(HistoricalTickBidAsk {
                 time,
-                tick_attrib_bid_ask: Some(TickAttribBidAsk { bid_past_low: Some(false), ask_past_high: Some(false) }),
+                tick_attrib_bid_ask: Some(TickAttribBidAsk {
+                    bid_past_low: Some(false),
+                    ask_past_high: Some(false),
+                }),
                 price_bid: Some(approximate(tick.bid)),
                 price_ask: Some(approximate(tick.ask)),
                 size_bid: Some(text(tick.bid_size)),

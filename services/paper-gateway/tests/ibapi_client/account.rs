@@ -11,9 +11,21 @@ use crate::harness::{connect, synthetic, until};
 async fn the_summary_has_the_usual_values() {
     let (gateway, _state) = synthetic().await;
     let client = connect(&gateway, 1).await;
-    let tags = ["NetLiquidation", "TotalCashValue", "BuyingPower", "GrossPositionValue", "NoSuchTag"];
-    let mut summary = client.account_summary(&AccountGroup("All".into()), &tags).await.unwrap();
-    let seen = until("summary", &mut summary, |item| matches!(item, AccountSummaryResult::End)).await;
+    let tags = [
+        "NetLiquidation",
+        "TotalCashValue",
+        "BuyingPower",
+        "GrossPositionValue",
+        "NoSuchTag",
+    ];
+    let mut summary = client
+        .account_summary(&AccountGroup("All".into()), &tags)
+        .await
+        .unwrap();
+    let seen = until("summary", &mut summary, |item| {
+        matches!(item, AccountSummaryResult::End)
+    })
+    .await;
     let mut values: Vec<(String, String)> = seen
         .into_iter()
         .filter_map(|item| match item {
@@ -22,8 +34,16 @@ async fn the_summary_has_the_usual_values() {
         })
         .collect();
     values.sort();
-    let expected = [("BuyingPower", "400000"), ("GrossPositionValue", "0"), ("NetLiquidation", "100000"), ("TotalCashValue", "100000")];
-    assert_eq!(values, expected.map(|(tag, value)| (tag.to_owned(), value.to_owned())));
+    let expected = [
+        ("BuyingPower", "400000"),
+        ("GrossPositionValue", "0"),
+        ("NetLiquidation", "100000"),
+        ("TotalCashValue", "100000"),
+    ];
+    assert_eq!(
+        values,
+        expected.map(|(tag, value)| (tag.to_owned(), value.to_owned()))
+    );
     gateway.stop().await.unwrap();
 }
 
@@ -32,14 +52,28 @@ async fn positions_and_gains_follow_trades() {
     let (gateway, _state) = synthetic().await;
     let client = connect(&gateway, 1).await;
     let mut positions = client.positions().await.unwrap();
-    let first = until("positions", &mut positions, |item| matches!(item, PositionUpdate::PositionEnd)).await;
+    let first = until("positions", &mut positions, |item| {
+        matches!(item, PositionUpdate::PositionEnd)
+    })
+    .await;
     assert_eq!(first.len(), 1, "an account without a position");
     let contract = Contract::stock("PLTR").build();
     for (id, action, held) in [(1, Action::Buy, 3.0), (2, Action::Sell, 0.0)] {
-        client.submit_order(id, &contract, &order_builder::market_order(action, 3.0)).await.unwrap();
-        let seen = until("position", &mut positions, |item| matches!(item, PositionUpdate::Position(_))).await;
-        let Some(PositionUpdate::Position(position)) = seen.last() else { panic!() };
-        assert_eq!((position.position, position.contract.symbol.to_string().as_str()), (held, "PLTR"));
+        client
+            .submit_order(id, &contract, &order_builder::market_order(action, 3.0))
+            .await
+            .unwrap();
+        let seen = until("position", &mut positions, |item| {
+            matches!(item, PositionUpdate::Position(_))
+        })
+        .await;
+        let Some(PositionUpdate::Position(position)) = seen.last() else {
+            panic!()
+        };
+        assert_eq!(
+            (position.position, position.contract.symbol.to_string().as_str()),
+            (held, "PLTR")
+        );
     }
     let mut gains = client.pnl(&AccountId("DU1000001".into()), None).await.unwrap();
     let seen = until("gains", &mut gains, |_| true).await;

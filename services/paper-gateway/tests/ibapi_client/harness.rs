@@ -13,35 +13,56 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Options as on the command line; the state folder and more come from the test.
 pub fn options(state: &Path, more: &[&str]) -> Options {
     let state = state.to_str().unwrap();
-    let first = ["tradewind-paper-gateway", "--listen", "127.0.0.1:0", "--state", state];
+    let first = [
+        "tradewind-paper-gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--state",
+        state,
+    ];
     <Options as clap::Parser>::try_parse_from(first.iter().chain(more)).unwrap()
 }
 
 /// A synthetic gateway in a folder of its own, which must be kept as long as the gateway runs.
 pub async fn synthetic() -> (Gateway, tempfile::TempDir) {
     let state = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(&options(state.path(), &["--trades-per-second", "20"])).await.unwrap();
+    let gateway = Gateway::start(&options(state.path(), &["--trades-per-second", "20"]))
+        .await
+        .unwrap();
     (gateway, state)
 }
 
 pub async fn connect(gateway: &Gateway, client: i32) -> Client {
-    Client::builder().address(gateway.address().to_string()).client_id(client).connect().await.unwrap()
+    Client::builder()
+        .address(gateway.address().to_string())
+        .client_id(client)
+        .connect()
+        .await
+        .unwrap()
 }
 
 /// The next item of a stream that a test is waiting for.
 pub async fn next<T>(what: &str, stream: &mut (impl Stream<Item = T> + Unpin)) -> T {
     let item = tokio::time::timeout(DEADLINE, stream.next()).await;
-    item.unwrap_or_else(|_| panic!("no {what} in time")).unwrap_or_else(|| panic!("the stream of {what} ended"))
+    item.unwrap_or_else(|_| panic!("no {what} in time"))
+        .unwrap_or_else(|| panic!("the stream of {what} ended"))
 }
 
 /// What a subscription of the client yields.
 type Item<T> = Result<SubscriptionItem<T>, Error>;
 
 /// Data of a subscription up to and with the first item that `enough` accepts.
-pub async fn until<T>(what: &str, mut stream: impl Stream<Item = Item<T>> + Unpin, enough: impl Fn(&T) -> bool) -> Vec<T> {
+pub async fn until<T>(
+    what: &str,
+    mut stream: impl Stream<Item = Item<T>> + Unpin,
+    enough: impl Fn(&T) -> bool,
+) -> Vec<T> {
     let mut seen = Vec::new();
     loop {
-        match next(what, &mut stream).await.unwrap_or_else(|error| panic!("{what}: {error}")) {
+        match next(what, &mut stream)
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"))
+        {
             SubscriptionItem::Data(item) => {
                 let done = enough(&item);
                 seen.push(item);
@@ -58,7 +79,9 @@ pub async fn until<T>(what: &str, mut stream: impl Stream<Item = Item<T>> + Unpi
 pub async fn all<T>(what: &str, mut stream: impl Stream<Item = Item<T>> + Unpin) -> Vec<T> {
     let mut seen = Vec::new();
     loop {
-        let item = tokio::time::timeout(DEADLINE, stream.next()).await.unwrap_or_else(|_| panic!("{what} did not end"));
+        let item = tokio::time::timeout(DEADLINE, stream.next())
+            .await
+            .unwrap_or_else(|_| panic!("{what} did not end"));
         match item {
             Some(Ok(SubscriptionItem::Data(item))) => seen.push(item),
             Some(Ok(SubscriptionItem::Notice(_))) => {}

@@ -20,10 +20,10 @@ async fn a_client_that_does_not_read_is_cut_off() {
     socket.write_all(&frame(71, &[8, 99])).await.unwrap();
     // Account values of about two kilobytes each time, which nobody reads.
     let request = frame(6, &[8, 1]);
-    let flood = async {
-        while socket.write_all(&request).await.is_ok() {}
-    };
-    tokio::time::timeout(DEADLINE, flood).await.expect("the gateway cuts it off");
+    let flood = async { while socket.write_all(&request).await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, flood)
+        .await
+        .expect("the gateway cuts it off");
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.ok();
     assert_eq!(client.managed_accounts().await.unwrap(), ["DU1000001"]);

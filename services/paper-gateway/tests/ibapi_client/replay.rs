@@ -24,10 +24,22 @@ fn write_minutes(folder: &Path, symbol: &str, count: i64, base: i64) -> Vec<Plai
     for minute in 0..count {
         let start = OPEN + minute * 60;
         let cents = |offset: i64| (base + (minute * 7) % 40 + offset) as f64 / 100.0;
-        let bar = (start, cents(0), cents(9), cents(-8), cents(minute % 5), (3000 + minute * 13) as f64);
+        let bar = (
+            start,
+            cents(0),
+            cents(9),
+            cents(-8),
+            cents(minute % 5),
+            (3000 + minute * 13) as f64,
+        );
         let at = time::OffsetDateTime::from_unix_timestamp(start).unwrap();
         let (hour, minute) = (at.hour(), at.minute());
-        writeln!(text, "2013-10-07T{hour:02}:{minute:02}:00Z,{},{},{},{},{}", bar.1, bar.2, bar.3, bar.4, bar.5).unwrap();
+        writeln!(
+            text,
+            "2013-10-07T{hour:02}:{minute:02}:00Z,{},{},{},{},{}",
+            bar.1, bar.2, bar.3, bar.4, bar.5
+        )
+        .unwrap();
         bars.push(bar);
     }
     std::fs::write(folder.join(format!("{symbol}.csv")), text).unwrap();
@@ -37,14 +49,30 @@ fn write_minutes(folder: &Path, symbol: &str, count: i64, base: i64) -> Vec<Plai
 /// Joins pushed bars of one stock into minutes, up to a last minute.
 async fn minutes(client: &Client, symbol: &str, last: i64) -> Vec<Plain> {
     let contract = Contract::stock(symbol).build();
-    let mut pushed = client.realtime_bars(&contract).trading_hours(TradingHours::Extended).subscribe().await.unwrap();
+    let mut pushed = client
+        .realtime_bars(&contract)
+        .trading_hours(TradingHours::Extended)
+        .subscribe()
+        .await
+        .unwrap();
     let mut minutes: BTreeMap<i64, Plain> = BTreeMap::new();
     loop {
-        let SubscriptionItem::Data(bar) = next("bars", &mut pushed).await.unwrap() else { continue };
+        let SubscriptionItem::Data(bar) = next("bars", &mut pushed).await.unwrap() else {
+            continue;
+        };
         let second = bar.date.unix_timestamp();
         let start = second - second % 60;
-        let minute = minutes.entry(start).or_insert((start, bar.open, bar.high, bar.low, bar.close, 0.0));
-        *minute = (start, minute.1, minute.2.max(bar.high), minute.3.min(bar.low), bar.close, minute.5 + bar.volume);
+        let minute = minutes
+            .entry(start)
+            .or_insert((start, bar.open, bar.high, bar.low, bar.close, 0.0));
+        *minute = (
+            start,
+            minute.1,
+            minute.2.max(bar.high),
+            minute.3.min(bar.low),
+            bar.close,
+            minute.5 + bar.volume,
+        );
         if second >= last + 55 {
             return minutes.into_values().collect();
         }
@@ -59,7 +87,9 @@ async fn pushed_bars_rebuild_the_files_at_any_speed() {
         let spy = write_minutes(market.path(), "SPY", count, 16_700);
         let ibm = write_minutes(market.path(), "IBM", count, 18_200);
         let folder = market.path().to_str().unwrap();
-        let gateway = Gateway::start(&options(state.path(), &["--market", folder, "--speed", speed])).await.unwrap();
+        let gateway = Gateway::start(&options(state.path(), &["--market", folder, "--speed", speed]))
+            .await
+            .unwrap();
         let client = connect(&gateway, 10).await;
         assert_eq!(client.handshake_managed_accounts(), ["DU1000002"]);
         // The clock of the market stands until somebody watches it.
@@ -78,17 +108,34 @@ async fn history_ends_at_the_clock_and_a_restart_goes_on() {
     let spy = write_minutes(market.path(), "SPY", 120, 16_700);
     let folder = market.path().to_str().unwrap();
     let start = "2013-10-07T14:00:00Z";
-    let options = options(state.path(), &["--market", folder, "--speed", "300", "--start", start]);
+    let options = options(
+        state.path(),
+        &["--market", folder, "--speed", "300", "--start", start],
+    );
     let gateway = Gateway::start(&options).await.unwrap();
     let client = connect(&gateway, 10).await;
     let contract = Contract::stock("SPY").build();
-    let history = client.historical_data(&contract, BarSize::Min).duration(1.days()).fetch().await.unwrap();
+    let history = client
+        .historical_data(&contract, BarSize::Min)
+        .duration(1.days())
+        .fetch()
+        .await
+        .unwrap();
     let told: Vec<Plain> = history
         .bars
         .iter()
         .map(|bar| {
-            let BarTimestamp::DateTime(date) = bar.date else { panic!("{bar:?}") };
-            (date.unix_timestamp(), bar.open, bar.high, bar.low, bar.close, bar.volume)
+            let BarTimestamp::DateTime(date) = bar.date else {
+                panic!("{bar:?}")
+            };
+            (
+                date.unix_timestamp(),
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+                bar.volume,
+            )
         })
         .collect();
     assert_eq!(told, spy[..30], "nothing of the future is told");
@@ -98,7 +145,10 @@ async fn history_ends_at_the_clock_and_a_restart_goes_on() {
     let gateway = Gateway::start(&options).await.unwrap();
     let client = connect(&gateway, 10).await;
     let stopped = client.server_time().await.unwrap().unix_timestamp();
-    assert!(stopped % 60 == 0 && stopped > OPEN + 40 * 60, "the clock goes on between two bars");
+    assert!(
+        stopped % 60 == 0 && stopped > OPEN + 40 * 60,
+        "the clock goes on between two bars"
+    );
     let rest = minutes(&client, "SPY", OPEN + 119 * 60).await;
     let whole = seen.iter().chain(&rest);
     assert!(whole.clone().all(|bar| spy.contains(bar)), "no bar is torn");
@@ -113,9 +163,23 @@ async fn a_file_with_a_bad_row_is_refused_in_one_sentence() {
     let folder = market.path().to_str().unwrap();
     let start = |folder: &str| options(state.path(), &["--market", folder]);
     let missing = format!("{folder}/nowhere");
-    assert!(Gateway::start(&start(&missing)).await.unwrap_err().is::<FilesError>());
-    assert!(Gateway::start(&start(folder)).await.unwrap_err().to_string().contains("holds no CSV file"));
+    assert!(
+        Gateway::start(&start(&missing))
+            .await
+            .unwrap_err()
+            .is::<FilesError>()
+    );
+    assert!(
+        Gateway::start(&start(folder))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("holds no CSV file")
+    );
     std::fs::write(market.path().join("SPY.csv"), text).unwrap();
     let error = Gateway::start(&start(folder)).await.unwrap_err().to_string();
-    assert!(error.ends_with("SPY.csv, line 3: high `abc` is not a number; correct or remove the line"), "{error}");
+    assert!(
+        error.ends_with("SPY.csv, line 3: high `abc` is not a number; correct or remove the line"),
+        "{error}"
+    );
 }

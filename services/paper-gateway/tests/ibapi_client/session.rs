@@ -26,18 +26,36 @@ async fn a_client_id_is_used_once_and_free_again_afterwards() {
     let (gateway, _state) = synthetic().await;
     let first = connect(&gateway, 11).await;
     let address = gateway.address().to_string();
-    match Client::builder().address(&address).client_id(11).max_reconnect_attempts(0).connect().await {
+    match Client::builder()
+        .address(&address)
+        .client_id(11)
+        .max_reconnect_attempts(0)
+        .connect()
+        .await
+    {
         Err(Error::ClientIdInUse { client_id: 11 }) => {}
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("two clients of one id"),
     }
-    assert_eq!(first.managed_accounts().await.unwrap(), ["DU1000001"], "the first client noticed nothing");
+    assert_eq!(
+        first.managed_accounts().await.unwrap(),
+        ["DU1000001"],
+        "the first client noticed nothing"
+    );
     first.disconnect().await;
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
-        match Client::builder().address(&address).client_id(11).max_reconnect_attempts(0).connect().await {
+        match Client::builder()
+            .address(&address)
+            .client_id(11)
+            .max_reconnect_attempts(0)
+            .connect()
+            .await
+        {
             Ok(_) => break,
-            Err(Error::ClientIdInUse { .. }) if tokio::time::Instant::now() < deadline => tokio::task::yield_now().await,
+            Err(Error::ClientIdInUse { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::task::yield_now().await
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -63,7 +81,10 @@ async fn what_is_no_client_is_cut_off_and_the_others_notice_nothing() {
         // The gateway may close before all is written.
         socket.write_all(bytes).await.ok();
         let mut rest = Vec::new();
-        tokio::time::timeout(DEADLINE, socket.read_to_end(&mut rest)).await.expect("the gateway cuts it off").ok();
+        tokio::time::timeout(DEADLINE, socket.read_to_end(&mut rest))
+            .await
+            .expect("the gateway cuts it off")
+            .ok();
     }
     assert_eq!(client.managed_accounts().await.unwrap(), ["DU1000001"]);
     gateway.stop().await.unwrap();

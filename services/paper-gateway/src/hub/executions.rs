@@ -1,0 +1,111 @@
+//! Executions and their commissions: told to the owner as they happen, and to whoever asks for them.
+
+use engine::venue::account::DAYS_KEPT;
+use engine::venue::calendar;
+use engine::venue::order::Side;
+use engine::venue::record::Fill;
+use jiff::ToSpan;
+use protocol::Timestamp;
+
+use super::Hub;
+use super::prices::text;
+use crate::message::account::{CommissionAndFeesReport, Execution, ExecutionDetails, ExecutionDetailsEnd};
+use crate::message::request::{ExecutionFilter, ExecutionRequest};
+use crate::number::approximate;
+use crate::peer::NO_REQUEST;
+use crate::times;
+
+impl Hub {
+    pub(super) fn executions(&mut self, session: u64, request: &ExecutionRequest) {
+        let id = request.req_id.unwrap_or(NO_REQUEST);
+        let filter = request.execution_filter.clone().unwrap_or_default();
+        let today = calendar::local(self.venue.now()).date();
+        let days = i64::from(filter.last_n_days.unwrap_or(1)).clamp(1, DAYS_KEPT);
+        let since = calendar::midnight(today.checked_sub((days - 1).days()).unwrap_or(today));
+        let wanted = |fill: &&Fill| fill.at >= since && matches(&filter, fill, &self.name);
+        let told: Vec<_> = self
+            .told
+            .fills
+            .iter()
+            .filter(wanted)
+            .map(|fill| (self.execution(id, fill), report(fill)))
+            .collect();
+        let peer = self.peer(session);
+        for (details, report) in told {
+            peer.send(11, &details);
+            peer.send(59, &report);
+        }
+        peer.send(55, &ExecutionDetailsEnd { req_id: Some(id) });
+    }
+
+    pub(super) fn execution(&self, id: i32, fill: &Fill) -> ExecutionDetails {
+        let execution = Execution {
+            order_id: Some(fill.order_id),
+            exec_id: Some(execution_id(fill)),
+            time: Some(times::with_zone(fill.at)),
+            acct_number: Some(self.name.clone()),
+            exchange: Some("SMART".into()),
+            side: Some(if fill.side == Side::Buy {
+                "BOT".into()
+            } else {
+                "SLD".into()
+            }),
+            shares: Some(text(fill.quantity)),
+            price: Some(approximate(fill.price)),
+            perm_id: Some(fill.perm_id),
+            client_id: Some(fill.client),
+            is_liquidation: Some(false),
+            cum_qty: Some(text(fill.filled)),
+            avg_price: Some(approximate(fill.average_price)),
+            order_ref: (!fill.reference.is_empty()).then(|| fill.reference.clone()),
+            last_liquidity: Some(if fill.added_liquidity { 1 } else { 2 }),
+            is_price_revision_pending: Some(false),
+        };
+        ExecutionDetails {
+            req_id: Some(id),
+            contract: self.contract(fill.symbol),
+            execution: Some(execution),
+        }
+    }
+}
+
+/// A number in the shape of IB's: unique for ever within the account.
+fn execution_id(fill: &Fill) -> String {
+    format!("0000{:04x}.{:08x}.01.01", fill.perm_id & 0xFFFF, fill.number)
+}
+
+/// The commission of a trade.
+pub(super) fn report(fill: &Fill) -> CommissionAndFeesReport {
+    CommissionAndFeesReport {
+        exec_id: Some(execution_id(fill)),
+        commission_and_fees: Some(approximate(fill.commission)),
+        currency: Some("USD".into()),
+        realized_pnl: fill.realized.map(approximate),
+        ..CommissionAndFeesReport::default()
+    }
+}
+
+fn matches(filter: &ExecutionFilter, fill: &Fill, account: &str) -> bool {
+    let is = |field: &Option<String>, value: &str| {
+        field
+            .as_deref()
+            .is_none_or(|text| text.is_empty() || text == value)
+    };
+    let side = match fill.side {
+        Side::Buy => "BUY",
+        Side::Sell => "SELL",
+    };
+    let date = calendar::local(fill.at).date();
+    let day = i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
+    let after = |at: Timestamp| fill.at >= at;
+    filter
+        .client_id
+        .is_none_or(|client| client == 0 || client == fill.client)
+        && is(&filter.acct_code, account)
+        && filter.time.as_deref().and_then(times::parse).is_none_or(after)
+        && is(&filter.symbol, &fill.symbol.broker_text())
+        && is(&filter.sec_type, "STK")
+        && is(&filter.exchange, "SMART")
+        && is(&filter.side, side)
+        && (filter.specific_dates.is_empty() || filter.specific_dates.contains(&day))
+}
