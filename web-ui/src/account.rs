@@ -52,7 +52,13 @@ pub fn worth(position: &Position, quote: &Quote, entered_today: bool) -> Option<
     let close = quote.previous_close.filter(|_| !entered_today);
     let unrealised = value - position.cost;
     let day = close.map_or(unrealised, |close| (last - close) * position.quantity);
-    Some(Worth { last, value, day, unrealised, unrealised_part: part(unrealised, position.cost.abs()) })
+    Some(Worth {
+        last,
+        value,
+        day,
+        unrealised,
+        unrealised_part: part(unrealised, position.cost.abs()),
+    })
 }
 
 /// `value` as a fraction of `whole`; zero when there is no whole.
@@ -65,7 +71,11 @@ pub fn part(value: Decimal, whole: Decimal) -> Decimal {
 #[must_use]
 pub fn exit_prices(position: &Position, exits: &Exits) -> (Price, Price) {
     let entry = position.average_cost();
-    let side = if position.quantity.is_sign_negative() { -Decimal::ONE } else { Decimal::ONE };
+    let side = if position.quantity.is_sign_negative() {
+        -Decimal::ONE
+    } else {
+        Decimal::ONE
+    };
     let away = |fraction: Decimal| entry * fraction * side;
     (entry - away(exits.stop_loss), entry + away(exits.profit_target))
 }
@@ -94,7 +104,11 @@ pub fn totals(
             let (stop, _) = exit_prices(position, exits);
             sum.at_risk += ((worth.last - stop) * position.quantity).max(Decimal::ZERO);
         }
-        if sum.largest.as_ref().is_none_or(|(_, most)| worth.value.abs() > *most) {
+        if sum
+            .largest
+            .as_ref()
+            .is_none_or(|(_, most)| worth.value.abs() > *most)
+        {
             sum.largest = Some((position.symbol, worth.value.abs()));
         }
     }
@@ -106,7 +120,11 @@ pub fn totals(
 #[must_use]
 pub fn realised_today(portfolio: &Portfolio, now: Timestamp) -> Money {
     let is_today = portfolio.day.date == Some(trading_day(now));
-    if is_today { portfolio.day.realized - portfolio.day.commission } else { Money::ZERO }
+    if is_today {
+        portfolio.day.realized - portfolio.day.commission
+    } else {
+        Money::ZERO
+    }
 }
 
 /// Where an order stands for a person: it needs somebody, it is out, or it is over.

@@ -30,8 +30,15 @@ pub enum Page {
 
 impl Page {
     /// All, in the order of the navigation.
-    pub const ALL: [Self; 7] =
-        [Self::Overview, Self::Positions, Self::Trades, Self::Watchlist, Self::Models, Self::Alerts, Self::Log];
+    pub const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Positions,
+        Self::Trades,
+        Self::Watchlist,
+        Self::Models,
+        Self::Alerts,
+        Self::Log,
+    ];
 
     /// Its word in the address.
     #[must_use]
@@ -78,7 +85,10 @@ impl Page {
 #[must_use]
 pub fn page_of(fragment: &str) -> Page {
     let slug = fragment.trim_start_matches('#').trim_start_matches('/');
-    Page::ALL.into_iter().find(|page| page.slug() == slug).unwrap_or_default()
+    Page::ALL
+        .into_iter()
+        .find(|page| page.slug() == slug)
+        .unwrap_or_default()
 }
 
 /// The token that a fragment carries.
@@ -91,7 +101,9 @@ pub fn token_of(fragment: &str) -> Option<String> {
 /// Takes the token out of the address, when it is there, and keeps it for this tab. True when there was one.
 pub fn take_token() -> bool {
     let fragment = window().location().hash().unwrap_or_default();
-    let Some(token) = token_of(&fragment) else { return false };
+    let Some(token) = token_of(&fragment) else {
+        return false;
+    };
     if let Ok(Some(storage)) = window().session_storage() {
         // A browser that forbids storage still works until the tab is reloaded.
         drop(storage.set_item(TOKEN_KEY, &token));
@@ -106,7 +118,13 @@ pub fn take_token() -> bool {
 /// The token of this tab.
 #[must_use]
 pub fn token() -> Option<String> {
-    window().session_storage().ok().flatten()?.get_item(TOKEN_KEY).ok().flatten()
+    window()
+        .session_storage()
+        .ok()
+        .flatten()?
+        .get_item(TOKEN_KEY)
+        .ok()
+        .flatten()
 }
 
 /// The page of the address, now.

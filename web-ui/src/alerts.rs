@@ -14,11 +14,18 @@ pub const NEEDS_SECONDS: f64 = 900.0;
 /// How many alerts ask something of a person now. Tracks the beat.
 pub fn needs_you(store: Store) -> usize {
     let orders = store.portfolio.with(|portfolio| {
-        portfolio.orders.values().filter(|order| crate::account::standing(order) == crate::account::Standing::NeedsYou).count()
+        portfolio
+            .orders
+            .values()
+            .filter(|order| crate::account::standing(order) == crate::account::Standing::NeedsYou)
+            .count()
     });
     let differences = store.portfolio.with(|portfolio| portfolio.differences.len());
     let critical = store.alerts.with(|alerts| {
-        alerts.iter().filter(|alert| alert.level == Level::Critical && store.wall_age(alert.at) < NEEDS_SECONDS).count()
+        alerts
+            .iter()
+            .filter(|alert| alert.level == Level::Critical && store.wall_age(alert.at) < NEEDS_SECONDS)
+            .count()
     });
     orders + differences + critical
 }

@@ -71,8 +71,11 @@ pub fn Chart(
     });
     let hover = RwSignal::new(None::<f64>);
     let point_at = move |event: ev::MouseEvent| {
-        let target = event.current_target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
-        hover.set(target.map(|target| f64::from(event.client_x()) - target.get_bounding_client_rect().left()));
+        let target = event
+            .current_target()
+            .and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+        hover
+            .set(target.map(|target| f64::from(event.client_x()) - target.get_bounding_client_rect().left()));
     };
     view! {
         <div class="chart" node_ref=place data-test="equity-chart" on:mousemove=point_at on:mouseleave=move |_| hover.set(None)>
@@ -99,11 +102,21 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
     let (width, height) = (plot.width, plot.height);
     let base_y = plot.y(base);
     let tag_y = plot.end.1.clamp(10.0, bottom - 10.0);
-    let amounts = plot.amounts().into_iter().filter(|(_, y)| (y - tag_y).abs() > LABEL_GAP && *y < bottom - 4.0).collect::<Vec<_>>();
+    let amounts = plot
+        .amounts()
+        .into_iter()
+        .filter(|(_, y)| (y - tag_y).abs() > LABEL_GAP && *y < bottom - 4.0)
+        .collect::<Vec<_>>();
     let instants = plot.instants();
-    let marks = store.portfolio.with_untracked(|portfolio| marks(&plot, portfolio.trades.iter().map(|trade| (trade.at, trade.side))));
+    let marks = store.portfolio.with_untracked(|portfolio| {
+        marks(&plot, portfolio.trades.iter().map(|trade| (trade.at, trade.side)))
+    });
     let base_text = format!("day start {}", plain_dollars(base));
-    let base_label_y = if base_y > bottom - 16.0 || (plot.end.1 > base_y - 18.0 && plot.end.1 < base_y) { base_y + 13.0 } else { base_y - 5.0 };
+    let base_label_y = if base_y > bottom - 16.0 || (plot.end.1 > base_y - 18.0 && plot.end.1 < base_y) {
+        base_y + 13.0
+    } else {
+        base_y - 5.0
+    };
     let now_text = plain_dollars(plot.points.last().map_or(base, |point| point.equity));
     let worst = (plot.worst < -0.000_05).then(|| {
         // Clear of the strip's own name at the left.
@@ -154,13 +167,25 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
 
 #[component]
 fn Times(instants: Vec<(f64, f64)>, right: f64, height: f64) -> impl IntoView {
-    let fine = instants.windows(2).next().is_some_and(|pair| pair[1].0 - pair[0].0 < 60_000.0);
-    let labels = instants.into_iter().filter(|(_, x)| *x > 8.0 && *x < right - 12.0);
+    let fine = instants
+        .windows(2)
+        .next()
+        .is_some_and(|pair| pair[1].0 - pair[0].0 < 60_000.0);
+    let labels = instants
+        .into_iter()
+        .filter(|(_, x)| *x > 8.0 && *x < right - 12.0);
     labels
         .map(|(at, x)| {
             let at = Timestamp::from_millisecond(at as i64).unwrap_or_default();
-            let midnight = new_york(at).hour() == 0 && new_york(at).minute() == 0 && new_york(at).second() == 0;
-            let text = if midnight { day(at) } else if fine { hms(at) } else { hm(at) };
+            let midnight =
+                new_york(at).hour() == 0 && new_york(at).minute() == 0 && new_york(at).second() == 0;
+            let text = if midnight {
+                day(at)
+            } else if fine {
+                hms(at)
+            } else {
+                hm(at)
+            };
             view! { <text x=px(x) y=px(height - 5.0) text-anchor="middle">{text}</text> }
         })
         .collect_view()
@@ -197,11 +222,22 @@ fn marks(plot: &Plot, trades: impl DoubleEndedIterator<Item = (Timestamp, Side)>
     let mut taken = [f64::INFINITY; 2];
     let mut marks = Vec::new();
     for (at, side) in trades.rev() {
-        let (Some(x), is_buy) = (plot.x_of(at), side == Side::Buy) else { continue };
-        let Some(near) = plot.nearest(x).filter(|_| taken[usize::from(is_buy)] - x >= MARK_GAP) else { continue };
+        let (Some(x), is_buy) = (plot.x_of(at), side == Side::Buy) else {
+            continue;
+        };
+        let Some(near) = plot
+            .nearest(x)
+            .filter(|_| taken[usize::from(is_buy)] - x >= MARK_GAP)
+        else {
+            continue;
+        };
         taken[usize::from(is_buy)] = x;
         let y = if is_buy { near.y + 8.0 } else { near.y - 8.0 };
-        let (tip, foot) = if is_buy { (y - 3.5, y + 3.5) } else { (y + 3.5, y - 3.5) };
+        let (tip, foot) = if is_buy {
+            (y - 3.5, y + 3.5)
+        } else {
+            (y + 3.5, y - 3.5)
+        };
         let shape = format!("M{x:.1} {tip:.1}L{:.1} {foot:.1}H{:.1}Z", x + 4.0, x - 4.0);
         marks.push(Mark { shape, is_buy });
     }

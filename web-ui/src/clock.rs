@@ -31,7 +31,11 @@ impl MarketClock {
     /// Begins at an instant of the market that was heard at `wall_ms`.
     #[must_use]
     pub fn new(at: Timestamp, wall_ms: f64, speed: f64) -> Self {
-        Self { at, came_ms: wall_ms, speed }
+        Self {
+            at,
+            came_ms: wall_ms,
+            speed,
+        }
     }
 
     /// Hears of an instant of the market: only a newer one moves the clock.
@@ -50,8 +54,13 @@ impl MarketClock {
     #[must_use]
     pub fn now(&self, wall_ms: f64) -> Timestamp {
         let silence = (wall_ms - self.came_ms).max(0.0);
-        let silence = if self.speed == 1.0 { silence } else { silence.min(SILENCE_MS_MAX) };
-        let ahead = jiff::SignedDuration::try_from_secs_f64(silence / 1_000.0 * self.speed).unwrap_or_default();
+        let silence = if self.speed == 1.0 {
+            silence
+        } else {
+            silence.min(SILENCE_MS_MAX)
+        };
+        let ahead =
+            jiff::SignedDuration::try_from_secs_f64(silence / 1_000.0 * self.speed).unwrap_or_default();
         self.at.checked_add(ahead).unwrap_or(self.at)
     }
 
@@ -129,7 +138,15 @@ mod tests {
         assert_eq!(clock.now(1_000.0), at("2013-10-07T13:31:00Z"));
         assert_eq!(clock.wall_age(at("2013-10-07T13:30:00Z"), 1_000.0), 1.0);
         clock.hear(at("2013-10-07T13:29:00Z"), 1_000.0);
-        assert_eq!(clock.now(1_000.0), at("2013-10-07T13:31:00Z"), "an older instant moves nothing");
-        assert_eq!(clock.now(60_000.0), at("2013-10-07T13:33:00Z"), "silence does not run on for ever");
+        assert_eq!(
+            clock.now(1_000.0),
+            at("2013-10-07T13:31:00Z"),
+            "an older instant moves nothing"
+        );
+        assert_eq!(
+            clock.now(60_000.0),
+            at("2013-10-07T13:33:00Z"),
+            "silence does not run on for ever"
+        );
     }
 }

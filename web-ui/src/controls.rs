@@ -11,7 +11,8 @@ use crate::format::age;
 use crate::store::{Link, Store};
 
 /// What a browser may not do while real money trades.
-const LIVE_TITLE: &str = "While real money trades, a browser may only reduce risk. Use the nats CLI for this.";
+const LIVE_TITLE: &str =
+    "While real money trades, a browser may only reduce risk. Use the nats CLI for this.";
 
 /// The controls.
 #[component]
@@ -55,7 +56,11 @@ fn Segment(verb: &'static str, name: &'static str, state: TradingState) -> impl 
     let store = expect_context::<Store>();
     let feed = expect_context::<Feed>();
     let on = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.state == state));
-    let waits = Memo::new(move |_| store.pending.with(|pending| pending.as_ref().is_some_and(|pending| pending.verb == verb)));
+    let waits = Memo::new(move |_| {
+        store
+            .pending
+            .with(|pending| pending.as_ref().is_some_and(|pending| pending.verb == verb))
+    });
     let forbidden = Memo::new(move |_| store.is_live() && verb == "resume");
     let off = Memo::new(move |_| store.link.get() != Link::Open || forbidden.get());
     view! {
@@ -80,7 +85,9 @@ fn Segment(verb: &'static str, name: &'static str, state: TradingState) -> impl 
 fn Asked() -> impl IntoView {
     let store = expect_context::<Store>();
     move || {
-        let asked = store.pending.with(|pending| pending.as_ref().map(|pending| pending.asked_ms))?;
+        let asked = store
+            .pending
+            .with(|pending| pending.as_ref().map(|pending| pending.asked_ms))?;
         let waited = (store.beat.get() - asked) / 1_000.0;
         Some(view! { <span class="label" data-test="pending">{format!("asked {} ago", age(waited))}</span> })
     }
@@ -93,9 +100,19 @@ fn Answer() -> impl IntoView {
     let shown = Memo::new(move |_| {
         let recorded = store.portfolio.with(|portfolio| {
             let last = portfolio.commands.back()?;
-            Some((last.at, last.record.verb.clone(), last.record.accepted, last.record.text.clone(), last.record.by.clone()))
+            Some((
+                last.at,
+                last.record.verb.clone(),
+                last.record.accepted,
+                last.record.text.clone(),
+                last.record.by.clone(),
+            ))
         });
-        let ours = store.reply.with(|reply| reply.as_ref().map(|r| (r.at, r.verb.clone(), r.accepted, r.text.clone(), String::new())));
+        let ours = store.reply.with(|reply| {
+            reply
+                .as_ref()
+                .map(|r| (r.at, r.verb.clone(), r.accepted, r.text.clone(), String::new()))
+        });
         match (recorded, ours) {
             (Some(recorded), Some(ours)) if recorded.0 > ours.0 && recorded.1 != ours.1 => Some(recorded),
             (recorded, ours) => ours.or(recorded),

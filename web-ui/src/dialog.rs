@@ -66,16 +66,36 @@ struct Words {
 }
 
 fn words(store: Store, what: Ask) -> Words {
-    let live = store.facts.with_untracked(|facts| facts.as_ref().is_some_and(|facts| facts.mode == Mode::Live));
+    let live = store
+        .facts
+        .with_untracked(|facts| facts.as_ref().is_some_and(|facts| facts.mode == Mode::Live));
     let open = store.totals.with_untracked(|totals| totals.open);
-    let working = store.portfolio.with_untracked(|portfolio| portfolio.open_orders().count());
-    let plural = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
-    let typed = |word: &str, count: usize| if live { format!("{word} {count}") } else { String::new() };
+    let working = store
+        .portfolio
+        .with_untracked(|portfolio| portfolio.open_orders().count());
+    let plural = |count: usize, one: &str| {
+        if count == 1 {
+            format!("1 {one}")
+        } else {
+            format!("{count} {one}s")
+        }
+    };
+    let typed = |word: &str, count: usize| {
+        if live {
+            format!("{word} {count}")
+        } else {
+            String::new()
+        }
+    };
     match what {
         Ask::Flatten => Words {
             verb: "flatten",
             title: format!("Close {} at the market?", plural(open, "position")),
-            cost: format!("{} are sold or bought back. {}", dollars(store.totals.with_untracked(|t| t.gross)), spread(store)),
+            cost: format!(
+                "{} are sold or bought back. {}",
+                dollars(store.totals.with_untracked(|t| t.gross)),
+                spread(store)
+            ),
             untouched: "Trading is halted first and stays halted: nothing is bought until you choose Active. \
                         Working entries are cancelled; past trades and the ledger are not touched.",
             button: format!("Flatten {open}"),
@@ -98,15 +118,27 @@ fn spread(store: Store) -> String {
         let of_one = |position: &engine::portfolio::Position| {
             store.ticker(position.symbol).quote.with_untracked(|quote| {
                 let quote = quote.as_ref()?;
-                let side = if position.quantity.is_sign_negative() { quote.ask? } else { quote.bid? };
+                let side = if position.quantity.is_sign_negative() {
+                    quote.ask?
+                } else {
+                    quote.bid?
+                };
                 Some(((quote.mark()? - side) * position.quantity).max(Decimal::ZERO))
             })
         };
         portfolio.open_positions().map(of_one).sum::<Option<Decimal>>()
     });
     cost.map_or_else(
-        || "Some quotes lack a side, so that the spread can't be estimated; commissions come on top.".to_owned(),
-        |cost| format!("Crossing the spread costs about {}, commissions come on top.", dollars(cost)),
+        || {
+            "Some quotes lack a side, so that the spread can't be estimated; commissions come on top."
+                .to_owned()
+        },
+        |cost| {
+            format!(
+                "Crossing the spread costs about {}, commissions come on top.",
+                dollars(cost)
+            )
+        },
     )
 }
 
@@ -128,7 +160,9 @@ fn Confirm(what: Ask, close: Callback<()>) -> impl IntoView {
         }
     });
     let legs: Vec<Symbol> = match what {
-        Ask::Flatten => store.portfolio.with_untracked(|portfolio| portfolio.open_positions().map(|held| held.symbol).collect()),
+        Ask::Flatten => store
+            .portfolio
+            .with_untracked(|portfolio| portfolio.open_positions().map(|held| held.symbol).collect()),
         Ask::CancelAll | Ask::Keys => Vec::new(),
     };
     let expected = words.typed.clone();
@@ -169,15 +203,24 @@ fn Legs(legs: Vec<Symbol>) -> impl IntoView {
     let line = move |symbol: Symbol| {
         let held = store.position(symbol);
         let order = Memo::new(move |_| {
-            store.portfolio.with(|portfolio| portfolio.open_orders().find(|order| order.symbol == symbol).map(standing))
+            store.portfolio.with(|portfolio| {
+                portfolio
+                    .open_orders()
+                    .find(|order| order.symbol == symbol)
+                    .map(standing)
+            })
         });
         let shown = move || {
             let Some(quantity) = held.with(|held| held.as_ref().map(|held| shares(held.quantity))) else {
                 return view! { <span class="gain">{"flat, confirmed by the broker".to_owned()}</span> };
             };
             match order.get() {
-                Some(Standing::NeedsYou) => view! { <span class="warn">{format!("{quantity} left, an order is unresolved")}</span> },
-                Some(_) => view! { <span class="dim">{format!("{quantity} left, order at the broker")}</span> },
+                Some(Standing::NeedsYou) => {
+                    view! { <span class="warn">{format!("{quantity} left, an order is unresolved")}</span> }
+                }
+                Some(_) => {
+                    view! { <span class="dim">{format!("{quantity} left, order at the broker")}</span> }
+                }
                 None => view! { <span class="faint">{format!("{quantity} held")}</span> },
             }
         };

@@ -123,15 +123,21 @@ fn span(store: Store, range: Range) -> Option<Span> {
     })?;
     let shown = seconds_between(first, now).max(1.0);
     let session_end = store.session.with(|session| {
-        let session = session.as_ref().filter(|session| session.phase == Phase::Regular)?;
+        let session = session
+            .as_ref()
+            .filter(|session| session.phase == Phase::Regular)?;
         session.next_change
     });
-    let future = session_end.map(|end| seconds_between(now, end)).filter(|seconds| {
-        let fits = *seconds > 0.0 && *seconds <= FUTURE_SECONDS_MAX;
-        fits && range == Range::Day && shown / (shown + seconds) >= FUTURE_SHOWN_FROM
-    });
+    let future = session_end
+        .map(|end| seconds_between(now, end))
+        .filter(|seconds| {
+            let fits = *seconds > 0.0 && *seconds <= FUTURE_SECONDS_MAX;
+            fits && range == Range::Day && shown / (shown + seconds) >= FUTURE_SHOWN_FROM
+        });
     let future = future.unwrap_or(shown * 0.06);
-    let to = now.checked_add(jiff::SignedDuration::try_from_secs_f64(future).ok()?).ok()?;
+    let to = now
+        .checked_add(jiff::SignedDuration::try_from_secs_f64(future).ok()?)
+        .ok()?;
     Some(Span { from: first, to })
 }
 

@@ -46,16 +46,33 @@ impl Feed {
     pub fn command(&self, verb: &str, symbol: Option<Symbol>, note: &str) {
         let now = wall_ms();
         if self.store.link.get_untracked() != Link::Open {
-            say(self.store, Level::Warning, format!("`{verb}` was not sent: the page is not connected."));
+            say(
+                self.store,
+                Level::Warning,
+                format!("`{verb}` was not sent: the page is not connected."),
+            );
             return;
         }
         let id = command_id(now);
-        let asked = Say::Command { id: id.clone(), verb: verb.to_owned(), symbol, note: note.to_owned() };
+        let asked = Say::Command {
+            id: id.clone(),
+            verb: verb.to_owned(),
+            symbol,
+            note: note.to_owned(),
+        };
         if self.commands.clone().try_send(asked).is_err() {
-            say(self.store, Level::Warning, format!("`{verb}` was not sent: too many commands wait."));
+            say(
+                self.store,
+                Level::Warning,
+                format!("`{verb}` was not sent: too many commands wait."),
+            );
             return;
         }
-        self.store.pending.set(Some(Pending { id, verb: verb.to_owned(), asked_ms: now }));
+        self.store.pending.set(Some(Pending {
+            id,
+            verb: verb.to_owned(),
+            asked_ms: now,
+        }));
     }
 }
 
@@ -73,7 +90,9 @@ pub fn start(store: Store) -> Feed {
         let mut wait = WAIT_MS_MIN;
         loop {
             let Some(token) = address::token() else {
-                store.link.set(Link::Shut("This page was opened without its key.".to_owned()));
+                store
+                    .link
+                    .set(Link::Shut("This page was opened without its key.".to_owned()));
                 return;
             };
             let end = session(store, &token, &mut queue).await;
@@ -108,7 +127,10 @@ pub fn start(store: Store) -> Feed {
 fn drop_pending(store: Store) {
     if let Some(pending) = store.pending.get_untracked() {
         store.pending.set(None);
-        let text = format!("`{}` has no answer: the line broke. Look at the trading state.", pending.verb);
+        let text = format!(
+            "`{}` has no answer: the line broke. Look at the trading state.",
+            pending.verb
+        );
         say(store, Level::Warning, text);
     }
 }
@@ -126,10 +148,21 @@ enum End {
 
 /// One connection from its opening to its end.
 async fn session(store: Store, token: &str, queue: &mut mpsc::Receiver<Say>) -> Ended {
-    let mut ended = Ended { had_frames: false, why: End::Broken };
-    let Ok(socket) = WebSocket::open(&socket_address()) else { return ended };
+    let mut ended = Ended {
+        had_frames: false,
+        why: End::Broken,
+    };
+    let Ok(socket) = WebSocket::open(&socket_address()) else {
+        return ended;
+    };
     let (mut write, mut read) = socket.split();
-    if write.send(text_of(&Say::Hello { token: token.to_owned() })).await.is_err() {
+    if write
+        .send(text_of(&Say::Hello {
+            token: token.to_owned(),
+        }))
+        .await
+        .is_err()
+    {
         return ended;
     }
     let gathered = Rc::new(Gathered::default());
@@ -153,7 +186,9 @@ async fn session(store: Store, token: &str, queue: &mut mpsc::Receiver<Say>) -> 
             Either::Left((Some(Ok(Message::Bytes(_))), _)) => {}
             Either::Left((Some(Err(WebSocketError::ConnectionClose(close))), _)) => {
                 if close.code == SHUT_CODE {
-                    ended.why = End::Shut("The key of this page is not the one of the pipeline that runs now.".to_owned());
+                    ended.why = End::Shut(
+                        "The key of this page is not the one of the pipeline that runs now.".to_owned(),
+                    );
                 }
                 return ended;
             }
@@ -173,7 +208,11 @@ fn text_of(words: &Say) -> Message {
 
 fn socket_address() -> String {
     let location = window().location();
-    let scheme = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "wss" } else { "ws" };
+    let scheme = if location.protocol().is_ok_and(|protocol| protocol == "https:") {
+        "wss"
+    } else {
+        "ws"
+    };
     format!("{scheme}://{}/ws", location.host().unwrap_or_default())
 }
 

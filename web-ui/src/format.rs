@@ -11,7 +11,9 @@ pub const NONE: &str = "\u{2013}";
 /// A value without its sign, rounded half away from zero and grouped by thousands: `104,165.32`.
 fn magnitude(value: Decimal, places: u32) -> String {
     let text = format!("{:.*}", places as usize, rounded(value, places).abs());
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
     let mut grouped = String::with_capacity(text.len() + text.len() / 3);
     for (index, digit) in whole.chars().enumerate() {
         if index > 0 && (whole.len() - index).is_multiple_of(3) {
@@ -33,7 +35,11 @@ fn rounded(value: Decimal, places: u32) -> Decimal {
 /// `1,234.50` or a minus before it.
 #[must_use]
 pub fn plain(value: Decimal, places: u32) -> String {
-    let minus = if rounded(value, places) < Decimal::ZERO { "\u{2212}" } else { "" };
+    let minus = if rounded(value, places) < Decimal::ZERO {
+        "\u{2212}"
+    } else {
+        ""
+    };
     format!("{minus}{}", magnitude(value, places))
 }
 
@@ -46,7 +52,11 @@ pub fn signed(value: Decimal, places: u32) -> String {
 /// An amount: `$33,748.32`.
 #[must_use]
 pub fn dollars(value: Decimal) -> String {
-    let minus = if rounded(value, 2) < Decimal::ZERO { "\u{2212}" } else { "" };
+    let minus = if rounded(value, 2) < Decimal::ZERO {
+        "\u{2212}"
+    } else {
+        ""
+    };
     format!("{minus}${}", magnitude(value, 2))
 }
 
@@ -164,10 +174,19 @@ mod tests {
 
     #[test]
     fn amounts_are_grouped_and_carry_a_true_minus() {
-        for (value, text) in [("104165.32", "$104,165.32"), ("-1234567.005", "\u{2212}$1,234,567.01"), ("0", "$0.00")] {
+        for (value, text) in [
+            ("104165.32", "$104,165.32"),
+            ("-1234567.005", "\u{2212}$1,234,567.01"),
+            ("0", "$0.00"),
+        ] {
             assert_eq!(dollars(decimal(value)), text);
         }
-        for (value, text) in [("193.2", "+193.20"), ("-95.4", "\u{2212}95.40"), ("-0.001", "0.00"), ("999.995", "+1,000.00")] {
+        for (value, text) in [
+            ("193.2", "+193.20"),
+            ("-95.4", "\u{2212}95.40"),
+            ("-0.001", "0.00"),
+            ("999.995", "+1,000.00"),
+        ] {
             assert_eq!(signed(decimal(value), 2), text);
         }
         assert_eq!(signed_dollars(decimal("239.24")), "+$239.24");
@@ -177,18 +196,38 @@ mod tests {
 
     #[test]
     fn colour_follows_what_is_shown() {
-        assert_eq!((tone(decimal("0.004"), 2), tone(decimal("0.005"), 2), tone(decimal("-3"), 2)), ("zero", "gain", "loss"));
+        assert_eq!(
+            (
+                tone(decimal("0.004"), 2),
+                tone(decimal("0.005"), 2),
+                tone(decimal("-3"), 2)
+            ),
+            ("zero", "gain", "loss")
+        );
     }
 
     #[test]
     fn prices_below_a_dollar_are_finer() {
-        assert_eq!((price(decimal("190.4")), price(decimal("0.4127"))), ("190.40".to_owned(), "0.4127".to_owned()));
-        assert_eq!((shares(decimal("6000.00")), shares(decimal("1.5"))), ("6,000".to_owned(), "1.5".to_owned()));
+        assert_eq!(
+            (price(decimal("190.4")), price(decimal("0.4127"))),
+            ("190.40".to_owned(), "0.4127".to_owned())
+        );
+        assert_eq!(
+            (shares(decimal("6000.00")), shares(decimal("1.5"))),
+            ("6,000".to_owned(), "1.5".to_owned())
+        );
     }
 
     #[test]
     fn ages_are_short() {
-        for (seconds, text) in [(0.42, "0.4 s"), (41.0, "41 s"), (107.0, "1:47"), (2_520.0, "42 min"), (-1.0, "0.0 s"), (200_000.0, "2 d")] {
+        for (seconds, text) in [
+            (0.42, "0.4 s"),
+            (41.0, "41 s"),
+            (107.0, "1:47"),
+            (2_520.0, "42 min"),
+            (-1.0, "0.0 s"),
+            (200_000.0, "2 d"),
+        ] {
             assert_eq!(age(seconds), text);
         }
         for (seconds, text) in [(6_748.0, "1:52:28"), (148.9, "2:28"), (180_000.0, "2 d 2 h")] {
@@ -198,6 +237,9 @@ mod tests {
 
     #[test]
     fn words_of_the_wire_read_as_words() {
-        assert_eq!((sentence_case("broker-link"), sentence_case("")), ("Broker link".to_owned(), String::new()));
+        assert_eq!(
+            (sentence_case("broker-link"), sentence_case("")),
+            ("Broker link".to_owned(), String::new())
+        );
     }
 }

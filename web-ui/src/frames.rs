@@ -43,7 +43,11 @@ pub fn apply(store: Store, frames: Vec<Frame<Portfolio>>) -> Result<(), Again> {
     for frame in frames {
         outcome = match frame {
             Frame::Snapshot(snapshot) => begin(store, *snapshot),
-            Frame::Record { sequence, hash, record } => {
+            Frame::Record {
+                sequence,
+                hash,
+                record,
+            } => {
                 folded = true;
                 fold(store, sequence, &hash, &record, &mut told)
             }
@@ -69,8 +73,15 @@ fn begin(store: Store, snapshot: Snapshot<Portfolio>) -> Result<(), Again> {
     }
     let now = wall_ms();
     let speed = snapshot.session.as_ref().map_or(1.0, |session| session.speed);
-    let instants = snapshot.quotes.iter().map(|quote| quote.at).chain(snapshot.session.iter().map(|session| session.at));
-    let newest = instants.chain(snapshot.bars.iter().map(|bar| bar.at)).max().unwrap_or(snapshot.at);
+    let instants = snapshot
+        .quotes
+        .iter()
+        .map(|quote| quote.at)
+        .chain(snapshot.session.iter().map(|session| session.at));
+    let newest = instants
+        .chain(snapshot.bars.iter().map(|bar| bar.at))
+        .max()
+        .unwrap_or(snapshot.at);
     store.clock.set_value(MarketClock::new(newest, now, speed));
     store.facts.set(Some(Facts {
         market: snapshot.market,
@@ -95,7 +106,9 @@ fn begin(store: Store, snapshot: Snapshot<Portfolio>) -> Result<(), Again> {
         close(store, &bar);
         // As warm-up it only tells its mark: the points up to now came with the snapshot.
         let known = Bar { warm_up: true, ..bar };
-        store.portfolio.with_untracked(|portfolio| curve.step(&known, portfolio));
+        store
+            .portfolio
+            .with_untracked(|portfolio| curve.step(&known, portfolio));
     }
     store.curve.set_value(curve);
     for signal in snapshot.signals {
@@ -108,10 +121,18 @@ fn begin(store: Store, snapshot: Snapshot<Portfolio>) -> Result<(), Again> {
     }
     store.alerts.set(last(snapshot.alerts));
     store.models.set(last(snapshot.models));
-    store.health.set(snapshot.health.into_iter().map(|health| (health.service.clone(), (health, now))).collect());
+    store.health.set(
+        snapshot
+            .health
+            .into_iter()
+            .map(|health| (health.service.clone(), (health, now)))
+            .collect(),
+    );
     store.session.set(snapshot.session);
     store.points.set(snapshot.equity);
-    store.mark.set(Some(store.portfolio.with_untracked(Portfolio::mark)));
+    store
+        .mark
+        .set(Some(store.portfolio.with_untracked(Portfolio::mark)));
     store.link.set(Link::Open);
     Ok(())
 }
@@ -132,7 +153,9 @@ fn push<T: Send + Sync + 'static>(list: RwSignal<VecDeque<T>>, item: T) {
 
 fn refuse(store: Store, refusal: Refusal) {
     store.reasons.update(|reasons| {
-        let entry = reasons.entry(refusal.check).or_insert_with(|| (0, refusal.clone()));
+        let entry = reasons
+            .entry(refusal.check)
+            .or_insert_with(|| (0, refusal.clone()));
         *entry = (entry.0 + 1, refusal.clone());
     });
     push(store.refusals, refusal);
@@ -179,18 +202,32 @@ fn hear(store: Store, frame: Frame<Portfolio>) {
 }
 
 fn answer(store: Store, reply: Reply) {
-    let ours = store.pending.with_untracked(|pending| pending.as_ref().is_some_and(|pending| pending.id == reply.id));
+    let ours = store
+        .pending
+        .with_untracked(|pending| pending.as_ref().is_some_and(|pending| pending.id == reply.id));
     if ours {
         store.pending.set(None);
     }
-    say(store, if reply.accepted { Level::Info } else { Level::Warning }, reply.text.clone());
+    say(
+        store,
+        if reply.accepted {
+            Level::Info
+        } else {
+            Level::Warning
+        },
+        reply.text.clone(),
+    );
     store.reply.set(Some(reply));
 }
 
 /// Adds the bar's point to the equity curve, if it makes one.
 fn draw(store: Store, bar: &Bar) {
     let mut point = None;
-    store.curve.update_value(|curve| point = store.portfolio.with_untracked(|portfolio| curve.step(bar, portfolio)));
+    store.curve.update_value(|curve| {
+        point = store
+            .portfolio
+            .with_untracked(|portfolio| curve.step(bar, portfolio))
+    });
     let Some(point) = point else { return };
     store.points.update(|points| {
         if points.len() == POINTS_MAX {
@@ -220,19 +257,29 @@ fn close(store: Store, bar: &Bar) {
 
 fn fold(store: Store, sequence: u64, hash: &Hash, record: &Record, told: &mut usize) -> Result<(), Again> {
     let mut result = Ok(());
-    let known = store.portfolio.with_untracked(|portfolio| portfolio.sequence >= sequence);
+    let known = store
+        .portfolio
+        .with_untracked(|portfolio| portfolio.sequence >= sequence);
     if known {
         return Ok(());
     }
-    store.portfolio.update_untracked(|portfolio| result = portfolio.apply(sequence, hash, record));
+    store
+        .portfolio
+        .update_untracked(|portfolio| result = portfolio.apply(sequence, hash, record));
     if let Err(fault) = result {
-        return Err(Again::Mismatch(format!("Record {sequence} does not follow: {fault}")));
+        return Err(Again::Mismatch(format!(
+            "Record {sequence} does not follow: {fault}"
+        )));
     }
-    let text = store.portfolio.with_untracked(|portfolio| words::record(portfolio, record));
+    let text = store
+        .portfolio
+        .with_untracked(|portfolio| words::record(portfolio, record));
     if let Entry::Order(event) = &record.entry {
         let level = match event.change {
             OrderChange::Fill(_) => Some(Level::Info),
-            OrderChange::Rejected { .. } | OrderChange::Unresolved { .. } | OrderChange::Late { .. } => Some(Level::Warning),
+            OrderChange::Rejected { .. } | OrderChange::Unresolved { .. } | OrderChange::Late { .. } => {
+                Some(Level::Warning)
+            }
             _ => None,
         };
         if let Some(level) = level.filter(|_| *told < TOASTS_A_BATCH_MAX) {
@@ -241,7 +288,16 @@ fn fold(store: Store, sequence: u64, hash: &Hash, record: &Record, told: &mut us
         }
     }
     let kind = words::record_kind(&record.entry);
-    push(store.lines, Line { sequence, at: record.at, kind, text, hash: hash.short().to_owned() });
+    push(
+        store.lines,
+        Line {
+            sequence,
+            at: record.at,
+            kind,
+            text,
+            hash: hash.short().to_owned(),
+        },
+    );
     Ok(())
 }
 

@@ -9,10 +9,10 @@ pub const POSITIONS: &str = "M2.5 4h11M2.5 8h11M2.5 12h7";
 /// Up and down.
 pub const TRADES: &str = "M5 13V3.500M2.5 6 5 3.5 7.5 6M11 3v9.500M8.5 10l2.5 2.5 2.5-2.5";
 /// An eye.
-pub const WATCHLIST: &str =
-    "M1.5 8s2.5-4.5 6.5-4.500S14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8zM8 9.750a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.500z";
+pub const WATCHLIST: &str = "M1.5 8s2.5-4.5 6.5-4.500S14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8zM8 9.750a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.500z";
 /// A block.
-pub const MODELS: &str = "M8 1.75 13.25 4.750v6.500L8 14.25 2.75 11.250v-6.500zM2.75 4.75 8 7.750l5.25-3M8 7.750v6.5";
+pub const MODELS: &str =
+    "M8 1.75 13.25 4.750v6.500L8 14.25 2.75 11.250v-6.500zM2.75 4.75 8 7.750l5.25-3M8 7.750v6.5";
 /// A bell.
 pub const ALERTS: &str = "M4 11V7a4 4 0 0 1 8 0v4l1.25 1.500H2.750zM6.75 14.250h2.5";
 /// A prompt.
@@ -32,7 +32,8 @@ pub const REFUSED: &str = "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM3.75 3.750l8.5 8.
 /// Closes.
 pub const CROSS: &str = "M4 4l8 8M12 4l-8 8";
 /// The project's mark.
-pub const MARK: &str = "M2 13.500h13M3.5 11C7 10 9 7.5 9.25 3.250c2.25 2.25 4.25 4.75 5 8-3-1.25-7-1.25-10.75-.25z";
+pub const MARK: &str =
+    "M2 13.500h13M3.5 11C7 10 9 7.5 9.25 3.250c2.25 2.25 4.25 4.75 5 8-3-1.25-7-1.25-10.75-.25z";
 /// Shares are added: hollow.
 const UP: &str = "M5 1.5 9 8.500H1z";
 /// Shares are taken away: solid.

@@ -40,7 +40,9 @@ pub fn listen(store: Store, feed: Feed, ask: RwSignal<Option<Ask>>) {
             _ if ask.get_untracked().is_some() => {}
             "." => match store.portfolio.with_untracked(|portfolio| portfolio.state) {
                 TradingState::Active => feed.command("reduce", None, "entries paused on the page"),
-                TradingState::Reducing if !store.is_live_untracked() => feed.command("resume", None, "entries resumed on the page"),
+                TradingState::Reducing if !store.is_live_untracked() => {
+                    feed.command("resume", None, "entries resumed on the page")
+                }
                 TradingState::Reducing | TradingState::Halted => {}
             },
             "H" => feed.command("halt", None, ""),

@@ -27,10 +27,13 @@ struct Meter {
 pub fn Limits() -> impl IntoView {
     let store = expect_context::<Store>();
     let meters = Memo::new(move |_| {
-        let risk = store.facts.with(|facts| facts.as_ref().map(|facts| facts.risk.clone()));
+        let risk = store
+            .facts
+            .with(|facts| facts.as_ref().map(|facts| facts.risk.clone()));
         risk.map(|risk| meters(store, &risk)).unwrap_or_default()
     });
-    let near = Memo::new(move |_| meters.with(|meters| meters.iter().filter(|meter| is_near(meter.part)).count()));
+    let near =
+        Memo::new(move |_| meters.with(|meters| meters.iter().filter(|meter| is_near(meter.part)).count()));
     view! {
         <section class="card" data-test="limits">
             <header>
@@ -66,7 +69,11 @@ fn meters(store: Store, risk: &Risk) -> Vec<Meter> {
         |(symbol, value)| (format!("Largest position, {}", symbol.broker_text()), value),
     );
     let (symbol, entries) = store.portfolio.with(|portfolio| {
-        let most = portfolio.day.entries.iter().max_by_key(|(symbol, count)| (**count, std::cmp::Reverse(**symbol)));
+        let most = portfolio
+            .day
+            .entries
+            .iter()
+            .max_by_key(|(symbol, count)| (**count, std::cmp::Reverse(**symbol)));
         most.map_or((None, 0), |(symbol, count)| (Some(*symbol), *count))
     });
     let trades_max = Decimal::from(risk.trades_per_symbol_per_day_max);
@@ -96,7 +103,10 @@ fn meters(store: Store, risk: &Risk) -> Vec<Meter> {
             part: part(lost, risk.daily_loss_max),
         },
         Meter {
-            name: symbol.map_or_else(|| "Entries today".to_owned(), |symbol| format!("Most entries today, {}", symbol.broker_text())),
+            name: symbol.map_or_else(
+                || "Entries today".to_owned(),
+                |symbol| format!("Most entries today, {}", symbol.broker_text()),
+            ),
             value: entries.to_string(),
             of: format!("{} a symbol", risk.trades_per_symbol_per_day_max),
             part: part(Decimal::from(entries), trades_max),

@@ -14,7 +14,11 @@ const COMMANDS_SHOWN: usize = 12;
 #[component]
 pub fn Stages() -> impl IntoView {
     let store = expect_context::<Store>();
-    let names = Memo::new(move |_| store.health.with(|stages| stages.keys().cloned().collect::<Vec<_>>()));
+    let names = Memo::new(move |_| {
+        store
+            .health
+            .with(|stages| stages.keys().cloned().collect::<Vec<_>>())
+    });
     view! {
         <section class="card" data-test="stages">
             <header><h2>"Stages"</h2><span class="note">{move || names.with(Vec::len)}</span></header>
@@ -40,14 +44,22 @@ fn Stage(name: String) -> impl IntoView {
     let store = expect_context::<Store>();
     let key = name.clone();
     let health = Memo::new(move |_| store.health.with(|stages| stages.get(&key).cloned()));
-    let silent = move || health.with(|health| health.as_ref().map(|(_, came)| (store.beat.get() - came) / 1_000.0));
-    let state = move || {
-        health.with(|health| health.as_ref().map(|(health, _)| health.state)).map(|state| match state {
-            HealthState::Ready => ("pill good", "Ready"),
-            HealthState::Degraded => ("pill needs", "Degraded"),
-            HealthState::Starting => ("pill", "Starting"),
-            HealthState::Standby => ("pill cancelled", "Standby"),
+    let silent = move || {
+        health.with(|health| {
+            health
+                .as_ref()
+                .map(|(_, came)| (store.beat.get() - came) / 1_000.0)
         })
+    };
+    let state = move || {
+        health
+            .with(|health| health.as_ref().map(|(health, _)| health.state))
+            .map(|state| match state {
+                HealthState::Ready => ("pill good", "Ready"),
+                HealthState::Degraded => ("pill needs", "Degraded"),
+                HealthState::Starting => ("pill", "Starting"),
+                HealthState::Standby => ("pill cancelled", "Standby"),
+            })
     };
     view! {
         <tr data-test=format!("stage-{name}")>
@@ -72,14 +84,22 @@ fn Stage(name: String) -> impl IntoView {
 
 /// A figure with as many digits as it is worth.
 fn figure(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 /// The ledger as it grew since this page was opened, and its mark.
 #[component]
 pub fn Ledger() -> impl IntoView {
     let store = expect_context::<Store>();
-    let lines = Memo::new(move |_| store.lines.with(|lines| lines.iter().rev().cloned().collect::<Vec<_>>()));
+    let lines = Memo::new(move |_| {
+        store
+            .lines
+            .with(|lines| lines.iter().rev().cloned().collect::<Vec<_>>())
+    });
     view! {
         <section class="card" data-test="ledger">
             <header><h2>"Ledger"</h2><span class="note">"records since this page was opened, newest first"</span></header>
@@ -105,7 +125,15 @@ pub fn Ledger() -> impl IntoView {
 pub fn Commands() -> impl IntoView {
     let store = expect_context::<Store>();
     let commands = Memo::new(move |_| {
-        store.portfolio.with(|portfolio| portfolio.commands.iter().rev().take(COMMANDS_SHOWN).cloned().collect::<Vec<_>>())
+        store.portfolio.with(|portfolio| {
+            portfolio
+                .commands
+                .iter()
+                .rev()
+                .take(COMMANDS_SHOWN)
+                .cloned()
+                .collect::<Vec<_>>()
+        })
     });
     view! {
         <section class="card" data-test="commands">
@@ -134,7 +162,11 @@ pub fn Commands() -> impl IntoView {
 pub fn Mark() -> impl IntoView {
     let store = expect_context::<Store>();
     let sequence = move || store.mark.with(|mark| mark.as_ref().map(|mark| mark.sequence));
-    let digest = move || store.mark.with(|mark| mark.as_ref().map(|mark| mark.digest.clone()));
+    let digest = move || {
+        store
+            .mark
+            .with(|mark| mark.as_ref().map(|mark| mark.digest.clone()))
+    };
     view! {
         <p class="mark mono" title="Ledger records and digest of this page's own fold, equal to the bridge's" data-test="mark"
             data-sequence=move || sequence().map(|sequence| sequence.to_string()) data-digest=move || digest().map(|digest| digest.to_string())>

@@ -41,7 +41,11 @@ fn Row(symbol: Symbol) -> impl IntoView {
     let shown = move |pick: fn(&protocol::decision::Signal) -> String| {
         move || opinion.with(|opinion| opinion.as_ref().map_or_else(|| NONE.to_owned(), pick))
     };
-    let old = move || opinion.with(|opinion| opinion.as_ref().map(|opinion| opinion.at)).map(|at| age(store.market_age(at)));
+    let old = move || {
+        opinion
+            .with(|opinion| opinion.as_ref().map(|opinion| opinion.at))
+            .map(|at| age(store.market_age(at)))
+    };
     view! {
         <tr data-test=format!("signal-{symbol}")>
             <td class="text symbol">{symbol.broker_text()}</td>
@@ -64,8 +68,19 @@ fn Row(symbol: Symbol) -> impl IntoView {
 #[component]
 pub fn Files() -> impl IntoView {
     let store = expect_context::<Store>();
-    let events = Memo::new(move |_| store.models.with(|models| models.iter().rev().cloned().collect::<Vec<_>>()));
-    let refused = Memo::new(move |_| events.with(|events| events.iter().filter(|event| event.event == ModelChange::Refused).count()));
+    let events = Memo::new(move |_| {
+        store
+            .models
+            .with(|models| models.iter().rev().cloned().collect::<Vec<_>>())
+    });
+    let refused = Memo::new(move |_| {
+        events.with(|events| {
+            events
+                .iter()
+                .filter(|event| event.event == ModelChange::Refused)
+                .count()
+        })
+    });
     view! {
         <section class="card" data-test="models">
             <header>

@@ -27,7 +27,11 @@ fn count_of(store: Store, page: Page) -> (usize, bool) {
         Page::Watchlist => (store.watchlist.with(Vec::len), false),
         Page::Trades => {
             let open = store.portfolio.with(|portfolio| {
-                portfolio.orders.values().filter(|order| standing(order) == Standing::NeedsYou).count()
+                portfolio
+                    .orders
+                    .values()
+                    .filter(|order| standing(order) == Standing::NeedsYou)
+                    .count()
             });
             (open, true)
         }

@@ -20,7 +20,11 @@ pub fn Orders() -> impl IntoView {
     let store = expect_context::<Store>();
     let groups = Memo::new(move |_| {
         store.portfolio.with(|portfolio| {
-            let mut orders: Vec<_> = portfolio.orders.values().map(|order| (standing(order), order.created_at, order.id.clone())).collect();
+            let mut orders: Vec<_> = portfolio
+                .orders
+                .values()
+                .map(|order| (standing(order), order.created_at, order.id.clone()))
+                .collect();
             orders.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
             orders
         })
@@ -81,12 +85,26 @@ fn Group(groups: Sorted, standing: Standing, name: &'static str) -> impl IntoVie
 fn Row(id: Id, needs: bool) -> impl IntoView {
     let store = expect_context::<Store>();
     let key = id.clone();
-    let order = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.orders.get(&key).cloned()));
+    let order = Memo::new(move |_| {
+        store
+            .portfolio
+            .with(|portfolio| portfolio.orders.get(&key).cloned())
+    });
     let first = order.get_untracked();
     let shown = move |pick: fn(&Order) -> Option<String>| {
-        move || order.with(|order| order.as_ref().and_then(pick)).unwrap_or_else(|| NONE.to_owned())
+        move || {
+            order
+                .with(|order| order.as_ref().and_then(pick))
+                .unwrap_or_else(|| NONE.to_owned())
+        }
     };
-    let state = move || order.with(|order| order.as_ref().map(|order| (order.state, order.filled, order.quantity, order.updated_at)));
+    let state = move || {
+        order.with(|order| {
+            order
+                .as_ref()
+                .map(|order| (order.state, order.filled, order.quantity, order.updated_at))
+        })
+    };
     view! {
         <tr data-test="order-row" data-order-id=id.to_string() class:needs=needs>
             <td class="text faint">{first.as_ref().map(|order| hms(order.created_at))}</td>
@@ -99,7 +117,7 @@ fn Row(id: Id, needs: bool) -> impl IntoView {
                         <StateShape state />
                         {words::order_state(state)}
                         {(state == OrderState::PartlyFilled).then(|| format!(" {}/{}", shares(filled), shares(quantity)))}
-                        {needs.then(|| move || format!(" {}", age(store.market_age(since))))}
+                        {needs.then_some(move || format!(" {}", age(store.market_age(since))))}
                     </span>
                 })}
             </td>

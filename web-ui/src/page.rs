@@ -140,7 +140,11 @@ fn Strip() -> impl IntoView {
     let needs = Memo::new(move |_| needs_you(store));
     let text = Memo::new(move |_| {
         let newest = store.alerts.with(|alerts| {
-            alerts.iter().rev().find(|alert| alert.level == protocol::decision::Level::Critical).map(|alert| alert.text.clone())
+            alerts
+                .iter()
+                .rev()
+                .find(|alert| alert.level == protocol::decision::Level::Critical)
+                .map(|alert| alert.text.clone())
         });
         newest.unwrap_or_else(|| "An order or a position is not settled with the broker.".to_owned())
     });
@@ -163,7 +167,11 @@ fn LinkBar() -> impl IntoView {
         Link::Shut(text) => Some(format!("{text} Open the address that run-all printed.")),
         Link::Opening | Link::Open => None,
     });
-    let mismatch = move || store.mismatch.get().map(|text| format!("{text}. A fresh snapshot was asked for; the broker and the ledger are not touched."));
+    let mismatch = move || {
+        store.mismatch.get().map(|text| {
+            format!("{text}. A fresh snapshot was asked for; the broker and the ledger are not touched.")
+        })
+    };
     view! {
         <Show when=move || text.get().is_some()>
             <div class="bar" data-test="disconnected" role="alert"><Icon path=WARN size=14 />{move || text.get()}</div>
@@ -181,7 +189,8 @@ fn LinkBar() -> impl IntoView {
 #[component]
 fn Gate() -> impl IntoView {
     let store = expect_context::<Store>();
-    let shown = move || match store.link.get() {
+    let shown = move || {
+        match store.link.get() {
         Link::Opening | Link::Open => ("Connecting".to_owned(), "Waiting for the first snapshot.".to_owned()),
         Link::Lost(since) => (
             format!("The pipeline does not answer, trying again for {}", age((store.beat.get() - since) / 1_000.0)),
@@ -191,6 +200,7 @@ fn Gate() -> impl IntoView {
             text,
             "Open the address that ./just run-all printed, whole, with #token= at its end. ./just status prints it again.".to_owned(),
         ),
+    }
     };
     view! {
         <div class="gate" data-test="gate">

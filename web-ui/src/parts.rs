@@ -83,8 +83,15 @@ pub fn Sparkline(
     ticker: Ticker,
 ) -> impl IntoView {
     let shape = Memo::new(move |_| {
-        let close = ticker.quote.with(|quote| quote.as_ref().and_then(|quote| quote.previous_close).map(approximate));
-        ticker.closes.with(|closes| spark(closes.values.iter().copied(), close))
+        let close = ticker.quote.with(|quote| {
+            quote
+                .as_ref()
+                .and_then(|quote| quote.previous_close)
+                .map(approximate)
+        });
+        ticker
+            .closes
+            .with(|closes| spark(closes.values.iter().copied(), close))
     });
     move || {
         shape.get().map(|shape| {
@@ -118,14 +125,21 @@ fn spark(values: impl ExactSizeIterator<Item = f64> + Clone, close: Option<f64>)
     let low = values.clone().fold(f64::INFINITY, f64::min);
     let high = values.clone().fold(f64::NEG_INFINITY, f64::max);
     let room = (high - low).max(first.abs() * 1e-6);
-    let base = close.filter(|close| *close > low - room && *close < high + room).unwrap_or(first);
+    let base = close
+        .filter(|close| *close > low - room && *close < high + room)
+        .unwrap_or(first);
     let (low, high) = (low.min(base), high.max(base));
     let span = (high - low).max(first.abs() * 1e-6);
     let y = |value: f64| 2.0 + (high - value) / span * (SPARK_HEIGHT - 4.0);
     let step = (SPARK_WIDTH - 4.0) / (count - 1) as f64;
     let mut line = String::with_capacity(count * 11);
     for (index, value) in values.enumerate() {
-        line += &format!("{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, index as f64 * step + 1.0, y(value));
+        line += &format!(
+            "{}{:.1} {:.1}",
+            if index == 0 { 'M' } else { 'L' },
+            index as f64 * step + 1.0,
+            y(value)
+        );
     }
     Some(Spark {
         line,
@@ -166,7 +180,11 @@ pub fn Belief(
 /// The last price of a symbol, as the market says it.
 #[must_use]
 pub fn last_price(ticker: Ticker) -> Memo<Option<Price>> {
-    Memo::new(move |_| ticker.quote.with(|quote| quote.as_ref().and_then(protocol::market::Quote::mark)))
+    Memo::new(move |_| {
+        ticker
+            .quote
+            .with(|quote| quote.as_ref().and_then(protocol::market::Quote::mark))
+    })
 }
 
 /// The change of a symbol since the close before, as a fraction.

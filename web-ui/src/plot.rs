@@ -130,7 +130,13 @@ impl Plot {
         for (at, equity) in values {
             peak = peak.max(*equity);
             let fall = if peak > 0.0 { equity / peak - 1.0 } else { 0.0 };
-            let drawn = Drawn { x: self.x(*at), y: self.y(*equity), at: *at, equity: *equity, fall };
+            let drawn = Drawn {
+                x: self.x(*at),
+                y: self.y(*equity),
+                at: *at,
+                equity: *equity,
+                fall,
+            };
             if fall < self.worst {
                 (self.worst, self.worst_x) = (fall, drawn.x);
             }
@@ -190,8 +196,12 @@ impl Plot {
     pub fn nearest(&self, x: f64) -> Option<Drawn> {
         let after = self.points.partition_point(|point| point.x < x);
         let near = [after.checked_sub(1), Some(after)];
-        let near = near.into_iter().flatten().filter_map(|index| self.points.get(index));
-        near.min_by(|a, b| (a.x - x).abs().total_cmp(&(b.x - x).abs())).copied()
+        let near = near
+            .into_iter()
+            .flatten()
+            .filter_map(|index| self.points.get(index));
+        near.min_by(|a, b| (a.x - x).abs().total_cmp(&(b.x - x).abs()))
+            .copied()
     }
 
     /// Round amounts for the axis, and their pixels.
@@ -200,27 +210,37 @@ impl Plot {
         let step = round_step((self.high - self.low) / 4.0);
         let first = (self.low / step).ceil() as i64;
         let last = (self.high / step).floor() as i64;
-        (first..=last).map(|index| index as f64 * step).map(|dollars| (dollars, self.y(dollars))).collect()
+        (first..=last)
+            .map(|index| index as f64 * step)
+            .map(|dollars| (dollars, self.y(dollars)))
+            .collect()
     }
 
     /// Round instants for the axis in milliseconds, and their pixels.
     #[must_use]
     pub fn instants(&self) -> Vec<(f64, f64)> {
         const MINUTE: f64 = 60_000.0;
-        const STEPS: [f64; 14] =
-            [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 240.0, 720.0, 1_440.0, 7_200.0];
+        const STEPS: [f64; 14] = [
+            0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 240.0, 720.0, 1_440.0, 7_200.0,
+        ];
         let wanted = (self.to - self.from) / (self.right() / 110.0) / MINUTE;
         let step = STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(7_200.0) * MINUTE;
         let first = (self.from / step).ceil() as i64;
         let last = (self.to / step).floor() as i64;
-        (first..=last).map(|index| index as f64 * step).map(|at| (at, self.x(at))).collect()
+        (first..=last)
+            .map(|index| index as f64 * step)
+            .map(|at| (at, self.x(at)))
+            .collect()
     }
 }
 
 /// The next of 1, 2, 2.5 and 5 times a power of ten, at least a cent.
 fn round_step(wanted: f64) -> f64 {
     let power = 10_f64.powf(wanted.max(0.01).log10().floor());
-    let factor = [1.0, 2.0, 2.5, 5.0].into_iter().find(|factor| factor * power >= wanted).unwrap_or(10.0);
+    let factor = [1.0, 2.0, 2.5, 5.0]
+        .into_iter()
+        .find(|factor| factor * power >= wanted)
+        .unwrap_or(10.0);
     (factor * power).max(0.01)
 }
 
@@ -229,7 +249,11 @@ mod tests {
     use super::*;
 
     fn point(second: i64, dollars: i64) -> EquityPoint {
-        EquityPoint { at: Timestamp::from_second(second).unwrap(), equity: dollars.into(), cash: 0.into() }
+        EquityPoint {
+            at: Timestamp::from_second(second).unwrap(),
+            equity: dollars.into(),
+            cash: 0.into(),
+        }
     }
 
     fn plot(points: &[EquityPoint], now: i64) -> Option<Plot> {
@@ -250,7 +274,11 @@ mod tests {
         let plot = plot(&[point(0, 100), point(50, 80)], 120).unwrap();
         assert_eq!(plot.end.0, 50.0);
         assert!((plot.worst + 0.2).abs() < 1e-9 && plot.worst_x == 25.0);
-        assert!(plot.points.iter().all(|point| point.y >= TOP && point.y <= plot.bottom()));
+        assert!(
+            plot.points
+                .iter()
+                .all(|point| point.y >= TOP && point.y <= plot.bottom())
+        );
         assert_eq!(plot.nearest(30.0).unwrap().equity, 80.0);
     }
 
@@ -261,7 +289,10 @@ mod tests {
 
     #[test]
     fn axes_are_round() {
-        assert_eq!([0.003, 0.7, 1.7, 2.2, 40.0, 70.0].map(round_step), [0.01, 1.0, 2.0, 2.5, 50.0, 100.0]);
+        assert_eq!(
+            [0.003, 0.7, 1.7, 2.2, 40.0, 70.0].map(round_step),
+            [0.01, 1.0, 2.0, 2.5, 50.0, 100.0]
+        );
         let plot = plot(&[point(0, 100)], 101).unwrap();
         let amounts = plot.amounts();
         assert!((2..=7).contains(&amounts.len()), "{amounts:?}");

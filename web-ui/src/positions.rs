@@ -18,14 +18,21 @@ pub fn Positions() -> impl IntoView {
     let store = expect_context::<Store>();
     let symbols = Memo::new(move |_| {
         let mut held: Vec<(Decimal, Symbol)> = store.portfolio.with(|portfolio| {
-            portfolio.open_positions().map(|position| (-position.cost.abs(), position.symbol)).collect()
+            portfolio
+                .open_positions()
+                .map(|position| (-position.cost.abs(), position.symbol))
+                .collect()
         });
         held.sort_unstable();
         held.into_iter().map(|(_, symbol)| symbol).collect::<Vec<_>>()
     });
     let mixed = Memo::new(move |_| symbols.with(|symbols| store.mixes_decimals(symbols)));
     let direction = Memo::new(move |_| {
-        let short = store.portfolio.with(|p| p.open_positions().filter(|held| held.quantity.is_sign_negative()).count());
+        let short = store.portfolio.with(|p| {
+            p.open_positions()
+                .filter(|held| held.quantity.is_sign_negative())
+                .count()
+        });
         let all = symbols.with(Vec::len);
         match (all, short) {
             (0, _) => "none".to_owned(),
@@ -69,12 +76,16 @@ fn Row(symbol: Symbol, mixed: Memo<bool>) -> impl IntoView {
     let ticker = store.ticker(symbol);
     let (held, worth) = (store.position(symbol), store.worth(symbol));
     let quantity = Memo::new(move |_| held.with(|held| held.as_ref().map(|held| held.quantity)));
-    let entry = Memo::new(move |_| held.with(|held| held.as_ref().map(engine::portfolio::Position::average_cost)));
+    let entry =
+        Memo::new(move |_| held.with(|held| held.as_ref().map(engine::portfolio::Position::average_cost)));
     let of = move |pick: fn(&crate::account::Worth) -> Decimal| {
         Memo::new(move |_| worth.with(|worth| worth.as_ref().map(pick)))
     };
     let (last, value, day) = (of(|w| w.last), of(|w| w.value), of(|w| w.day));
-    let (unrealised, part) = (of(|w| w.unrealised), of(|w| w.unrealised_part * Decimal::ONE_HUNDRED));
+    let (unrealised, part) = (
+        of(|w| w.unrealised),
+        of(|w| w.unrealised_part * Decimal::ONE_HUNDRED),
+    );
     let up = belief_up(store, symbol);
     let text = move |value: Option<Decimal>| value.map_or_else(|| NONE.to_owned(), |value| plain(value, 2));
     view! {
@@ -110,7 +121,9 @@ fn Track(symbol: Symbol) -> impl IntoView {
     let shape = Memo::new(move |_| {
         let held = held.get()?;
         let last = worth.with(|worth| worth.as_ref().map(|worth| worth.last))?;
-        let (stop, target) = store.facts.with(|facts| facts.as_ref().map(|facts| exit_prices(&held, &facts.exits)))?;
+        let (stop, target) = store
+            .facts
+            .with(|facts| facts.as_ref().map(|facts| exit_prices(&held, &facts.exits)))?;
         let span = target - stop;
         if span.is_zero() || last.is_zero() {
             return None;
@@ -120,8 +133,18 @@ fn Track(symbol: Symbol) -> impl IntoView {
             6.0 + part * (TRACK_WIDTH - 12.0)
         };
         let away = |price: Decimal| signed_percent((price - last) / last, 1);
-        let gains = worth.with(|worth| worth.as_ref().is_some_and(|worth| !worth.unrealised.is_sign_negative()));
-        Some((away(stop), place(held.average_cost()), place(last), away(target), gains))
+        let gains = worth.with(|worth| {
+            worth
+                .as_ref()
+                .is_some_and(|worth| !worth.unrealised.is_sign_negative())
+        });
+        Some((
+            away(stop),
+            place(held.average_cost()),
+            place(last),
+            away(target),
+            gains,
+        ))
     });
     move || {
         shape.get().map(|(stop, entry, last, target, gains)| {
@@ -148,19 +171,32 @@ fn BrokerSays(symbol: Symbol) -> impl IntoView {
     let doubt = Memo::new(move |_| {
         store.portfolio.with(|portfolio| {
             let order = portfolio.orders.values().find(|order| {
-                order.symbol == symbol && crate::account::standing(order) == crate::account::Standing::NeedsYou
+                order.symbol == symbol
+                    && crate::account::standing(order) == crate::account::Standing::NeedsYou
             });
-            let difference = portfolio.differences.iter().find(|known| known.symbol == Some(symbol));
+            let difference = portfolio
+                .differences
+                .iter()
+                .find(|known| known.symbol == Some(symbol));
             match (difference, order) {
                 (Some(difference), _) => Some(difference.text.clone()),
-                (None, Some(order)) => Some(format!("An order for {} is unsettled: {}", shares(order.quantity), order.text)),
-                (None, None) if portfolio.reconciled_at.is_none() => Some("Not compared with the broker yet".to_owned()),
+                (None, Some(order)) => Some(format!(
+                    "An order for {} is unsettled: {}",
+                    shares(order.quantity),
+                    order.text
+                )),
+                (None, None) if portfolio.reconciled_at.is_none() => {
+                    Some("Not compared with the broker yet".to_owned())
+                }
                 (None, None) => None,
             }
         })
     });
     move || match doubt.get() {
-        None => view! { <span class="gain" title="Broker and ledger agree"><Icon path=CHECK size=14 /></span> }.into_any(),
+        None => {
+            view! { <span class="gain" title="Broker and ledger agree"><Icon path=CHECK size=14 /></span> }
+                .into_any()
+        }
         Some(text) => view! { <span class="warn" title=text><Icon path=WARN size=14 /></span> }.into_any(),
     }
 }
@@ -171,7 +207,11 @@ fn Total() -> impl IntoView {
     let totals = store.totals;
     let risk = Memo::new(move |_| {
         let (risk, equity) = (totals.with(|totals| totals.at_risk), store.equity.get());
-        format!("at risk {}, {} of equity", dollars(risk), percent(crate::account::part(risk, equity), 2))
+        format!(
+            "at risk {}, {} of equity",
+            dollars(risk),
+            percent(crate::account::part(risk, equity), 2)
+        )
     });
     let day = Memo::new(move |_| Some(totals.with(|totals| totals.day)));
     let unrealised = Memo::new(move |_| Some(totals.with(|totals| totals.unrealised)));

@@ -29,7 +29,11 @@ pub struct Said {
 
 impl Said {
     fn new(dot: &'static str, word: impl Into<String>, title: impl Into<String>) -> Self {
-        Self { dot, word: word.into(), title: title.into() }
+        Self {
+            dot,
+            word: word.into(),
+            title: title.into(),
+        }
     }
 }
 
@@ -37,7 +41,9 @@ impl Said {
 #[must_use]
 pub fn broker(store: Store) -> Said {
     let beat = store.beat.get();
-    let connected = store.session.with(|session| session.as_ref().map(|session| session.connected));
+    let connected = store
+        .session
+        .with(|session| session.as_ref().map(|session| session.connected));
     if connected == Some(false) {
         return Said::new("dot down", "down", "The broker's link to the market is down.");
     }
@@ -48,7 +54,11 @@ pub fn broker(store: Store) -> Said {
         let silent = (beat - came) / 1_000.0;
         let (state, text) = (health.state, health.text.clone());
         match state {
-            _ if silent > DOWN_SECONDS => Said::new("dot down", format!("down {}", age(silent)), "Execution is silent."),
+            _ if silent > DOWN_SECONDS => Said::new(
+                "dot down",
+                format!("down {}", age(silent)),
+                "Execution is silent.",
+            ),
             _ if silent > SLOW_SECONDS => Said::new("dot slow", age(silent), "Execution is slow to speak."),
             HealthState::Ready => Said::new("dot", age(silent), "Execution is linked to the broker."),
             HealthState::Degraded => Said::new("dot slow", "degraded", text),
@@ -62,13 +72,22 @@ pub fn broker(store: Store) -> Said {
 #[must_use]
 pub fn bus(store: Store) -> Said {
     let beat = store.beat.get();
-    let newest = store.health.with(|stages| stages.values().map(|(_, came)| *came).fold(f64::NEG_INFINITY, f64::max));
+    let newest = store.health.with(|stages| {
+        stages
+            .values()
+            .map(|(_, came)| *came)
+            .fold(f64::NEG_INFINITY, f64::max)
+    });
     let silent = (beat - newest) / 1_000.0;
     if store.link.get() != Link::Open {
         return Said::new("dot down", "no link", "This page has lost the bridge.");
     }
     match silent {
-        s if s > DOWN_SECONDS => Said::new("dot down", format!("down {}", age(s.min(1e7))), "No stage speaks on the bus."),
+        s if s > DOWN_SECONDS => Said::new(
+            "dot down",
+            format!("down {}", age(s.min(1e7))),
+            "No stage speaks on the bus.",
+        ),
         s if s > SLOW_SECONDS => Said::new("dot slow", age(s), "The stages are slow to speak."),
         s => Said::new("dot", age(s), "Since the newest heartbeat of a stage."),
     }
@@ -80,16 +99,29 @@ pub fn data(store: Store) -> (usize, usize, Said) {
     let watchlist = store.watchlist.get();
     let ages = watchlist.iter().filter_map(|symbol| {
         let ticker = store.ticker(*symbol);
-        ticker.quote.with(|quote| quote.as_ref().filter(|quote| quote.tradable).map(|quote| store.market_age(quote.at)))
+        ticker.quote.with(|quote| {
+            quote
+                .as_ref()
+                .filter(|quote| quote.tradable)
+                .map(|quote| store.market_age(quote.at))
+        })
     });
     let ages: Vec<f64> = ages.collect();
     let fresh = ages.iter().filter(|age| **age <= QUOTE_AGE_MAX).count();
     let newest = ages.iter().copied().fold(f64::INFINITY, f64::min);
-    let closed = store.session.with(|session| session.as_ref().is_some_and(|session| session.phase == Phase::Closed));
+    let closed = store.session.with(|session| {
+        session
+            .as_ref()
+            .is_some_and(|session| session.phase == Phase::Closed)
+    });
     let said = match (fresh, watchlist.len()) {
         (0, _) if closed => Said::new("dot idle", "closed", "The market is closed."),
         (0, _) => Said::new("dot down", "none", "No symbol has a fresh quote."),
-        (fresh, all) if fresh < all => Said::new("dot slow", age(newest), format!("{} symbols have no fresh quote.", all - fresh)),
+        (fresh, all) if fresh < all => Said::new(
+            "dot slow",
+            age(newest),
+            format!("{} symbols have no fresh quote.", all - fresh),
+        ),
         _ => Said::new("dot", age(newest), "Since the newest quote."),
     };
     (fresh, watchlist.len(), said)
@@ -100,7 +132,9 @@ pub fn data(store: Store) -> (usize, usize, Said) {
 pub fn session(store: Store) -> (&'static str, String) {
     let now = store.market_now();
     store.session.with(|session| {
-        let Some(session) = session else { return ("Session", "not known".to_owned()) };
+        let Some(session) = session else {
+            return ("Session", "not known".to_owned());
+        };
         let (name, verb) = match session.phase {
             Phase::Closed => ("Market closed", "opens in"),
             Phase::Pre => ("Pre-market", "opens in"),
@@ -108,22 +142,29 @@ pub fn session(store: Store) -> (&'static str, String) {
             Phase::After => ("After-market", "ends in"),
         };
         let rest = session.next_change.map(|change| seconds_between(now, change));
-        (name, rest.map_or_else(|| "open".to_owned(), |rest| format!("{verb} {}", countdown(rest))))
+        (
+            name,
+            rest.map_or_else(|| "open".to_owned(), |rest| format!("{verb} {}", countdown(rest))),
+        )
     })
 }
 
 /// The trading state: its dot, its word.
 #[must_use]
 pub fn trading(store: Store) -> (&'static str, &'static str) {
-    store.portfolio.with(|portfolio| match (portfolio.killed, portfolio.state) {
-        (false, TradingState::Halted) if portfolio.flattening && portfolio.open_positions().next().is_some() => {
-            ("dot down", "Flattening")
-        }
-        (true, _) => ("dot down", "Killed"),
-        (false, TradingState::Active) => ("dot", words::state(TradingState::Active)),
-        (false, TradingState::Reducing) => ("dot slow", words::state(TradingState::Reducing)),
-        (false, TradingState::Halted) => ("dot down", words::state(TradingState::Halted)),
-    })
+    store
+        .portfolio
+        .with(|portfolio| match (portfolio.killed, portfolio.state) {
+            (false, TradingState::Halted)
+                if portfolio.flattening && portfolio.open_positions().next().is_some() =>
+            {
+                ("dot down", "Flattening")
+            }
+            (true, _) => ("dot down", "Killed"),
+            (false, TradingState::Active) => ("dot", words::state(TradingState::Active)),
+            (false, TradingState::Reducing) => ("dot slow", words::state(TradingState::Reducing)),
+            (false, TradingState::Halted) => ("dot down", words::state(TradingState::Halted)),
+        })
 }
 
 /// The pill that says what is at stake.
@@ -147,16 +188,28 @@ pub fn ModePill() -> impl IntoView {
 pub fn Status() -> impl IntoView {
     let store = expect_context::<Store>();
     let account = Memo::new(move |_| {
-        store.portfolio.with(|p| p.identity.as_ref().map_or_else(|| NONE.to_owned(), |identity| identity.account.clone()))
+        store.portfolio.with(|p| {
+            p.identity
+                .as_ref()
+                .map_or_else(|| NONE.to_owned(), |identity| identity.account.clone())
+        })
     });
-    let market = Memo::new(move |_| store.facts.with(|facts| facts.as_ref().map(|facts| facts.market.clone())));
+    let market = Memo::new(move |_| {
+        store
+            .facts
+            .with(|facts| facts.as_ref().map(|facts| facts.market.clone()))
+    });
     let trading = Memo::new(move |_| trading(store));
     let session = Memo::new(move |_| session(store));
     let (broker, bus) = (Memo::new(move |_| broker(store)), Memo::new(move |_| bus(store)));
     let data = Memo::new(move |_| data(store));
     let epoch = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.epoch));
     let runner = Memo::new(move |_| {
-        store.health.with(|stages| stages.get("execution").map_or_else(|| NONE.to_owned(), |(health, _)| health.instance.clone()))
+        store.health.with(|stages| {
+            stages
+                .get("execution")
+                .map_or_else(|| NONE.to_owned(), |(health, _)| health.instance.clone())
+        })
     });
     let gain = Memo::new(move |_| day_gain(store));
     let clock = Memo::new(move |_| hms(store.market_now()));
@@ -213,7 +266,13 @@ pub fn PhoneStatus(
     let store = expect_context::<Store>();
     let trading = Memo::new(move |_| trading(store));
     let session = Memo::new(move |_| session(store));
-    let links = Memo::new(move |_| [("Broker", broker(store)), ("Bus", bus(store)), ("Data", data(store).2)]);
+    let links = Memo::new(move |_| {
+        [
+            ("Broker", broker(store)),
+            ("Bus", bus(store)),
+            ("Data", data(store).2),
+        ]
+    });
     let epoch = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.epoch));
     view! {
         <div class="phone-status only-phone">

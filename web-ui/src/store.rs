@@ -175,10 +175,14 @@ impl Store {
             symbols.track();
             let exits = facts.with(|facts| facts.as_ref().map(|facts| facts.exits.clone()));
             portfolio.with(|portfolio| {
-                totals(portfolio, exits.as_ref(), |position| worth_now(tickers, clock, position))
+                totals(portfolio, exits.as_ref(), |position| {
+                    worth_now(tickers, clock, position)
+                })
             })
         });
-        let equity = Memo::new(move |_| portfolio.with(|portfolio| portfolio.cash) + totals.with(|totals| totals.value));
+        let equity = Memo::new(move |_| {
+            portfolio.with(|portfolio| portfolio.cash) + totals.with(|totals| totals.value)
+        });
         let realised = Memo::new(move |_| {
             let now = clock.with_value(|clock| clock.now(beat.get()));
             portfolio.with(|portfolio| realised_today(portfolio, now))
@@ -238,21 +242,31 @@ impl Store {
     pub fn position(&self, symbol: Symbol) -> Memo<Option<Position>> {
         let portfolio = self.portfolio;
         Memo::new(move |_| {
-            portfolio.with(|p| p.positions.get(&symbol).filter(|held| !held.quantity.is_zero()).cloned())
+            portfolio.with(|p| {
+                p.positions
+                    .get(&symbol)
+                    .filter(|held| !held.quantity.is_zero())
+                    .cloned()
+            })
         })
     }
 
     /// What the position in a symbol is worth now.
     pub fn worth(&self, symbol: Symbol) -> Memo<Option<Worth>> {
         let (tickers, clock, position) = (self.tickers, self.clock, self.position(symbol));
-        Memo::new(move |_| position.with(|held| held.as_ref().and_then(|held| worth_now(tickers, clock, held))))
+        Memo::new(move |_| {
+            position.with(|held| held.as_ref().and_then(|held| worth_now(tickers, clock, held)))
+        })
     }
 
     /// Whether any of the symbols trades below a dollar, so that its column mixes two and four decimals.
     #[must_use]
     pub fn mixes_decimals(&self, symbols: &[Symbol]) -> bool {
         symbols.iter().any(|symbol| {
-            let mark = self.ticker(*symbol).quote.with(|quote| quote.as_ref().and_then(Quote::mark));
+            let mark = self
+                .ticker(*symbol)
+                .quote
+                .with(|quote| quote.as_ref().and_then(Quote::mark));
             mark.is_some_and(|price| price_places(price) > 2)
         })
     }
@@ -280,7 +294,11 @@ impl Store {
     /// Whether the page plays a recorded market.
     #[must_use]
     pub fn is_replay(&self) -> bool {
-        self.facts.with(|facts| facts.as_ref().is_some_and(|facts| facts.market.starts_with("replay")))
+        self.facts.with(|facts| {
+            facts
+                .as_ref()
+                .is_some_and(|facts| facts.market.starts_with("replay"))
+        })
     }
 
     /// The same, without following its changes.
@@ -292,7 +310,8 @@ impl Store {
     /// Whether real money is at stake.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.facts.with(|facts| facts.as_ref().is_some_and(|facts| facts.mode == Mode::Live))
+        self.facts
+            .with(|facts| facts.as_ref().is_some_and(|facts| facts.mode == Mode::Live))
     }
 }
 
@@ -310,5 +329,7 @@ fn worth_now(
     let ticker = tickers.with_value(|tickers| tickers.get(&position.symbol).copied())?;
     let now = clock.with_value(|clock| clock.now(wall_ms()));
     let entered_today = position.opened_at.is_some_and(|opened| same_day(opened, now));
-    ticker.quote.with(|quote| worth(position, quote.as_ref()?, entered_today))
+    ticker
+        .quote
+        .with(|quote| worth(position, quote.as_ref()?, entered_today))
 }

@@ -6,7 +6,11 @@ const KEY: &str = "tradewind-theme";
 
 /// Takes up what was chosen before.
 pub fn restore() {
-    let chosen = window().local_storage().ok().flatten().and_then(|storage| storage.get_item(KEY).ok().flatten());
+    let chosen = window()
+        .local_storage()
+        .ok()
+        .flatten()
+        .and_then(|storage| storage.get_item(KEY).ok().flatten());
     if let Some(theme) = chosen.filter(|theme| theme == "dark" || theme == "light") {
         set(&theme);
     }
@@ -14,10 +18,16 @@ pub fn restore() {
 
 /// Chooses the other one, and keeps that.
 pub fn toggle() {
-    let chosen = document().document_element().and_then(|root| root.get_attribute("data-theme"));
+    let chosen = document()
+        .document_element()
+        .and_then(|root| root.get_attribute("data-theme"));
     let dark = match chosen.as_deref() {
         Some(theme) => theme == "dark",
-        None => !window().match_media("(prefers-color-scheme: light)").ok().flatten().is_some_and(|query| query.matches()),
+        None => !window()
+            .match_media("(prefers-color-scheme: light)")
+            .ok()
+            .flatten()
+            .is_some_and(|query| query.matches()),
     };
     let next = if dark { "light" } else { "dark" };
     set(next);

@@ -24,21 +24,31 @@ pub struct Toast {
 
 /// Adds a line; the oldest that is not critical makes room.
 pub fn say(store: Store, level: Level, text: String) {
-    let number = store.toasts.with_untracked(|toasts| toasts.last().map_or(1, |toast| toast.number + 1));
+    let number = store
+        .toasts
+        .with_untracked(|toasts| toasts.last().map_or(1, |toast| toast.number + 1));
     store.toasts.update(|toasts| {
         toasts.push(Toast { number, level, text });
         if toasts.len() > TOASTS_MAX {
-            let out = toasts.iter().position(|toast| toast.level != Level::Critical).unwrap_or(0);
+            let out = toasts
+                .iter()
+                .position(|toast| toast.level != Level::Critical)
+                .unwrap_or(0);
             toasts.remove(out);
         }
     });
     if level != Level::Critical {
-        set_timeout(move || dismiss(store, number), std::time::Duration::from_millis(TOAST_MS));
+        set_timeout(
+            move || dismiss(store, number),
+            std::time::Duration::from_millis(TOAST_MS),
+        );
     }
 }
 
 fn dismiss(store: Store, number: u64) {
-    store.toasts.update(|toasts| toasts.retain(|toast| toast.number != number));
+    store
+        .toasts
+        .update(|toasts| toasts.retain(|toast| toast.number != number));
 }
 
 /// The lines.

@@ -18,10 +18,19 @@ pub fn Trades(
 ) -> impl IntoView {
     let store = expect_context::<Store>();
     let trades = Memo::new(move |_| {
-        store.portfolio.with(|portfolio| portfolio.trades.iter().rev().take(count).cloned().collect::<Vec<_>>())
+        store.portfolio.with(|portfolio| {
+            portfolio
+                .trades
+                .iter()
+                .rev()
+                .take(count)
+                .cloned()
+                .collect::<Vec<_>>()
+        })
     });
     let orders = Memo::new(move |_| store.portfolio.with(|portfolio| portfolio.day.orders));
-    let mixed = Memo::new(move |_| trades.with(|trades| trades.iter().any(|trade| price_places(trade.price) > 2)));
+    let mixed =
+        Memo::new(move |_| trades.with(|trades| trades.iter().any(|trade| price_places(trade.price) > 2)));
     let title = Memo::new(move |_| match trades.with(Vec::len) {
         0 => "Last trades".to_owned(),
         len => format!("Last {len} trades"),
@@ -58,7 +67,10 @@ pub fn Trades(
 
 #[component]
 fn Row(trade: Trade, mixed: Memo<bool>) -> impl IntoView {
-    let cost = trade.commission.map_or_else(|| "commission not told yet".to_owned(), |c| format!("commission {}", dollars(c)));
+    let cost = trade.commission.map_or_else(
+        || "commission not told yet".to_owned(),
+        |c| format!("commission {}", dollars(c)),
+    );
     let id = trade.execution_id.clone();
     let fine = price_places(trade.price) > 2;
     view! {

@@ -14,7 +14,11 @@ use crate::words;
 #[component]
 pub fn Watchlist() -> impl IntoView {
     let store = expect_context::<Store>();
-    let size = Memo::new(move |_| store.facts.with(|facts| facts.as_ref().map(|facts| facts.bar_size)));
+    let size = Memo::new(move |_| {
+        store
+            .facts
+            .with(|facts| facts.as_ref().map(|facts| facts.bar_size))
+    });
     let mixed = Memo::new(move |_| store.watchlist.with(|symbols| store.mixes_decimals(symbols)));
     view! {
         <section class="card watchlist" data-test="watchlist">
@@ -52,11 +56,26 @@ fn Row(symbol: Symbol, mixed: Memo<bool>) -> impl IntoView {
         Memo::new(move |_| ticker.quote.with(|quote| quote.as_ref().and_then(pick)))
     };
     let (bid, ask) = (side(|quote| quote.bid), side(|quote| quote.ask));
-    let regime = Memo::new(move |_| ticker.opinion.with(|opinion| opinion.as_ref().map(|opinion| words::regime(opinion.regime))));
-    let up = Memo::new(move |_| ticker.opinion.with(|opinion| opinion.as_ref().map(|opinion| share_of_one(opinion.up))));
-    let at = Memo::new(move |_| ticker.quote.with(|quote| quote.as_ref().map(|quote| (quote.at, quote.tradable))));
+    let regime = Memo::new(move |_| {
+        ticker
+            .opinion
+            .with(|opinion| opinion.as_ref().map(|opinion| words::regime(opinion.regime)))
+    });
+    let up = Memo::new(move |_| {
+        ticker
+            .opinion
+            .with(|opinion| opinion.as_ref().map(|opinion| share_of_one(opinion.up)))
+    });
+    let at = Memo::new(move |_| {
+        ticker
+            .quote
+            .with(|quote| quote.as_ref().map(|quote| (quote.at, quote.tradable)))
+    });
     let old = Memo::new(move |_| at.get().map(|(at, _)| age(store.market_age(at))));
-    let stale = Memo::new(move |_| at.get().is_none_or(|(at, tradable)| !tradable || store.market_age(at) > QUOTE_AGE_MAX));
+    let stale = Memo::new(move |_| {
+        at.get()
+            .is_none_or(|(at, tradable)| !tradable || store.market_age(at) > QUOTE_AGE_MAX)
+    });
     let shown = |value: Option<Decimal>| value.map_or_else(|| NONE.to_owned(), price);
     view! {
         <tr data-test=format!("watch-{symbol}") class:old=move || stale.get()>

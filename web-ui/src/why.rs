@@ -17,7 +17,7 @@ pub fn Why() -> impl IntoView {
     let obstacles = Memo::new(move |_| obstacles(store));
     let groups = Memo::new(move |_| {
         let mut groups: Vec<_> = store.reasons.with(|reasons| reasons.values().cloned().collect());
-        groups.sort_by(|a, b| b.1.at.cmp(&a.1.at));
+        groups.sort_by_key(|group| std::cmp::Reverse(group.1.at));
         groups
     });
     let total = Memo::new(move |_| groups.with(|groups| groups.iter().map(|group| group.0).sum::<u64>()));
@@ -54,14 +54,20 @@ pub fn Why() -> impl IntoView {
 /// What stops entries of every symbol, in sentences.
 fn obstacles(store: Store) -> Vec<String> {
     let mut texts = Vec::new();
-    let (state, killed, opened) = store.portfolio.with(|portfolio| (portfolio.state, portfolio.killed, portfolio.opened));
+    let (state, killed, opened) = store
+        .portfolio
+        .with(|portfolio| (portfolio.state, portfolio.killed, portfolio.opened));
     if killed {
         texts.push("The kill switch is latched: nothing goes out until it is released.".to_owned());
     }
     match state {
         TradingState::Active => {}
-        TradingState::Reducing => texts.push("Trading only reduces: exits pass, entries wait for Active.".to_owned()),
-        TradingState::Halted => texts.push("Trading is halted: exits that reduce pass, entries wait for Active.".to_owned()),
+        TradingState::Reducing => {
+            texts.push("Trading only reduces: exits pass, entries wait for Active.".to_owned())
+        }
+        TradingState::Halted => {
+            texts.push("Trading is halted: exits that reduce pass, entries wait for Active.".to_owned())
+        }
     }
     if !opened {
         texts.push("The broker's positions are not loaded yet: nothing is ordered before.".to_owned());
@@ -69,26 +75,38 @@ fn obstacles(store: Store) -> Vec<String> {
     store.session.with(|session| match session {
         None => texts.push("The market's session is not known yet.".to_owned()),
         Some(session) if !session.connected => {
-            texts.push("The broker's link to the market is down: prices may be old, and entries wait.".to_owned());
+            texts.push(
+                "The broker's link to the market is down: prices may be old, and entries wait.".to_owned(),
+            );
         }
         Some(session) if session.phase == Phase::Closed => texts.push("The market is closed.".to_owned()),
         Some(_) => {}
     });
     let none_loaded = store.watchlist.with(|watchlist| {
-        !watchlist.is_empty() && watchlist.iter().all(|symbol| store.ticker(*symbol).opinion.with(Option::is_none))
+        !watchlist.is_empty()
+            && watchlist
+                .iter()
+                .all(|symbol| store.ticker(*symbol).opinion.with(Option::is_none))
     });
     if none_loaded {
         texts.push("No signal has come yet: features warm up, or no model is loaded.".to_owned());
     }
     store.health.with(|stages| {
-        for (health, _) in stages.values().filter(|(health, _)| health.state != HealthState::Ready) {
+        for (health, _) in stages
+            .values()
+            .filter(|(health, _)| health.state != HealthState::Ready)
+        {
             let word = match health.state {
                 HealthState::Starting => "starts",
                 HealthState::Standby => "stands by",
                 HealthState::Degraded | HealthState::Ready => "works with less than it needs",
             };
             let name = sentence_case(&health.service);
-            let rest = if health.text.is_empty() { String::new() } else { format!(": {}", health.text) };
+            let rest = if health.text.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", health.text)
+            };
             texts.push(format!("{name} {word}{rest}"));
         }
     });

@@ -124,19 +124,38 @@ pub fn record(portfolio: &Portfolio, record: &Record) -> String {
         Entry::Epoch(epoch) => format!("Epoch {} is led by {}", record.epoch, epoch.instance),
         Entry::Intent(intent) => {
             let verb = if intent.side == Side::Buy { "Buy" } else { "Sell" };
-            format!("{verb} {} {}, {}", shares(intent.quantity), intent.symbol, reason(intent.reason))
+            format!(
+                "{verb} {} {}, {}",
+                shares(intent.quantity),
+                intent.symbol,
+                reason(intent.reason)
+            )
         }
         Entry::Order(event) => order_event(portfolio, event),
         Entry::Identity(identity) => format!("Account {} at {}", identity.account, identity.gateway),
         Entry::Opening(opening) => {
-            format!("Opened with {} and {} positions", dollars(opening.cash), opening.positions.len())
+            format!(
+                "Opened with {} and {} positions",
+                dollars(opening.cash),
+                opening.positions.len()
+            )
         }
         Entry::Reconciled(reconciled) => reconciled.text.clone(),
         Entry::Difference(difference) => difference.text.clone(),
         Entry::Adjusted(adjusted) => adjusted.text.clone(),
-        Entry::State(change) => format!("Trading is {} now, by {}: {}", state(change.state).to_lowercase(), change.by, change.text),
+        Entry::State(change) => format!(
+            "Trading is {} now, by {}: {}",
+            state(change.state).to_lowercase(),
+            change.by,
+            change.text
+        ),
         Entry::Kill(kill) => {
-            format!("Kill switch {} by {}: {}", if kill.latched { "latched" } else { "released" }, kill.by, kill.text)
+            format!(
+                "Kill switch {} by {}: {}",
+                if kill.latched { "latched" } else { "released" },
+                kill.by,
+                kill.text
+            )
         }
         Entry::Command(command) => format!("`{}` by {}: {}", command.verb, command.by, command.text),
     }
@@ -156,7 +175,12 @@ fn order_event(portfolio: &Portfolio, event: &OrderEvent) -> String {
         OrderChange::Fill(fill) => {
             let verb = if fill.side == Side::Buy { "Bought" } else { "Sold" };
             let why = order.map_or(String::new(), |order| format!(", {}", reason(order.reason)));
-            format!("{verb} {} {} at {}{why}", shares(fill.quantity), event.symbol, price(fill.price))
+            format!(
+                "{verb} {} {} at {}{why}",
+                shares(fill.quantity),
+                event.symbol,
+                price(fill.price)
+            )
         }
         OrderChange::Commission { commission, .. } => format!("{name}: commission {}", dollars(*commission)),
         OrderChange::Cancelled { text } => format!("{name} is cancelled: {text}"),
