@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use protocol::decision::Level;
 use protocol::Symbol;
+use protocol::decision::Level;
 use protocol::market::{Bar, BarSize, Quote, Session};
 
 pub mod bars;
@@ -182,7 +182,15 @@ impl Market {
     pub fn new(plan: Plan) -> Self {
         let watch = |symbol: &Symbol| {
             let bars = Builder::new(*symbol, plan.bar_size);
-            (*symbol, Watch { quotes: QuoteBook::new(*symbol), bars, held: Some(Vec::new()), unknown: false })
+            (
+                *symbol,
+                Watch {
+                    quotes: QuoteBook::new(*symbol),
+                    bars,
+                    held: Some(Vec::new()),
+                    unknown: false,
+                },
+            )
         };
         Self {
             watches: plan.watchlist.iter().map(watch).collect(),
@@ -224,7 +232,10 @@ impl Market {
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Timestamp {
         let look = now + SignedDuration::from_millis(LOOK_MS);
-        let quotes = self.watches.values().filter_map(|watch| watch.quotes.next(self.plan.quote_interval));
+        let quotes = self
+            .watches
+            .values()
+            .filter_map(|watch| watch.quotes.next(self.plan.quote_interval));
         quotes.fold(look, Timestamp::min)
     }
 
@@ -242,18 +253,28 @@ impl Market {
     /// How many symbols show no quote that is fresh.
     #[must_use]
     pub fn silent_count(&self) -> usize {
-        self.watches.values().filter(|watch| watch.quotes.silent()).count()
+        self.watches
+            .values()
+            .filter(|watch| watch.quotes.silent())
+            .count()
     }
 
     /// Symbols whose history did not come yet.
     #[must_use]
     pub fn cold_count(&self) -> usize {
-        self.watches.values().filter(|watch| watch.held.is_some() && !watch.unknown).count()
+        self.watches
+            .values()
+            .filter(|watch| watch.held.is_some() && !watch.unknown)
+            .count()
     }
 
     /// Symbols that the broker does not know.
     #[must_use]
     pub fn unknown(&self) -> Vec<Symbol> {
-        self.watches.iter().filter(|(_, watch)| watch.unknown).map(|(symbol, _)| *symbol).collect()
+        self.watches
+            .iter()
+            .filter(|(_, watch)| watch.unknown)
+            .map(|(symbol, _)| *symbol)
+            .collect()
     }
 }

@@ -45,18 +45,27 @@ impl Regimes {
     /// Takes in the next complete bar and tells the regime after it.
     pub fn take(&mut self, bar: &Bar) -> Regime {
         let close = approximate(bar.close);
-        let change = self.close.filter(|before| *before > 0.0 && close > 0.0).map_or(0.0, |before| (close / before).ln());
+        let change = self
+            .close
+            .filter(|before| *before > 0.0 && close > 0.0)
+            .map_or(0.0, |before| (close / before).ln());
         self.close = Some(close);
         let square = change * change;
-        let most = self.usual_variance.filter(|_| self.bars >= SETTLED_BARS).map_or(f64::MAX, |usual| usual * UNUSUAL * UNUSUAL);
+        let most = self
+            .usual_variance
+            .filter(|_| self.bars >= SETTLED_BARS)
+            .map_or(f64::MAX, |usual| usual * UNUSUAL * UNUSUAL);
         self.bars = self.bars.saturating_add(1);
-        let variance = self.usual.take(square.min(most), USUAL_SPAN.min(f64::from(self.bars)));
+        let variance = self
+            .usual
+            .take(square.min(most), USUAL_SPAN.min(f64::from(self.bars)));
         self.usual_variance = Some(variance);
         let usual = variance.sqrt().max(VOLATILITY_MIN);
         let late = self.late.take(square, LATE_SPAN).sqrt().max(VOLATILITY_MIN);
         // The deviation of an exponential average of independent returns: sqrt(weight / (2 - weight)).
         let weight = 2.0 / (TREND_SPAN + 1.0);
-        let trend = self.drift.take(change, TREND_SPAN) / (usual.max(late * 0.7) * (weight / (2.0 - weight)).sqrt());
+        let trend =
+            self.drift.take(change, TREND_SPAN) / (usual.max(late * 0.7) * (weight / (2.0 - weight)).sqrt());
         let label = next(self.label.unwrap_or(Regime::Sideways), trend, late / usual);
         self.label = Some(label);
         label
@@ -65,12 +74,24 @@ impl Regimes {
 
 /// The label that follows a label.
 fn next(label: Regime, trend: f64, unrest: f64) -> Regime {
-    let unrest_from = if label == Regime::Volatile { UNREST_ENDS } else { UNREST_BEGINS };
+    let unrest_from = if label == Regime::Volatile {
+        UNREST_ENDS
+    } else {
+        UNREST_BEGINS
+    };
     if unrest > unrest_from && trend.abs() < TREND_REGARDLESS {
         return Regime::Volatile;
     }
-    let bull_from = if label == Regime::Bull { TREND_ENDS } else { TREND_BEGINS };
-    let bear_from = if label == Regime::Bear { TREND_ENDS } else { TREND_BEGINS };
+    let bull_from = if label == Regime::Bull {
+        TREND_ENDS
+    } else {
+        TREND_BEGINS
+    };
+    let bear_from = if label == Regime::Bear {
+        TREND_ENDS
+    } else {
+        TREND_BEGINS
+    };
     match trend {
         trend if trend > bull_from => Regime::Bull,
         trend if trend < -bear_from => Regime::Bear,

@@ -1,5 +1,8 @@
 //! Laws of the features: bar by bar equals all at once, the future changes nothing, scale changes nothing.
 
+// The helpers of tests are tests too.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 
 use engine::features::{COUNT, FEATURES, Features, LIMIT, Row, WARM_BARS};
@@ -30,7 +33,21 @@ fn bar(index: usize, cents: [i64; 4], lots: u32) -> Bar {
     let volume = Quantity::from(lots * 100);
     let at = size.end_of(start);
     let id = Bar::id_of(symbol, size, start);
-    Bar { id, at, symbol, size, start, open, high, low, close, volume, complete: true, warm_up: false, gap: false }
+    Bar {
+        id,
+        at,
+        symbol,
+        size,
+        start,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        complete: true,
+        warm_up: false,
+        gap: false,
+    }
 }
 
 fn steps() -> impl Strategy<Value = Vec<(i64, i64, i64, u32)>> {
@@ -49,12 +66,20 @@ fn average(values: &[f64], weight: f64) -> f64 {
         let left = (1.0 - weight).powi((last - index) as i32);
         if index == 0 { left } else { weight * left }
     });
-    values.iter().zip(weights).map(|(value, weight)| value * weight).sum()
+    values
+        .iter()
+        .zip(weights)
+        .map(|(value, weight)| value * weight)
+        .sum()
 }
 
 /// The features after the last of all bars, from the definitions alone.
 fn batch(bars: &[Bar]) -> [f64; COUNT] {
-    let column = |pick: fn(&Bar) -> Price| bars.iter().map(|bar| approximate(pick(bar))).collect::<Vec<f64>>();
+    let column = |pick: fn(&Bar) -> Price| {
+        bars.iter()
+            .map(|bar| approximate(pick(bar)))
+            .collect::<Vec<f64>>()
+    };
     let (opens, highs, lows) = (column(|b| b.open), column(|b| b.high), column(|b| b.low));
     let (closes, volumes) = (column(|b| b.close), column(|b| b.volume));
     let last = closes.len() - 1;
@@ -65,16 +90,31 @@ fn batch(bars: &[Bar]) -> [f64; COUNT] {
     let volatility = average(&squares, span(30.0)).sqrt().max(1e-5);
     let volatility_fast = average(&squares, span(6.0)).sqrt().max(1e-5);
     let (fast, slow) = (average(&closes, span(5.0)), average(&closes, span(20.0)));
-    let reaches: Vec<f64> = (0..=last).map(|i| ((highs[i] - lows[i]) / closes[i]).max(1e-5)).collect();
-    let gain = average(&changes.iter().map(|change| change.max(0.0)).collect::<Vec<_>>(), 1.0 / 14.0);
-    let loss = average(&changes.iter().map(|change| (-change).max(0.0)).collect::<Vec<_>>(), 1.0 / 14.0);
+    let reaches: Vec<f64> = (0..=last)
+        .map(|i| ((highs[i] - lows[i]) / closes[i]).max(1e-5))
+        .collect();
+    let gain = average(
+        &changes.iter().map(|change| change.max(0.0)).collect::<Vec<_>>(),
+        1.0 / 14.0,
+    );
+    let loss = average(
+        &changes
+            .iter()
+            .map(|change| (-change).max(0.0))
+            .collect::<Vec<_>>(),
+        1.0 / 14.0,
+    );
     let ten = &changes[last - 9..];
     let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
     let top = highs[last - 19..].iter().copied().fold(f64::MIN, f64::max);
     let floor = lows[last - 19..].iter().copied().fold(f64::MAX, f64::min);
     let over = |bars: usize| (closes[last] / closes[last - bars]).ln() / (volatility * (bars as f64).sqrt());
     let (open, high, low, close) = (opens[last], highs[last], lows[last], closes[last]);
-    let signs = (last - 9..=last).map(|i| (closes[i] - closes[i - 1]).partial_cmp(&0.0).map_or(0.0, |o| f64::from(o as i8)));
+    let signs = (last - 9..=last).map(|i| {
+        (closes[i] - closes[i - 1])
+            .partial_cmp(&0.0)
+            .map_or(0.0, |o| f64::from(o as i8))
+    });
     [
         over(1),
         over(3),
@@ -164,7 +204,11 @@ fn features_one_question_for_each_new_live_bar() {
         let warm_up = index < 40;
         let mut running = bar.clone();
         running.complete = false;
-        assert_eq!(signals.observe(&running, true), None, "a running bar asks nothing");
+        assert_eq!(
+            signals.observe(&running, true),
+            None,
+            "a running bar asks nothing"
+        );
         let mut bar = bar.clone();
         bar.warm_up = warm_up;
         asked.extend(signals.observe(&bar, true).map(|question| question.bar.start));
@@ -172,8 +216,15 @@ fn features_one_question_for_each_new_live_bar() {
     }
     let live: Vec<Timestamp> = all[40..].iter().map(|bar| bar.start).collect();
     assert_eq!(asked, live);
-    let other = Bar { size: BarSize::FIVE_SECONDS, ..all[59].clone() };
-    assert_eq!(signals.observe(&other, true), None, "a bar of another size asks nothing");
+    let other = Bar {
+        size: BarSize::FIVE_SECONDS,
+        ..all[59].clone()
+    };
+    assert_eq!(
+        signals.observe(&other, true),
+        None,
+        "a bar of another size asks nothing"
+    );
 }
 
 #[test]
@@ -182,9 +233,15 @@ fn features_bars_read_from_a_stream_ask_nothing() {
     let mut signals = Signals::new(BarSize::ONE_MINUTE);
     assert!(all[..50].iter().all(|bar| signals.observe(bar, false).is_none()));
     let question = signals.observe(&all[50], true).expect("warm");
-    let model = Model { name: "momentum".to_owned(), hash: Hash::of(b"file") };
+    let model = Model {
+        name: "momentum".to_owned(),
+        hash: Hash::of(b"file"),
+    };
     let signal = weigh(&question, &model, &[0.2, 0.3, 0.5]).unwrap();
-    assert_eq!((signal.cause, signal.at, signal.price), (all[50].id.clone(), all[50].at, all[50].close));
+    assert_eq!(
+        (signal.cause, signal.at, signal.price),
+        (all[50].id.clone(), all[50].at, all[50].close)
+    );
     assert_eq!([signal.down, signal.flat, signal.up], [0.2, 0.3, 0.5]);
     let again = weigh(&question, &model, &[0.2, 0.3, 0.5]).unwrap();
     assert_eq!(again.id, signal.id, "the id follows from bar and model");
@@ -196,7 +253,10 @@ fn features_answers_that_are_none_are_refused() {
         (&[0.5f32, 0.5][..], "it has 2 numbers instead of 3"),
         (&[0.5, f32::NAN, 0.5], "`flat` is NaN, which is no probability"),
         (&[1.5, 0.0, -0.5], "`down` is 1.5, which is no probability"),
-        (&[0.1, 0.1, 0.1], "its probabilities add up to 0.30000000447034836 instead of 1"),
+        (
+            &[0.1, 0.1, 0.1],
+            "its probabilities add up to 0.30000000447034836 instead of 1",
+        ),
     ] {
         assert_eq!(shares(answer).unwrap_err().to_string(), text);
     }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use engine::market::hours::Hours;
 use engine::market::Input;
+use engine::market::hours::Hours;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt as _, StreamExt as _};
 use ibapi::contracts::{Contract, ContractDetails};
@@ -70,7 +70,10 @@ impl Rim {
         Self {
             address: settings.broker.address.clone(),
             client_id: settings.broker.market_data_client_id,
-            plan: history::Plan { size: settings.market.bar_size, count: settings.market.warm_up_bars },
+            plan: history::Plan {
+                size: settings.market.bar_size,
+                count: settings.market.warm_up_bars,
+            },
             watchlist: settings.market.watchlist.clone(),
         }
     }
@@ -148,7 +151,11 @@ async fn link(rim: &Rim, events: &mpsc::Sender<Event>, linked: &mut bool) -> End
         Err(end) => return end,
     };
     *linked = true;
-    let session = Session { rim, client: &client, events };
+    let session = Session {
+        rim,
+        client: &client,
+        events,
+    };
     let end = match session.run(notices).await {
         Ok(end) | Err(end) => end,
     };
@@ -168,7 +175,9 @@ impl Session<'_> {
         self.say(Input::Linked).await?;
         let now = self.time().await?;
         self.say(Input::ServerTime(now)).await?;
-        self.client.switch_market_data_type(MarketDataType::Realtime).await?;
+        self.client
+            .switch_market_data_type(MarketDataType::Realtime)
+            .await?;
         let contracts = self.contracts().await?;
         let live = self.subscribe(&contracts).await?;
         // Asked only now, when everything that follows is heard live.
@@ -178,7 +187,10 @@ impl Session<'_> {
     }
 
     async fn say(&self, input: Input) -> Result<(), End> {
-        self.events.send(Event::Market(input)).await.map_err(|_| End::Stop)
+        self.events
+            .send(Event::Market(input))
+            .await
+            .map_err(|_| End::Stop)
     }
 
     async fn time(&self) -> Result<Timestamp, End> {
@@ -189,7 +201,8 @@ impl Session<'_> {
     /// The contracts of the watchlist, in its order, without those that the broker does not know.
     async fn contracts(&self) -> Result<Vec<(Symbol, Contract)>, End> {
         let ask = |symbol: Symbol| async move { (symbol, self.details(symbol).await) };
-        let mut answers = futures::stream::iter(self.rim.watchlist.iter().copied().map(ask)).buffered(DETAILS_MAX);
+        let mut answers =
+            futures::stream::iter(self.rim.watchlist.iter().copied().map(ask)).buffered(DETAILS_MAX);
         let mut contracts = Vec::new();
         while let Some((symbol, details)) = answers.next().await {
             match details? {
@@ -208,21 +221,34 @@ impl Session<'_> {
     /// The details of a symbol; the inner error is the broker's refusal.
     async fn details(&self, symbol: Symbol) -> Result<Result<ContractDetails, String>, End> {
         let contract = Contract::stock(symbol.broker_text()).build();
-        let ask = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), self.client.contract_details(&contract));
+        let ask = tokio::time::timeout(
+            Duration::from_secs(ANSWER_SECONDS_MAX),
+            self.client.contract_details(&contract),
+        );
         match ask.await {
             Ok(Ok(mut all)) if !all.is_empty() => Ok(Ok(all.swap_remove(0))),
             Ok(Ok(_)) => Ok(Err("no such stock".to_owned())),
             Ok(Err(Error::Notice(notice))) => Ok(Err(notice_text(&notice))),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(End::Lost(format!("no contract details of {symbol} within {ANSWER_SECONDS_MAX} s"))),
+            Err(_) => Err(End::Lost(format!(
+                "no contract details of {symbol} within {ANSWER_SECONDS_MAX} s"
+            ))),
         }
     }
 
     async fn say_hours(&self, symbol: Symbol, details: &ContractDetails) -> Result<(), End> {
-        match Hours::parse(&details.time_zone_id, &details.trading_hours, &details.liquid_hours) {
+        match Hours::parse(
+            &details.time_zone_id,
+            &details.trading_hours,
+            &details.liquid_hours,
+        ) {
             Ok(hours) => self.say(Input::Hours { symbol, hours }).await,
             Err(error) => {
-                tracing::warn!(symbol = symbol.as_str(), error = error.to_string(), "hours not understood");
+                tracing::warn!(
+                    symbol = symbol.as_str(),
+                    error = error.to_string(),
+                    "hours not understood"
+                );
                 Ok(())
             }
         }
@@ -232,7 +258,12 @@ impl Session<'_> {
         let mut live = SelectAll::new();
         for (symbol, contract) in contracts {
             let symbol = *symbol;
-            let bars = self.client.realtime_bars(contract).trading_hours(TradingHours::Extended).subscribe().await?;
+            let bars = self
+                .client
+                .realtime_bars(contract)
+                .trading_hours(TradingHours::Extended)
+                .subscribe()
+                .await?;
             live.push(bars.map(move |item| (symbol, map(item, Item::Bar))).boxed());
             let ticks = self.client.market_data(contract).subscribe().await?;
             live.push(ticks.map(move |item| (symbol, map(item, Item::Tick))).boxed());
@@ -251,9 +282,16 @@ impl Session<'_> {
     ) -> Result<End, End> {
         let fetch = |(symbol, contract): &(Symbol, Contract)| {
             let (symbol, contract) = (*symbol, contract.clone());
-            async move { (symbol, history::fetch(self.client, &contract, &self.rim.plan, asked_at).await) }
+            async move {
+                (
+                    symbol,
+                    history::fetch(self.client, &contract, &self.rim.plan, asked_at).await,
+                )
+            }
         };
-        let mut histories = std::pin::pin!(futures::stream::iter(contracts.iter().map(fetch)).buffer_unordered(HISTORIES_MAX));
+        let mut histories = std::pin::pin!(
+            futures::stream::iter(contracts.iter().map(fetch)).buffer_unordered(HISTORIES_MAX)
+        );
         let mut clock = FuturesUnordered::new();
         clock.push(self.time_after(CLOCK_FAST_MS).boxed());
         let mut hours = tokio::time::interval(Duration::from_secs(HOURS_SECONDS));
@@ -304,13 +342,27 @@ impl Session<'_> {
                 None => Ok(()),
             },
             Ok(SubscriptionItem::Notice(notice)) if notice.code == SUBSCRIPTION_LAG_CODE => {
-                self.say(Input::Lagged { symbol, reason: notice.message }).await
+                self.say(Input::Lagged {
+                    symbol,
+                    reason: notice.message,
+                })
+                .await
             }
             Ok(SubscriptionItem::Notice(notice)) => {
-                tracing::info!(symbol = symbol.as_str(), notice = notice.to_string(), "the broker notes");
+                tracing::info!(
+                    symbol = symbol.as_str(),
+                    notice = notice.to_string(),
+                    "the broker notes"
+                );
                 Ok(())
             }
-            Err(Error::Notice(notice)) => self.say(Input::Unknown { symbol, reason: notice_text(&notice) }).await,
+            Err(Error::Notice(notice)) => {
+                self.say(Input::Unknown {
+                    symbol,
+                    reason: notice_text(&notice),
+                })
+                .await
+            }
             // One message that can't be read ends its subscription; only a new link brings it back.
             Err(error) => Err(error.into()),
         }
@@ -320,7 +372,11 @@ impl Session<'_> {
         tracing::info!(notice = notice.to_string(), "the broker says");
         if LOST_CODES.contains(&notice.code) {
             *lost = true;
-            return self.say(Input::Unlinked { reason: notice_text(notice) }).await;
+            return self
+                .say(Input::Unlinked {
+                    reason: notice_text(notice),
+                })
+                .await;
         }
         if *lost && BACK_CODES.contains(&notice.code) {
             return Err(End::Renew);
@@ -329,7 +385,10 @@ impl Session<'_> {
     }
 }
 
-fn map<T>(item: Result<SubscriptionItem<T>, Error>, wrap: impl FnOnce(T) -> Item) -> Result<SubscriptionItem<Item>, Error> {
+fn map<T>(
+    item: Result<SubscriptionItem<T>, Error>,
+    wrap: impl FnOnce(T) -> Item,
+) -> Result<SubscriptionItem<Item>, Error> {
     Ok(match item? {
         SubscriptionItem::Data(data) => SubscriptionItem::Data(wrap(data)),
         SubscriptionItem::Notice(notice) => SubscriptionItem::Notice(notice),

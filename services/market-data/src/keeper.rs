@@ -31,18 +31,26 @@ impl Keeper {
     /// Starts one writer for each symbol.
     pub fn start(bus: &Bus, watchlist: &[Symbol], stop: &CancellationToken) -> Self {
         let waiting = Arc::new(AtomicUsize::new(0));
-        let mut keeper = Self { queues: BTreeMap::new(), tasks: JoinSet::new(), waiting: waiting.clone() };
+        let mut keeper = Self {
+            queues: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            waiting: waiting.clone(),
+        };
         for symbol in watchlist {
             let (sender, queue) = mpsc::channel(WAITING_MAX);
             keeper.queues.insert(*symbol, sender);
-            keeper.tasks.spawn(write(bus.clone(), queue, waiting.clone(), stop.clone()));
+            keeper
+                .tasks
+                .spawn(write(bus.clone(), queue, waiting.clone(), stop.clone()));
         }
         keeper
     }
 
     /// Takes a bar over; waits only when its symbol has too many waiting already.
     pub async fn keep(&self, bar: Bar) {
-        let Some(queue) = self.queues.get(&bar.symbol) else { return };
+        let Some(queue) = self.queues.get(&bar.symbol) else {
+            return;
+        };
         self.waiting.fetch_add(1, Ordering::Relaxed);
         if queue.send(bar).await.is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -56,11 +64,21 @@ impl Keeper {
 
     /// Waits until every bar is kept, but not for long.
     pub async fn finish(self) {
-        let Self { queues, mut tasks, waiting } = self;
+        let Self {
+            queues,
+            mut tasks,
+            waiting,
+        } = self;
         drop(queues);
         let all = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_millis(FINISH_MS_MAX), all).await.is_err() {
-            tracing::warn!(bars = waiting.load(Ordering::Relaxed), "bars were not acknowledged before the end");
+        if tokio::time::timeout(Duration::from_millis(FINISH_MS_MAX), all)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                bars = waiting.load(Ordering::Relaxed),
+                "bars were not acknowledged before the end"
+            );
         }
     }
 }
@@ -69,7 +87,11 @@ async fn write(bus: Bus, mut queue: mpsc::Receiver<Bar>, waiting: Arc<AtomicUsiz
     while let Some(bar) = queue.recv().await {
         // The id makes a repeated try harmless.
         while let Err(error) = bus.keep(subject::bar(bar.symbol), &bar.id, &bar).await {
-            tracing::warn!(bar = bar.id.as_str(), error = format!("{error:#}"), "bar not acknowledged, trying again");
+            tracing::warn!(
+                bar = bar.id.as_str(),
+                error = format!("{error:#}"),
+                "bar not acknowledged, trying again"
+            );
             if stop.is_cancelled() {
                 return;
             }

@@ -50,10 +50,20 @@ struct Stage {
 pub async fn serve(context: runtime::Context) -> anyhow::Result<()> {
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     let plan = plan(&context.settings);
-    let rim = tokio::spawn(broker::run(broker::Rim::new(&context.settings), sender, context.stop.clone()));
+    let rim = tokio::spawn(broker::run(
+        broker::Rim::new(&context.settings),
+        sender,
+        context.stop.clone(),
+    ));
     let keeper = Keeper::start(&context.bus, &plan.watchlist, &context.stop);
     let stop = context.stop.clone();
-    let mut stage = Stage { context, market: Market::new(plan), keeper, down: None, counts: BTreeMap::new() };
+    let mut stage = Stage {
+        context,
+        market: Market::new(plan),
+        keeper,
+        down: None,
+        counts: BTreeMap::new(),
+    };
     loop {
         let now = runtime::now();
         let wait = stage.market.next_wake(now).duration_since(now);
@@ -120,7 +130,9 @@ impl Stage {
                 if !bar.warm_up {
                     let speed = self.market.speed().max(f64::MIN_POSITIVE);
                     let late = self.market.market_time(runtime::now()).duration_since(bar.at);
-                    self.context.health.figure("bar_lag_ms", late.as_secs_f64() * 1000.0 / speed);
+                    self.context
+                        .health
+                        .figure("bar_lag_ms", late.as_secs_f64() * 1000.0 / speed);
                 }
                 self.keeper.keep(bar).await;
                 Ok(())
@@ -153,10 +165,19 @@ impl Stage {
         } else if cold == self.context.settings.market.watchlist.len() {
             (HealthState::Starting, "waiting for the broker's data".to_owned())
         } else if cold > 0 {
-            (HealthState::Starting, format!("history of {cold} symbols is still to come"))
+            (
+                HealthState::Starting,
+                format!("history of {cold} symbols is still to come"),
+            )
         } else if !unknown.is_empty() {
             let names: Vec<&str> = unknown.iter().map(protocol::Symbol::as_str).collect();
-            (HealthState::Degraded, format!("the broker sends no data of {}: correct market.watchlist", names.join(" ")))
+            (
+                HealthState::Degraded,
+                format!(
+                    "the broker sends no data of {}: correct market.watchlist",
+                    names.join(" ")
+                ),
+            )
         } else {
             (HealthState::Ready, String::new())
         };

@@ -3,9 +3,9 @@
 use engine::market::bars::RawBar;
 use engine::market::quotes::{Field, Tick};
 use ibapi::contracts::tick_types::TickType;
+use ibapi::market_data::MarketDataType;
 use ibapi::market_data::historical::{self, BarTimestamp};
 use ibapi::market_data::realtime::{self, TickTypes};
-use ibapi::market_data::MarketDataType;
 use jiff::Timestamp;
 use time::OffsetDateTime;
 
@@ -20,13 +20,18 @@ pub fn tick(tick: &TickTypes) -> Option<Tick> {
                 TickType::AskSize | TickType::DelayedAskSize => Field::Ask,
                 _ => return None,
             };
-            Some(Tick::Size { field, size: tick.size })
+            Some(Tick::Size {
+                field,
+                size: tick.size,
+            })
         }
         TickTypes::String(tick) if tick.tick_type == TickType::LastTimestamp => {
             let second = tick.value.trim().parse().ok()?;
             Timestamp::from_second(second).ok().map(Tick::LastTime)
         }
-        TickTypes::Generic(tick) if tick.tick_type == TickType::Halted => Some(Tick::Halted(tick.value > 0.0)),
+        TickTypes::Generic(tick) if tick.tick_type == TickType::Halted => {
+            Some(Tick::Halted(tick.value > 0.0))
+        }
         TickTypes::MarketDataType(kind) => Some(Tick::Live(*kind == MarketDataType::Realtime)),
         _ => None,
     }
@@ -44,13 +49,25 @@ fn price(kind: TickType, price: f64, size: Option<f64>) -> Option<Tick> {
         TickType::DelayedClose => (Field::PreviousClose, true),
         _ => return None,
     };
-    Some(Tick::Price { field, price, size, delayed })
+    Some(Tick::Price {
+        field,
+        price,
+        size,
+        delayed,
+    })
 }
 
 /// Five seconds of trades.
 pub fn live_bar(bar: &realtime::Bar) -> Option<RawBar> {
     let start = instant(bar.date)?;
-    Some(RawBar { start, open: bar.open, high: bar.high, low: bar.low, close: bar.close, volume: bar.volume })
+    Some(RawBar {
+        start,
+        open: bar.open,
+        high: bar.high,
+        low: bar.low,
+        close: bar.close,
+        volume: bar.volume,
+    })
 }
 
 /// A bar of history. A dated one starts at midnight UTC, where bars of a day are cut.
@@ -59,7 +76,14 @@ pub fn past_bar(bar: &historical::Bar) -> Option<RawBar> {
         BarTimestamp::DateTime(at) => instant(at)?,
         BarTimestamp::Date(date) => instant(date.midnight().assume_utc())?,
     };
-    Some(RawBar { start, open: bar.open, high: bar.high, low: bar.low, close: bar.close, volume: bar.volume })
+    Some(RawBar {
+        start,
+        open: bar.open,
+        high: bar.high,
+        low: bar.low,
+        close: bar.close,
+        volume: bar.volume,
+    })
 }
 
 /// The broker library's instant as ours.

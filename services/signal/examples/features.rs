@@ -44,7 +44,11 @@ fn read(line: &str) -> anyhow::Result<Bar> {
     let fields: Vec<&str> = line.split(',').collect();
     anyhow::ensure!(fields.len() == 6, "it has {} fields instead of 6", fields.len());
     let start: Timestamp = fields[0].parse()?;
-    let number = |index: usize| fields[index].parse::<Price>().with_context(|| format!("field {}", index + 1));
+    let number = |index: usize| {
+        fields[index]
+            .parse::<Price>()
+            .with_context(|| format!("field {}", index + 1))
+    };
     let (symbol, size) = ("TRAIN".parse()?, BarSize::ONE_MINUTE);
     Ok(Bar {
         id: Bar::id_of(symbol, size, start),

@@ -56,30 +56,61 @@ impl Card {
     /// # Errors
     /// What is wrong with it, as the end of a sentence about the card.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let card: Self = toml::from_str(text).map_err(|error| format!("can't be read: {}", one_line(&error.to_string())))?;
+        let card: Self = toml::from_str(text)
+            .map_err(|error| format!("can't be read: {}", one_line(&error.to_string())))?;
         if card.features.is_empty() {
             return Err("names no feature".to_owned());
         }
-        if let Some(unknown) = card.features.iter().find(|name| !FEATURES.contains(&name.as_str())) {
-            return Err(format!("names the feature `{unknown}`, which there is not; there are {}", FEATURES.join(", ")));
+        if let Some(unknown) = card
+            .features
+            .iter()
+            .find(|name| !FEATURES.contains(&name.as_str()))
+        {
+            return Err(format!(
+                "names the feature `{unknown}`, which there is not; there are {}",
+                FEATURES.join(", ")
+            ));
         }
-        if let Some(twice) = card.features.iter().enumerate().find(|(index, name)| card.features[..*index].contains(name)) {
+        if let Some(twice) = card
+            .features
+            .iter()
+            .enumerate()
+            .find(|(index, name)| card.features[..*index].contains(name))
+        {
             return Err(format!("names the feature `{}` twice", twice.1));
         }
         if card.classes != CLASSES {
-            return Err(format!("names the classes {:?}; they must be {CLASSES:?}", card.classes));
+            return Err(format!(
+                "names the classes {:?}; they must be {CLASSES:?}",
+                card.classes
+            ));
         }
         let count = card.features.len();
         if card.input != [1, count] {
-            return Err(format!("has the input shape {:?}; with {count} features it must be [1, {count}]", card.input));
+            return Err(format!(
+                "has the input shape {:?}; with {count} features it must be [1, {count}]",
+                card.input
+            ));
         }
         if card.golden.input.len() != count {
-            return Err(format!("has a golden input of {} numbers for {count} features", card.golden.input.len()));
+            return Err(format!(
+                "has a golden input of {} numbers for {count} features",
+                card.golden.input.len()
+            ));
         }
         if card.golden.output.len() != CLASSES.len() {
-            return Err(format!("has a golden output of {} numbers instead of 3", card.golden.output.len()));
+            return Err(format!(
+                "has a golden output of {} numbers instead of 3",
+                card.golden.output.len()
+            ));
         }
-        if card.golden.input.iter().chain(&card.golden.output).any(|value| !value.is_finite()) {
+        if card
+            .golden
+            .input
+            .iter()
+            .chain(&card.golden.output)
+            .any(|value| !value.is_finite())
+        {
             return Err("has a golden number that is not finite".to_owned());
         }
         Ok(card)
@@ -95,6 +126,11 @@ impl Card {
 
 /// The first line of a text, shortened: sentences have one.
 pub fn one_line(text: &str) -> String {
-    let line = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     line.chars().take(300).collect()
 }

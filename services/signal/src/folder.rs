@@ -53,8 +53,14 @@ struct Watch {
 
 /// Watches until `stop`.
 pub async fn watch(folder: PathBuf, only: String, found: mpsc::Sender<Found>, stop: CancellationToken) {
-    let mut watch =
-        Watch { folder, only, seen: BTreeMap::new(), done: BTreeMap::new(), loaded: false, none: String::new() };
+    let mut watch = Watch {
+        folder,
+        only,
+        seen: BTreeMap::new(),
+        done: BTreeMap::new(),
+        loaded: false,
+        none: String::new(),
+    };
     let mut look = tokio::time::interval(Duration::from_millis(LOOK_MS));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -95,7 +101,10 @@ impl Watch {
         self.done.retain(|name, _| now.contains_key(name));
         if now.is_empty() && !self.loaded {
             let wanted = if self.only.is_empty() { "NAME" } else { &self.only };
-            let reason = format!("{} holds no model: put {wanted}.onnx and {wanted}.toml there, see models/README.md", self.folder.display());
+            let reason = format!(
+                "{} holds no model: put {wanted}.onnx and {wanted}.toml there, see models/README.md",
+                self.folder.display()
+            );
             return self.nothing(reason);
         }
         // The newest good one decides: at the start the older ones behind it need not be read.
@@ -130,7 +139,10 @@ impl Watch {
 
     fn prints(&self) -> Result<BTreeMap<String, Print>, String> {
         let fail = |error: std::io::Error| {
-            format!("the folder {} of signal.models can't be read ({error}): make it or correct the setting", self.folder.display())
+            format!(
+                "the folder {} of signal.models can't be read ({error}): make it or correct the setting",
+                self.folder.display()
+            )
         };
         let mut prints = BTreeMap::new();
         for entry in fs::read_dir(&self.folder).map_err(fail)? {
@@ -138,7 +150,9 @@ impl Watch {
             if path.extension().is_none_or(|ending| ending != "onnx") {
                 continue;
             }
-            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else {
+                continue;
+            };
             if !self.only.is_empty() && name != self.only {
                 continue;
             }
@@ -148,7 +162,11 @@ impl Watch {
             prints.insert(name.to_owned(), Print { changed, file, card });
         }
         if prints.len() > MODELS_MAX {
-            return Err(format!("the folder {} holds {} models, at most {MODELS_MAX} are looked at: move some away", self.folder.display(), prints.len()));
+            return Err(format!(
+                "the folder {} holds {} models, at most {MODELS_MAX} are looked at: move some away",
+                self.folder.display(),
+                prints.len()
+            ));
         }
         Ok(prints)
     }
@@ -162,5 +180,9 @@ fn about(path: &Path) -> Option<(SystemTime, u64)> {
 
 /// Checks the setting that names the only model.
 pub fn check_only(only: &str) -> Result<(), String> {
-    if only.is_empty() { Ok(()) } else { check_name(only).map_err(|reason| format!("signal.model: {reason}")) }
+    if only.is_empty() {
+        Ok(())
+    } else {
+        check_name(only).map_err(|reason| format!("signal.model: {reason}"))
+    }
 }

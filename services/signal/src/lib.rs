@@ -69,11 +69,23 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     let settings = context.settings.signal.clone();
     folder::check_only(&settings.model).map_err(|text| runtime::Exit::error(64, text))?;
     let (sender, mut found) = mpsc::channel(FOUND_MAX);
-    let watch = tokio::spawn(folder::watch(settings.models, settings.model, sender, context.stop.clone()));
+    let watch = tokio::spawn(folder::watch(
+        settings.models,
+        settings.model,
+        sender,
+        context.stop.clone(),
+    ));
     // What is said while history is read waits here.
     let mut bars: Subscription<Bar> = context.bus.subscribe(subject::filter::BARS).await?;
     let signals = Signals::new(context.settings.market.bar_size);
-    let mut stage = Stage { signals, model: None, without: "looking for a model".to_owned(), count: 0, wrong_at: None, context };
+    let mut stage = Stage {
+        signals,
+        model: None,
+        without: "looking for a model".to_owned(),
+        count: 0,
+        wrong_at: None,
+        context,
+    };
     let stop = stage.context.stop.clone();
     tokio::select! {
         biased;
@@ -106,12 +118,17 @@ impl Stage {
     /// Reads the newest bars of the stream up to its end.
     async fn warm_up(&mut self) -> anyhow::Result<u64> {
         let bus = self.context.bus.clone();
-        let head = bus.history::<Bar>(subject::stream::MARKET, subject::filter::BARS, u64::MAX >> 1).await?.head;
+        let head = bus
+            .history::<Bar>(subject::stream::MARKET, subject::filter::BARS, u64::MAX >> 1)
+            .await?
+            .head;
         if head == 0 {
             return Ok(0);
         }
         let from = head.saturating_sub(HISTORY_MAX);
-        let mut history = bus.history::<Bar>(subject::stream::MARKET, subject::filter::BARS, from).await?;
+        let mut history = bus
+            .history::<Bar>(subject::stream::MARKET, subject::filter::BARS, from)
+            .await?;
         let mut count = 0;
         loop {
             let stored = history.next().await?;
@@ -127,7 +144,9 @@ impl Stage {
         match result {
             Ok(count) => tracing::info!(bars = count, "warmed up"),
             Err(error) => {
-                let text = format!("bars of the past can't be read ({error:#}): features warm up on live bars, which takes a while");
+                let text = format!(
+                    "bars of the past can't be read ({error:#}): features warm up on live bars, which takes a while"
+                );
                 self.context.bus.alert("no-history", Level::Warning, text).await;
             }
         }
@@ -139,7 +158,10 @@ impl Stage {
             Input::Found(Found::Loaded(model)) => vec![self.take(*model)],
             Input::Found(Found::Refused(name, refused)) => vec![self.refuse(name, refused)],
             Input::Found(Found::None(reason)) => {
-                let refused = Refused { hash: Hash::zero(), reason };
+                let refused = Refused {
+                    hash: Hash::zero(),
+                    reason,
+                };
                 vec![self.refuse("none".to_owned(), refused)]
             }
             Input::Stop => Vec::new(),
@@ -147,11 +169,17 @@ impl Stage {
     }
 
     fn bar(&mut self, bar: &Bar) -> Vec<Output> {
-        let Some(question) = self.signals.observe(bar, true) else { return Vec::new() };
-        let Some(model) = &self.model else { return Vec::new() };
+        let Some(question) = self.signals.observe(bar, true) else {
+            return Vec::new();
+        };
+        let Some(model) = &self.model else {
+            return Vec::new();
+        };
         let begin = Instant::now();
         let signal = answer(model, &question);
-        self.context.health.figure("answer_us", begin.elapsed().as_secs_f64() * 1e6);
+        self.context
+            .health
+            .figure("answer_us", begin.elapsed().as_secs_f64() * 1e6);
         match signal {
             Ok(signal) => vec![Output::Signal(signal)],
             Err(reason) => vec![Output::Wrong(format!(
@@ -164,7 +192,10 @@ impl Stage {
     /// From the next bar on this model decides.
     fn take(&mut self, model: Model) -> Output {
         let text = match &self.model {
-            Some(old) => format!("model {} decides from the next bar on, instead of {}", model.identity.name, old.identity.name),
+            Some(old) => format!(
+                "model {} decides from the next bar on, instead of {}",
+                model.identity.name, old.identity.name
+            ),
             None => format!("model {} decides from the next bar on", model.identity.name),
         };
         let (name, hash) = (model.identity.name.clone(), model.identity.hash.clone());
@@ -183,7 +214,12 @@ impl Stage {
             }
         };
         self.say_health();
-        Output::Model(event(ModelChange::Refused, name, refused.hash, format!("{}; {rest}", refused.reason)))
+        Output::Model(event(
+            ModelChange::Refused,
+            name,
+            refused.hash,
+            format!("{}; {rest}", refused.reason),
+        ))
     }
 
     async fn perform(&mut self, output: Output) -> anyhow::Result<()> {
@@ -195,14 +231,25 @@ impl Stage {
                 bus.publish(subject::signal(signal.symbol), &signal).await
             }
             Output::Model(event) => {
-                let level = if event.event == ModelChange::Refused { Level::Warning } else { Level::Info };
-                let kind = if event.event == ModelChange::Refused { "model-refused" } else { "model-loaded" };
+                let level = if event.event == ModelChange::Refused {
+                    Level::Warning
+                } else {
+                    Level::Info
+                };
+                let kind = if event.event == ModelChange::Refused {
+                    "model-refused"
+                } else {
+                    "model-loaded"
+                };
                 bus.publish(subject::model(event.event), &event).await?;
                 bus.alert(kind, level, event.text).await;
                 Ok(())
             }
             Output::Wrong(text) => {
-                if self.wrong_at.is_none_or(|at| at.elapsed().as_secs() >= ALERT_SECONDS) {
+                if self
+                    .wrong_at
+                    .is_none_or(|at| at.elapsed().as_secs() >= ALERT_SECONDS)
+                {
                     self.wrong_at = Some(Instant::now());
                     bus.alert("model-wrong", Level::Critical, text).await;
                 }
@@ -214,7 +261,10 @@ impl Stage {
     fn say_health(&self) {
         match &self.model {
             Some(_) => self.context.health.set(HealthState::Ready, ""),
-            None => self.context.health.set(HealthState::Degraded, format!("no model decides: {}", self.without)),
+            None => self.context.health.set(
+                HealthState::Degraded,
+                format!("no model decides: {}", self.without),
+            ),
         }
     }
 }
@@ -226,6 +276,19 @@ fn answer(model: &Model, question: &Question) -> Result<Signal, String> {
 
 fn event(change: ModelChange, model: String, model_hash: Hash, text: String) -> ModelEvent {
     let at = runtime::now();
-    let id = Id::derive(&["model", &format!("{change:?}"), &model, &model_hash.0, &at.to_string()]);
-    ModelEvent { id, at, event: change, model, model_hash, text }
+    let id = Id::derive(&[
+        "model",
+        &format!("{change:?}"),
+        &model,
+        &model_hash.0,
+        &at.to_string(),
+    ]);
+    ModelEvent {
+        id,
+        at,
+        event: change,
+        model,
+        model_hash,
+        text,
+    }
 }

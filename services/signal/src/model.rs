@@ -78,7 +78,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(legal) {
         let name: String = name.chars().take(60).collect();
-        return Err(format!("`{name}` is no name for a model: use 1 to {NAME_BYTES_MAX} lower-case letters, digits, `-` or `_`"));
+        return Err(format!(
+            "`{name}` is no name for a model: use 1 to {NAME_BYTES_MAX} lower-case letters, digits, `-` or `_`"
+        ));
     }
     Ok(())
 }
@@ -94,16 +96,33 @@ fn load(folder: &Path, name: &str, hash: &mut Hash) -> Result<Model, String> {
     let card = Card::parse(&text).map_err(|reason| format!("{name}.toml {reason}"))?;
     let digest = hexadecimal(&Sha256::digest(&bytes));
     if !digest.eq_ignore_ascii_case(&card.sha256) {
-        return Err(format!("{name}.onnx has the SHA-256 {digest} and its card says {}: one of the two is not the other's, or half copied", card.sha256));
+        return Err(format!(
+            "{name}.onnx has the SHA-256 {digest} and its card says {}: one of the two is not the other's, or half copied",
+            card.sha256
+        ));
     }
     let proto = onnx()
         .proto_model_for_read(&mut bytes.as_slice())
-        .map_err(|error| format!("{name}.onnx is not an ONNX file ({})", one_line(&error.to_string())))?;
+        .map_err(|error| {
+            format!(
+                "{name}.onnx is not an ONNX file ({})",
+                one_line(&error.to_string())
+            )
+        })?;
     graph::check(&proto).map_err(|reason| format!("{name}.onnx {reason}"))?;
-    let plan = plan(&proto, card.features.len()).map_err(|error| format!("{name}.onnx can't be run ({})", one_line(&format!("{error:#}"))))?;
+    let plan = plan(&proto, card.features.len())
+        .map_err(|error| format!("{name}.onnx can't be run ({})", one_line(&format!("{error:#}"))))?;
     check_answers(&plan, &card).map_err(|reason| format!("{name}.onnx {reason}"))?;
-    let identity = Identity { name: name.to_owned(), hash: hash.clone() };
-    Ok(Model { identity, places: card.places(), card, plan })
+    let identity = Identity {
+        name: name.to_owned(),
+        hash: hash.clone(),
+    };
+    Ok(Model {
+        identity,
+        places: card.places(),
+        card,
+        plan,
+    })
 }
 
 fn read(folder: &Path, file: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
@@ -113,7 +132,10 @@ fn read(folder: &Path, file: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
         return Err(format!("{file} is a link or no file, which is not followed"));
     }
     if about.len() > bytes_max {
-        return Err(format!("{file} has {} bytes, at most {bytes_max} are allowed", about.len()));
+        return Err(format!(
+            "{file} has {} bytes, at most {bytes_max} are allowed",
+            about.len()
+        ));
     }
     fs::read(&path).map_err(|error| format!("{file} can't be read ({error})"))
 }
@@ -122,7 +144,11 @@ fn plan(proto: &tract_onnx::pb::ModelProto, features: usize) -> TractResult<Arc<
     let mut model = onnx().with_ignore_value_info(true).model_for_proto_model(proto)?;
     model.set_input_fact(0, f32::fact([1, features]).into())?;
     // Classifiers put a label before the probabilities: the last output is what counts.
-    let last = model.output_outlets()?.last().copied().context("it has no output")?;
+    let last = model
+        .output_outlets()?
+        .last()
+        .copied()
+        .context("it has no output")?;
     model.select_output_outlets(&[last])?;
     model.into_optimized()?.into_runnable()
 }
@@ -137,20 +163,30 @@ fn run(plan: &Arc<TypedRunnableModel>, row: &[f32]) -> Result<Vec<f32>, String> 
 }
 
 fn check_answers(plan: &Arc<TypedRunnableModel>, card: &Card) -> Result<(), String> {
-    let answer = run(plan, &card.golden.input).map_err(|reason| format!("can't answer its golden input ({reason})"))?;
+    let answer = run(plan, &card.golden.input)
+        .map_err(|reason| format!("can't answer its golden input ({reason})"))?;
     if answer.len() != card.golden.output.len() {
         return Err(format!("answers {} numbers instead of 3", answer.len()));
     }
     if answer.iter().any(|value| !value.is_finite()) {
         return Err("answers its golden input with a number that is not finite".to_owned());
     }
-    let apart = answer.iter().zip(&card.golden.output).map(|(is, should)| (is - should).abs()).fold(0.0, f32::max);
+    let apart = answer
+        .iter()
+        .zip(&card.golden.output)
+        .map(|(is, should)| (is - should).abs())
+        .fold(0.0, f32::max);
     if apart > GOLDEN_TOLERANCE {
-        return Err(format!("answers its golden input with {answer:?}, the card says {:?}", card.golden.output));
+        return Err(format!(
+            "answers its golden input with {answer:?}, the card says {:?}",
+            card.golden.output
+        ));
     }
     // A few rows from the whole range of features, the edges included.
     for value in [0.0, 8.0, -8.0, 0.5, -0.5] {
-        let row: Vec<f32> = (0..card.features.len()).map(|place| if place % 2 == 0 { value } else { -value / 2.0 }).collect();
+        let row: Vec<f32> = (0..card.features.len())
+            .map(|place| if place % 2 == 0 { value } else { -value / 2.0 })
+            .collect();
         let answer = run(plan, &row).map_err(|reason| format!("can't answer ({reason})"))?;
         signal::shares(&answer).map_err(|error| format!("gives an answer that is none: {error}"))?;
     }
@@ -160,7 +196,10 @@ fn check_answers(plan: &Arc<TypedRunnableModel>, card: &Card) -> Result<(), Stri
     });
     let best = tries.filter_map(Result::ok).min().unwrap_or(Duration::MAX);
     if best > Duration::from_millis(ANSWER_MS_MAX) {
-        return Err(format!("takes {} ms for one answer, at most {ANSWER_MS_MAX} are allowed", best.as_millis()));
+        return Err(format!(
+            "takes {} ms for one answer, at most {ANSWER_MS_MAX} are allowed",
+            best.as_millis()
+        ));
     }
     Ok(())
 }

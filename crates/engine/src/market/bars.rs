@@ -103,7 +103,16 @@ impl Builder {
     /// A builder that knows nothing yet.
     #[must_use]
     pub fn new(symbol: Symbol, size: BarSize) -> Self {
-        Self { symbol, size, running: None, changed: false, newest: None, told: None, lost_from: None, lost_to: None }
+        Self {
+            symbol,
+            size,
+            running: None,
+            changed: false,
+            newest: None,
+            told: None,
+            lost_from: None,
+            lost_to: None,
+        }
     }
 
     /// Takes in five seconds of trades.
@@ -133,7 +142,11 @@ impl Builder {
     /// Completes the running bar when the market clock is past its end by the grace.
     pub fn pass(&mut self, seen: Timestamp, grace: SignedDuration) -> Option<Bar> {
         let running = self.running.as_ref()?;
-        if seen < self.size.end_of(running.start) + grace { None } else { self.complete() }
+        if seen < self.size.end_of(running.start) + grace {
+            None
+        } else {
+            self.complete()
+        }
     }
 
     /// Adopts a complete bar from history, unless it is one that is known already.
@@ -190,7 +203,9 @@ impl Builder {
 
     /// The running bar, if a trade came since this was last asked.
     pub fn shown(&mut self) -> Option<Bar> {
-        std::mem::take(&mut self.changed).then(|| self.running.clone()).flatten()
+        std::mem::take(&mut self.changed)
+            .then(|| self.running.clone())
+            .flatten()
     }
 
     /// End of the newest complete bar.
@@ -264,7 +279,16 @@ mod tests {
 
     fn piece(second: i64, prices: [f64; 4], volume: f64) -> Piece {
         let [open, high, low, close] = prices;
-        RawBar { start: at(second), open, high, low, close, volume }.check().unwrap()
+        RawBar {
+            start: at(second),
+            open,
+            high,
+            low,
+            close,
+            volume,
+        }
+        .check()
+        .unwrap()
     }
 
     fn bars(taken: Taken) -> Vec<Bar> {
@@ -305,7 +329,12 @@ mod tests {
         let mut builder = builder("1m");
         assert!(bars(builder.take(&piece(55, [10.0; 4], 0.0))).is_empty());
         builder.take(&piece(60, [10.0; 4], 5.0));
-        assert_eq!(bars(builder.take(&piece(115, [99.0; 4], 0.0)))[0].close.to_string(), "10");
+        assert_eq!(
+            bars(builder.take(&piece(115, [99.0; 4], 0.0)))[0]
+                .close
+                .to_string(),
+            "10"
+        );
     }
 
     #[test]
@@ -332,15 +361,31 @@ mod tests {
 
     #[test]
     fn numbers_that_can_not_be_are_refused() {
-        let good = RawBar { start: at(0), open: 10.0, high: 11.0, low: 9.0, close: 10.0, volume: 0.0 };
+        let good = RawBar {
+            start: at(0),
+            open: 10.0,
+            high: 11.0,
+            low: 9.0,
+            close: 10.0,
+            volume: 0.0,
+        };
         assert!(good.check().is_ok());
         for bad in [
-            RawBar { open: f64::NAN, ..good },
-            RawBar { high: f64::INFINITY, ..good },
+            RawBar {
+                open: f64::NAN,
+                ..good
+            },
+            RawBar {
+                high: f64::INFINITY,
+                ..good
+            },
             RawBar { low: 0.0, ..good },
             RawBar { close: -1.0, ..good },
             RawBar { volume: -5.0, ..good },
-            RawBar { volume: f64::MAX, ..good },
+            RawBar {
+                volume: f64::MAX,
+                ..good
+            },
             RawBar { high: 9.5, ..good },
             RawBar { low: 10.5, ..good },
         ] {

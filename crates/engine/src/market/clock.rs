@@ -62,13 +62,19 @@ impl Clock {
     }
 
     fn rate(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else { return 1.0 };
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return 1.0;
+        };
         let wall = last.0.duration_since(first.0);
         if wall < SignedDuration::from_millis(BASE_MS_MIN) {
             return 1.0;
         }
         let speed = last.1.duration_since(first.1).as_secs_f64() / wall.as_secs_f64();
-        if (speed - 1.0).abs() < NEARLY_ONE || !speed.is_finite() { 1.0 } else { three_digits(speed) }
+        if (speed - 1.0).abs() < NEARLY_ONE || !speed.is_finite() {
+            1.0
+        } else {
+            three_digits(speed)
+        }
     }
 
     /// The market time at the wall time `now`; the wall time itself while nothing is known.
@@ -82,7 +88,11 @@ impl Clock {
             server.checked_add(passed).unwrap_or(*server)
         });
         // Without a server time, the wall clock may be years off a replay: then what was received decides.
-        let known = if self.samples.is_empty() { self.seen.unwrap_or(running) } else { running };
+        let known = if self.samples.is_empty() {
+            self.seen.unwrap_or(running)
+        } else {
+            running
+        };
         let at = self.seen.map_or(known, |seen| seen.max(known));
         let at = self.told.map_or(at, |told| told.max(at));
         self.told = Some(at);

@@ -42,7 +42,10 @@ impl Hours {
     /// An unknown time zone, or an entry of another form.
     pub fn parse(zone: &str, trading: &[String], liquid: &[String]) -> Result<Self, HoursError> {
         let zone = find_zone(zone)?;
-        Ok(Self { trading: spans(&zone, trading)?, liquid: spans(&zone, liquid)? })
+        Ok(Self {
+            trading: spans(&zone, trading)?,
+            liquid: spans(&zone, liquid)?,
+        })
     }
 
     /// Where in the day an instant is.
@@ -55,7 +58,14 @@ impl Hours {
         match self.trading.iter().find(within) {
             None => Phase::Closed,
             // Before the day's regular hours, if they are still to come in the same span.
-            Some(span) if self.liquid.iter().any(|liquid| liquid.start > at && liquid.start < span.end) => Phase::Pre,
+            Some(span)
+                if self
+                    .liquid
+                    .iter()
+                    .any(|liquid| liquid.start > at && liquid.start < span.end) =>
+            {
+                Phase::Pre
+            }
             Some(_) => Phase::After,
         }
     }
@@ -64,7 +74,11 @@ impl Hours {
     #[must_use]
     pub fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
         let now = self.phase(at);
-        let edges = self.trading.iter().chain(&self.liquid).flat_map(|span| [span.start, span.end]);
+        let edges = self
+            .trading
+            .iter()
+            .chain(&self.liquid)
+            .flat_map(|span| [span.start, span.end]);
         let mut later: Vec<Timestamp> = edges.filter(|edge| *edge > at).collect();
         later.sort_unstable();
         later.into_iter().find(|edge| self.phase(*edge) != now)
@@ -77,7 +91,9 @@ fn find_zone(name: &str) -> Result<TimeZone, HoursError> {
         "EST" | "EST5EDT" | "EDT" | "US/Eastern" | "Eastern Standard Time" => "America/New_York",
         other => other,
     };
-    TimeZoneDatabase::bundled().get(known).map_err(|_| HoursError::Zone(name.chars().take(40).collect()))
+    TimeZoneDatabase::bundled()
+        .get(known)
+        .map_err(|_| HoursError::Zone(name.chars().take(40).collect()))
 }
 
 fn spans(zone: &TimeZone, entries: &[String]) -> Result<Vec<Span>, HoursError> {
@@ -96,8 +112,15 @@ fn spans(zone: &TimeZone, entries: &[String]) -> Result<Vec<Span>, HoursError> {
             if end <= start && !to.contains(':') {
                 end = end.checked_add(1.day()).map_err(|_| bad())?;
             }
-            let instant = |moment: DateTime| zone.to_ambiguous_timestamp(moment).compatible().map_err(|_| bad());
-            let span = Span { start: instant(start)?, end: instant(end)? };
+            let instant = |moment: DateTime| {
+                zone.to_ambiguous_timestamp(moment)
+                    .compatible()
+                    .map_err(|_| bad())
+            };
+            let span = Span {
+                start: instant(start)?,
+                end: instant(end)?,
+            };
             if span.start < span.end {
                 spans.push(span);
             }
@@ -112,7 +135,12 @@ fn read_date(text: &str) -> Option<Date> {
         return None;
     }
     let part = |range: std::ops::Range<usize>| text[range].parse::<i16>().ok();
-    Date::new(part(0..4)?, i8::try_from(part(4..6)?).ok()?, i8::try_from(part(6..8)?).ok()?).ok()
+    Date::new(
+        part(0..4)?,
+        i8::try_from(part(4..6)?).ok()?,
+        i8::try_from(part(6..8)?).ok()?,
+    )
+    .ok()
 }
 
 /// `HHMM` of a day, or `YYYYMMDD:HHMM`. 2400 is the next day's midnight.
@@ -150,11 +178,23 @@ mod tests {
             "20131007:0930-20131007:1600;20131008:0930-20131008:1600",
         );
         for (instant, phase, next) in [
-            ("2013-10-07T07:59:59Z", Phase::Closed, Some("2013-10-07T08:00:00Z")),
+            (
+                "2013-10-07T07:59:59Z",
+                Phase::Closed,
+                Some("2013-10-07T08:00:00Z"),
+            ),
             ("2013-10-07T08:00:00Z", Phase::Pre, Some("2013-10-07T13:30:00Z")),
-            ("2013-10-07T13:30:00Z", Phase::Regular, Some("2013-10-07T20:00:00Z")),
+            (
+                "2013-10-07T13:30:00Z",
+                Phase::Regular,
+                Some("2013-10-07T20:00:00Z"),
+            ),
             ("2013-10-07T20:00:00Z", Phase::After, Some("2013-10-08T00:00:00Z")),
-            ("2013-10-08T00:00:00Z", Phase::Closed, Some("2013-10-08T08:00:00Z")),
+            (
+                "2013-10-08T00:00:00Z",
+                Phase::Closed,
+                Some("2013-10-08T08:00:00Z"),
+            ),
             ("2013-10-09T14:00:00Z", Phase::Closed, None),
         ] {
             assert_eq!(week.phase(at(instant)), phase, "{instant}");
@@ -167,16 +207,33 @@ mod tests {
         let old = hours("20131007:0700-0930,1830-0200", "20131007:0700-0930");
         assert_eq!(old.phase(at("2013-10-08T05:59:00Z")), Phase::After);
         assert_eq!(old.phase(at("2013-10-08T06:00:00Z")), Phase::Closed);
-        let always = hours("20261123:0000-20261124:0000;20261124:0000-20261124:2400", "20261123:0000-20261124:0000;20261124:0000-2400");
+        let always = hours(
+            "20261123:0000-20261124:0000;20261124:0000-20261124:2400",
+            "20261123:0000-20261124:0000;20261124:0000-2400",
+        );
         assert_eq!(always.phase(at("2026-11-24T04:59:59Z")), Phase::Regular);
-        assert_eq!(always.next_change(at("2026-11-23T12:00:00Z")), Some(at("2026-11-25T05:00:00Z")));
+        assert_eq!(
+            always.next_change(at("2026-11-23T12:00:00Z")),
+            Some(at("2026-11-25T05:00:00Z"))
+        );
     }
 
     #[test]
     fn what_can_not_be_read_is_said() {
-        let text = |zone: &str, entry: &str| Hours::parse(zone, &[entry.to_owned()], &[]).unwrap_err().to_string();
+        let text = |zone: &str, entry: &str| {
+            Hours::parse(zone, &[entry.to_owned()], &[])
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(text("Mars/Base", ""), "time zone `Mars/Base` is not known");
-        for entry in ["20131007", "20131007:04-20", "x:0400-2000", "20131307:0400-2000", "20131007:0400-20131007:9900", "20131007:é400-2000"] {
+        for entry in [
+            "20131007",
+            "20131007:04-20",
+            "x:0400-2000",
+            "20131307:0400-2000",
+            "20131007:0400-20131007:9900",
+            "20131007:é400-2000",
+        ] {
             assert!(text("EST", entry).contains("are not of the form"), "{entry}");
         }
     }

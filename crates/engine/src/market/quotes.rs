@@ -80,7 +80,17 @@ impl QuoteBook {
             previous_close: None,
             tradable: false,
         };
-        Self { quote, live: true, delayed: false, halted: false, fed: false, stale: false, traded_at: None, told: None, changed: false }
+        Self {
+            quote,
+            live: true,
+            delayed: false,
+            halted: false,
+            fed: false,
+            stale: false,
+            traded_at: None,
+            told: None,
+            changed: false,
+        }
     }
 
     /// Takes in a tick at a market time.
@@ -93,7 +103,12 @@ impl QuoteBook {
         self.fed = true;
         self.stale = false;
         match *tick {
-            Tick::Price { field, price, size, delayed } => {
+            Tick::Price {
+                field,
+                price,
+                size,
+                delayed,
+            } => {
                 self.delayed = delayed;
                 let price = self.price(field, price);
                 if let Some(size) = size {
@@ -122,7 +137,11 @@ impl QuoteBook {
 
     fn price(&mut self, field: Field, value: f64) -> Result<(), String> {
         let none = value == -1.0 || value == 0.0;
-        let price = if none { None } else { exact(value).filter(|price| *price > Price::ZERO) };
+        let price = if none {
+            None
+        } else {
+            exact(value).filter(|price| *price > Price::ZERO)
+        };
         let slot = match field {
             Field::Bid => &mut self.quote.bid,
             Field::Ask => &mut self.quote.ask,
@@ -130,7 +149,11 @@ impl QuoteBook {
             Field::PreviousClose => &mut self.quote.previous_close,
         };
         *slot = price;
-        if none || price.is_some() { Ok(()) } else { Err(format!("{field:?} price {value}")) }
+        if none || price.is_some() {
+            Ok(())
+        } else {
+            Err(format!("{field:?} price {value}"))
+        }
     }
 
     fn size(&mut self, field: Field, value: f64) -> Result<(), String> {
@@ -140,7 +163,11 @@ impl QuoteBook {
             Field::Ask => self.quote.ask_size = size,
             Field::Last | Field::PreviousClose => {}
         }
-        if size.is_some() { Ok(()) } else { Err(format!("{field:?} size {value}")) }
+        if size.is_some() {
+            Ok(())
+        } else {
+            Err(format!("{field:?} size {value}"))
+        }
     }
 
     /// The link no longer carries this symbol's data.
@@ -195,7 +222,9 @@ impl QuoteBook {
     /// When the quote may be told next, if there is something to tell; `None` when there is not.
     #[must_use]
     pub fn next(&self, interval: SignedDuration) -> Option<Timestamp> {
-        (self.changed && self.quote.mark().is_some()).then(|| self.due(interval)).flatten()
+        (self.changed && self.quote.mark().is_some())
+            .then(|| self.due(interval))
+            .flatten()
     }
 
     fn due(&self, interval: SignedDuration) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! What the machine does with each input.
 
-use super::*;
 use super::bars::Taken;
+use super::*;
 use protocol::Id;
 use protocol::market::Phase;
 
@@ -26,8 +26,15 @@ impl Market {
             watch.bars.lose(at);
             watch.quotes.cut();
         }
-        let text = format!("market data stopped at {} market time: {reason}; quotes are not traded on until it is back", clock_text(at));
-        out.push(Output::Alert { kind: "data-lost", level: Level::Warning, text });
+        let text = format!(
+            "market data stopped at {} market time: {reason}; quotes are not traded on until it is back",
+            clock_text(at)
+        );
+        out.push(Output::Alert {
+            kind: "data-lost",
+            level: Level::Warning,
+            text,
+        });
         self.tell_quotes(now, out);
     }
 
@@ -48,7 +55,11 @@ impl Market {
                     clock_text(lost_at),
                     clock_text(at)
                 );
-                out.push(Output::Alert { kind: "data-gap", level: Level::Warning, text });
+                out.push(Output::Alert {
+                    kind: "data-gap",
+                    level: Level::Warning,
+                    text,
+                });
             }
             let told = self.watches.values().filter_map(|watch| watch.bars.told()).max();
             if let Some(told) = told.filter(|told| at < *told) {
@@ -57,18 +68,30 @@ impl Market {
                     clock_text(told),
                     clock_text(at)
                 );
-                out.push(Output::Alert { kind: "clock-back", level: Level::Warning, text });
+                out.push(Output::Alert {
+                    kind: "clock-back",
+                    level: Level::Warning,
+                    text,
+                });
             }
         }
         self.pass(out);
     }
 
-    pub(super) fn refuse_symbol(&mut self, now: Timestamp, symbol: Symbol, reason: &str, out: &mut Vec<Output>) {
+    pub(super) fn refuse_symbol(
+        &mut self,
+        now: Timestamp,
+        symbol: Symbol,
+        reason: &str,
+        out: &mut Vec<Output>,
+    ) {
         if let Some(watch) = self.watches.get_mut(&symbol) {
             watch.unknown = true;
             watch.quotes.cut();
         }
-        let text = format!("the broker sends no data of {symbol} ({reason}): correct or remove it in market.watchlist; all others go on");
+        let text = format!(
+            "the broker sends no data of {symbol} ({reason}): correct or remove it in market.watchlist; all others go on"
+        );
         self.alert(now, "no-data", Some(symbol), Level::Warning, text, out);
     }
 
@@ -77,26 +100,46 @@ impl Market {
             self.clock.prove(*at);
         }
         let at = self.clock.at(now);
-        let Some(watch) = self.watches.get_mut(&symbol) else { return };
+        let Some(watch) = self.watches.get_mut(&symbol) else {
+            return;
+        };
         let delayed = watch.quotes.delayed();
         let taken = watch.quotes.take(at, tick);
-        out.extend(watch.quotes.told(now, self.plan.quote_interval).map(Output::Quote));
+        out.extend(
+            watch
+                .quotes
+                .told(now, self.plan.quote_interval)
+                .map(Output::Quote),
+        );
         if !delayed && watch.quotes.delayed() {
-            let text = format!("the broker sends delayed or frozen data of {symbol}, which is not traded on: subscribe to live data for it");
+            let text = format!(
+                "the broker sends delayed or frozen data of {symbol}, which is not traded on: subscribe to live data for it"
+            );
             self.alert(now, "delayed-data", Some(symbol), Level::Warning, text, out);
         }
         if let Err(what) = taken {
-            self.refuse(now, "bad-tick", symbol, format!("the broker sent a tick of {symbol} that can't be: {what}"), out);
+            self.refuse(
+                now,
+                "bad-tick",
+                symbol,
+                format!("the broker sent a tick of {symbol} that can't be: {what}"),
+                out,
+            );
         }
     }
 
     pub(super) fn bar(&mut self, now: Timestamp, symbol: Symbol, bar: &RawBar, out: &mut Vec<Output>) {
-        let Some(watch) = self.watches.get_mut(&symbol) else { return };
+        let Some(watch) = self.watches.get_mut(&symbol) else {
+            return;
+        };
         let piece = match bar.check() {
             Ok(piece) => piece,
             Err(what) => {
                 watch.bars.mark_gap();
-                let text = format!("the broker sent five seconds of {symbol} at {} that can't be: {what}", clock_text(bar.start));
+                let text = format!(
+                    "the broker sent five seconds of {symbol} at {} that can't be: {what}",
+                    clock_text(bar.start)
+                );
                 self.refuse(now, "bad-bar", symbol, text, out);
                 return;
             }
@@ -113,7 +156,9 @@ impl Market {
     }
 
     fn piece(&mut self, now: Timestamp, symbol: Symbol, piece: &Piece, out: &mut Vec<Output>) {
-        let Some(watch) = self.watches.get_mut(&symbol) else { return };
+        let Some(watch) = self.watches.get_mut(&symbol) else {
+            return;
+        };
         match watch.bars.take(piece) {
             Taken::In(bars) => out.extend(bars.into_iter().map(Output::Bar)),
             Taken::Repeated => {}
@@ -131,21 +176,38 @@ impl Market {
         if let Some(watch) = self.watches.get_mut(&symbol) {
             watch.bars.mark_gap();
         }
-        self.alert(now, "data-lag", Some(symbol), Level::Warning, format!("data of {symbol} was lost on the way: {reason}"), out);
+        self.alert(
+            now,
+            "data-lag",
+            Some(symbol),
+            Level::Warning,
+            format!("data of {symbol} was lost on the way: {reason}"),
+            out,
+        );
     }
 
     pub(super) fn past(&mut self, now: Timestamp, symbol: Symbol, past: Past, out: &mut Vec<Output>) {
         let begin = self.plan.bar_size.start_of(past.asked_at);
-        let Some(watch) = self.watches.get_mut(&symbol) else { return };
+        let Some(watch) = self.watches.get_mut(&symbol) else {
+            return;
+        };
         let held = watch.held.take().unwrap_or_default();
         // What can't be read in history is left out: it decides nothing.
-        for piece in past.bars.iter().filter_map(|bar| bar.check().ok()).filter(|bar| bar.start < begin) {
+        for piece in past
+            .bars
+            .iter()
+            .filter_map(|bar| bar.check().ok())
+            .filter(|bar| bar.start < begin)
+        {
             out.extend(watch.bars.adopt(&piece).map(Output::Bar));
         }
         let over = |piece: &Piece| piece.start >= begin && piece.start + bars::FIVE_SECONDS <= past.asked_at;
         for piece in past.pieces.iter().filter_map(|bar| bar.check().ok()).filter(over) {
             if let Taken::In(done) = watch.bars.take(&piece) {
-                out.extend(done.into_iter().map(|bar| Output::Bar(Bar { warm_up: true, ..bar })));
+                out.extend(
+                    done.into_iter()
+                        .map(|bar| Output::Bar(Bar { warm_up: true, ..bar })),
+                );
             }
         }
         watch.bars.know(past.asked_at);
@@ -154,7 +216,9 @@ impl Market {
                 watch.bars.lose(begin);
                 watch.bars.resume(past.asked_at);
             }
-            let text = format!("the broker's history of {symbol} is not to be had ({missing}): features warm up on live bars");
+            let text = format!(
+                "the broker's history of {symbol} is not to be had ({missing}): features warm up on live bars"
+            );
             self.alert(now, "no-history", Some(symbol), Level::Warning, text, out);
         }
         for piece in held {
@@ -166,7 +230,8 @@ impl Market {
     fn pass(&mut self, out: &mut Vec<Output>) {
         let Some(seen) = self.clock.seen() else { return };
         let grace = GRACE_WALL_SECONDS * (self.clock.speed() - 1.0).max(0.0);
-        let grace = SignedDuration::from_secs(GRACE_SECONDS) + SignedDuration::try_from_secs_f64(grace).unwrap_or_default();
+        let grace = SignedDuration::from_secs(GRACE_SECONDS)
+            + SignedDuration::try_from_secs_f64(grace).unwrap_or_default();
         for watch in self.watches.values_mut().filter(|watch| watch.held.is_none()) {
             out.extend(watch.bars.pass(seen, grace).map(Output::Bar));
         }
@@ -191,7 +256,12 @@ impl Market {
 
     fn tell_quotes(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let interval = self.plan.quote_interval;
-        out.extend(self.watches.values_mut().filter_map(|watch| watch.quotes.told(now, interval)).map(Output::Quote));
+        out.extend(
+            self.watches
+                .values_mut()
+                .filter_map(|watch| watch.quotes.told(now, interval))
+                .map(Output::Quote),
+        );
     }
 
     /// Tells the session when it changed, and now and then though it did not.
@@ -201,8 +271,16 @@ impl Market {
         }
         let at = self.clock.at(now);
         let (phase, next_change, source) = match &self.hours {
-            Some((symbol, hours)) => (hours.phase(at), hours.next_change(at), format!("broker hours of {symbol}")),
-            None => (Phase::Closed, None, "the broker's hours are not known yet".to_owned()),
+            Some((symbol, hours)) => (
+                hours.phase(at),
+                hours.next_change(at),
+                format!("broker hours of {symbol}"),
+            ),
+            None => (
+                Phase::Closed,
+                None,
+                "the broker's hours are not known yet".to_owned(),
+            ),
         };
         let speed = self.clock.speed();
         let same = self.told.as_ref().is_some_and(|told| {
@@ -212,19 +290,44 @@ impl Market {
                 && told.source == source
                 && (told.speed - speed).abs() <= SPEED_CHANGE * speed.abs()
         });
-        let due = self.told_at.is_none_or(|told| now >= told + SignedDuration::from_secs(SESSION_SECONDS));
+        let due = self
+            .told_at
+            .is_none_or(|told| now >= told + SignedDuration::from_secs(SESSION_SECONDS));
         if same && !due {
             return;
         }
-        let id = Id::derive(&["session", &at.to_string(), &format!("{phase:?}"), &self.connected.to_string()]);
-        let session = Session { id, at, phase, next_change, source, speed, connected: self.connected };
+        let id = Id::derive(&[
+            "session",
+            &at.to_string(),
+            &format!("{phase:?}"),
+            &self.connected.to_string(),
+        ]);
+        let session = Session {
+            id,
+            at,
+            phase,
+            next_change,
+            source,
+            speed,
+            connected: self.connected,
+        };
         self.told = Some(session.clone());
         self.told_at = Some(now);
         out.push(Output::Session(session));
     }
 
-    fn refuse(&mut self, now: Timestamp, kind: &'static str, symbol: Symbol, text: String, out: &mut Vec<Output>) {
-        out.push(Output::Refused { symbol, text: text.clone() });
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        kind: &'static str,
+        symbol: Symbol,
+        text: String,
+        out: &mut Vec<Output>,
+    ) {
+        out.push(Output::Refused {
+            symbol,
+            text: text.clone(),
+        });
         self.alert(now, kind, Some(symbol), Level::Warning, text, out);
     }
 

@@ -29,8 +29,18 @@ pub struct Plan {
 }
 
 /// Asks for the history of a contract up to now. What the broker refuses is said in the answer.
-pub async fn fetch(client: &Client, contract: &Contract, plan: &Plan, asked_at: Timestamp) -> Result<Past, End> {
-    let mut past = Past { asked_at, bars: Vec::new(), pieces: Vec::new(), missing: None };
+pub async fn fetch(
+    client: &Client,
+    contract: &Contract,
+    plan: &Plan,
+    asked_at: Timestamp,
+) -> Result<Past, End> {
+    let mut past = Past {
+        asked_at,
+        bars: Vec::new(),
+        pieces: Vec::new(),
+        missing: None,
+    };
     match complete_bars(client, contract, plan, asked_at).await {
         Ok(bars) => past.bars = bars,
         Err(error) => past.missing = Some(refusal(error)?),
@@ -47,12 +57,21 @@ pub async fn fetch(client: &Client, contract: &Contract, plan: &Plan, asked_at: 
 
 /// At least so many complete bars if there are so many: first what an open market would have, then as far back
 /// as the broker answers for this length.
-async fn complete_bars(client: &Client, contract: &Contract, plan: &Plan, asked_at: Timestamp) -> Result<Vec<RawBar>, Error> {
+async fn complete_bars(
+    client: &Client,
+    contract: &Contract,
+    plan: &Plan,
+    asked_at: Timestamp,
+) -> Result<Vec<RawBar>, Error> {
     let (size, far) = request(plan.size);
     let count = plan.count as usize;
     let near = i64::from(plan.size.seconds()) * (i64::from(plan.count) + 2);
     let begin = plan.size.start_of(asked_at);
-    let complete = |bars: Vec<RawBar>| bars.into_iter().filter(|bar| bar.start < begin).collect::<Vec<_>>();
+    let complete = |bars: Vec<RawBar>| {
+        bars.into_iter()
+            .filter(|bar| bar.start < begin)
+            .collect::<Vec<_>>()
+    };
     let mut bars = Vec::new();
     if near <= 28_800 {
         bars = complete(ask(client, contract, size, seconds_of(near.max(60))).await?);
@@ -64,11 +83,23 @@ async fn complete_bars(client: &Client, contract: &Contract, plan: &Plan, asked_
     Ok(bars.split_off(more))
 }
 
-async fn ask(client: &Client, contract: &Contract, size: BarSize, duration: Duration) -> Result<Vec<RawBar>, Error> {
-    let data = client.historical_data(contract, size).duration(duration).trading_hours(TradingHours::Extended).fetch().await;
+async fn ask(
+    client: &Client,
+    contract: &Contract,
+    size: BarSize,
+    duration: Duration,
+) -> Result<Vec<RawBar>, Error> {
+    let data = client
+        .historical_data(contract, size)
+        .duration(duration)
+        .trading_hours(TradingHours::Extended)
+        .fetch()
+        .await;
     match data {
         Ok(data) => Ok(data.bars.iter().filter_map(ticks::past_bar).collect()),
-        Err(Error::Notice(notice)) if notice.code == NO_DATA_CODE && notice.message.contains("no data") => Ok(Vec::new()),
+        Err(Error::Notice(notice)) if notice.code == NO_DATA_CODE && notice.message.contains("no data") => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }
@@ -89,16 +120,16 @@ fn seconds_of(seconds: i64) -> Duration {
 /// The broker's name of a length, and how far back it answers for it.
 fn request(size: market::BarSize) -> (BarSize, Duration) {
     match size.seconds() {
-        ..=5 => (BarSize::Sec5, Duration::seconds(3_600)),
-        ..=10 => (BarSize::Sec10, Duration::seconds(14_400)),
-        ..=15 => (BarSize::Sec15, Duration::seconds(14_400)),
-        ..=30 => (BarSize::Sec30, Duration::seconds(28_800)),
-        ..=60 => (BarSize::Min, Duration::days(1)),
-        ..=120 => (BarSize::Min2, Duration::days(2)),
-        ..=300 => (BarSize::Min5, Duration::weeks(1)),
-        ..=900 => (BarSize::Min15, Duration::weeks(1)),
-        ..=1_800 => (BarSize::Min30, Duration::months(1)),
-        ..=3_600 => (BarSize::Hour, Duration::months(1)),
+        5 => (BarSize::Sec5, Duration::seconds(3_600)),
+        10 => (BarSize::Sec10, Duration::seconds(14_400)),
+        15 => (BarSize::Sec15, Duration::seconds(14_400)),
+        30 => (BarSize::Sec30, Duration::seconds(28_800)),
+        60 => (BarSize::Min, Duration::days(1)),
+        120 => (BarSize::Min2, Duration::days(2)),
+        300 => (BarSize::Min5, Duration::weeks(1)),
+        900 => (BarSize::Min15, Duration::weeks(1)),
+        1_800 => (BarSize::Min30, Duration::months(1)),
+        3_600 => (BarSize::Hour, Duration::months(1)),
         _ => (BarSize::Day, Duration::years(1)),
     }
 }

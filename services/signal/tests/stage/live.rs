@@ -49,7 +49,13 @@ impl Stage {
         }
         let models = tempfile::tempdir().unwrap();
         let (stop, task) = run(&server, models.path()).await;
-        Self { server, models, stop, task, bus }
+        Self {
+            server,
+            models,
+            stop,
+            task,
+            bus,
+        }
     }
 
     fn copy(&self, name: &str) {
@@ -61,7 +67,11 @@ impl Stage {
 
     async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(WAIT, self.task).await.expect("it ends when told").unwrap().unwrap();
+        tokio::time::timeout(WAIT, self.task)
+            .await
+            .expect("it ends when told")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -107,19 +117,33 @@ async fn wanted<T: DeserializeOwned>(messages: &mut Subscription<T>, want: impl 
             }
         }
     };
-    tokio::time::timeout(WAIT, find).await.expect("it is said in time")
+    tokio::time::timeout(WAIT, find)
+        .await
+        .expect("it is said in time")
 }
 
 #[tokio::test]
 async fn signals_follow_live_bars_and_models_come_and_go_without_a_restart() {
     let stage = Stage::start(40).await;
     let operator = stage.server.bus("operator").await;
-    let mut health = operator.subscribe::<Health>(subject::filter::HEALTH).await.unwrap();
-    let mut models = operator.subscribe::<ModelEvent>(subject::filter::MODELS).await.unwrap();
-    let mut signals = operator.subscribe::<Signal>(subject::filter::SIGNALS).await.unwrap();
+    let mut health = operator
+        .subscribe::<Health>(subject::filter::HEALTH)
+        .await
+        .unwrap();
+    let mut models = operator
+        .subscribe::<ModelEvent>(subject::filter::MODELS)
+        .await
+        .unwrap();
+    let mut signals = operator
+        .subscribe::<Signal>(subject::filter::SIGNALS)
+        .await
+        .unwrap();
 
     // Without a model: degraded with a sentence, no crash, and it keeps looking.
-    let sick = wanted(&mut health, |health| health.state == HealthState::Degraded && health.text.contains("holds no model")).await;
+    let sick = wanted(&mut health, |health| {
+        health.state == HealthState::Degraded && health.text.contains("holds no model")
+    })
+    .await;
     assert!(sick.text.starts_with("no model decides: "), "{}", sick.text);
     stage.copy("first");
     let loaded = wanted(&mut models, |event| event.event == ModelChange::Loaded).await;
@@ -131,10 +155,20 @@ async fn signals_follow_live_bars_and_models_come_and_go_without_a_restart() {
     keep(&stage.bus, &bar(41, false)).await;
     let mut again = bar(41, false);
     again.volume += Quantity::ONE;
-    stage.bus.publish(subject::bar(again.symbol), &again).await.unwrap();
+    stage
+        .bus
+        .publish(subject::bar(again.symbol), &again)
+        .await
+        .unwrap();
     keep(&stage.bus, &bar(42, false)).await;
-    let (first, second) = (wanted(&mut signals, |_| true).await, wanted(&mut signals, |_| true).await);
-    assert_eq!((first.cause, second.cause), (bar(41, false).id, bar(42, false).id));
+    let (first, second) = (
+        wanted(&mut signals, |_| true).await,
+        wanted(&mut signals, |_| true).await,
+    );
+    assert_eq!(
+        (first.cause, second.cause),
+        (bar(41, false).id, bar(42, false).id)
+    );
     assert_eq!((first.at, first.model.as_str()), (bar(41, false).at, "first"));
     assert!((first.down + first.flat + first.up - 1.0).abs() < 2e-6);
 
@@ -142,17 +176,32 @@ async fn signals_follow_live_bars_and_models_come_and_go_without_a_restart() {
     let bad = b"no model".as_slice();
     let card = fs::read_to_string(folder().join("models/momentum.toml")).unwrap();
     let digest = onnx::sha256(&fs::read(folder().join("models/momentum.onnx")).unwrap());
-    fs::write(stage.models.path().join("bad.toml"), card.replace(&digest, &onnx::sha256(bad))).unwrap();
+    fs::write(
+        stage.models.path().join("bad.toml"),
+        card.replace(&digest, &onnx::sha256(bad)),
+    )
+    .unwrap();
     fs::write(stage.models.path().join("bad.onnx"), bad).unwrap();
-    let refused = wanted(&mut models, |event| event.event == ModelChange::Refused && event.text.contains("ONNX file")).await;
-    assert!(refused.text.starts_with("bad.onnx is not an ONNX file") && refused.text.ends_with("; model first goes on"), "{}", refused.text);
+    let refused = wanted(&mut models, |event| {
+        event.event == ModelChange::Refused && event.text.contains("ONNX file")
+    })
+    .await;
+    assert!(
+        refused.text.starts_with("bad.onnx is not an ONNX file")
+            && refused.text.ends_with("; model first goes on"),
+        "{}",
+        refused.text
+    );
     keep(&stage.bus, &bar(43, false)).await;
     assert_eq!(wanted(&mut signals, |_| true).await.model, "first");
 
     // A newer good one takes over between two bars.
     stage.copy("second");
     let loaded = wanted(&mut models, |event| event.event == ModelChange::Loaded).await;
-    assert_eq!(loaded.text, "model second decides from the next bar on, instead of first");
+    assert_eq!(
+        loaded.text,
+        "model second decides from the next bar on, instead of first"
+    );
     keep(&stage.bus, &bar(44, false)).await;
     assert_eq!(wanted(&mut signals, |_| true).await.model, "second");
     stage.end().await;
@@ -163,41 +212,77 @@ async fn a_restart_warms_up_from_the_stream_and_repeats_nothing() {
     let stage = Stage::start(0).await;
     stage.copy("only");
     let operator = stage.server.bus("operator").await;
-    let mut signals = operator.subscribe::<Signal>(subject::filter::SIGNALS).await.unwrap();
-    let mut models = operator.subscribe::<ModelEvent>(subject::filter::MODELS).await.unwrap();
+    let mut signals = operator
+        .subscribe::<Signal>(subject::filter::SIGNALS)
+        .await
+        .unwrap();
+    let mut models = operator
+        .subscribe::<ModelEvent>(subject::filter::MODELS)
+        .await
+        .unwrap();
     wanted(&mut models, |event| event.event == ModelChange::Loaded).await;
     for index in 0..50 {
         keep(&stage.bus, &bar(index, false)).await;
     }
     let before = wanted(&mut signals, |signal| signal.cause == bar(49, false).id).await;
     stage.stop.cancel();
-    tokio::time::timeout(WAIT, stage.task).await.expect("it ends when told").unwrap().unwrap();
+    tokio::time::timeout(WAIT, stage.task)
+        .await
+        .expect("it ends when told")
+        .unwrap()
+        .unwrap();
 
     let (stop, task) = run(&stage.server, stage.models.path()).await;
     wanted(&mut models, |event| event.event == ModelChange::Loaded).await;
     keep(&stage.bus, &bar(50, false)).await;
     let after = wanted(&mut signals, |_| true).await;
-    assert_eq!(after.cause, bar(50, false).id, "no bar from before the restart is decided on again");
+    assert_eq!(
+        after.cause,
+        bar(50, false).id,
+        "no bar from before the restart is decided on again"
+    );
     assert!(after.up > 0.0 && before.model_hash == after.model_hash);
     stop.cancel();
-    tokio::time::timeout(WAIT, task).await.expect("it ends when told").unwrap().unwrap();
+    tokio::time::timeout(WAIT, task)
+        .await
+        .expect("it ends when told")
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_said_and_waited_for() {
     let server = Server::start().await;
     let operator = server.bus("operator").await;
-    let mut alerts = operator.subscribe::<Alert>(subject::filter::ALERTS).await.unwrap();
+    let mut alerts = operator
+        .subscribe::<Alert>(subject::filter::ALERTS)
+        .await
+        .unwrap();
     let models = tempfile::tempdir().unwrap();
     let missing = models.path().join("later");
     let (stop, task) = run(&server, &missing).await;
     let alert = wanted(&mut alerts, |alert| alert.service == "signal").await;
-    assert!(alert.text.contains("can't be read") && alert.text.contains("make it or correct the setting"), "{}", alert.text);
+    assert!(
+        alert.text.contains("can't be read") && alert.text.contains("make it or correct the setting"),
+        "{}",
+        alert.text
+    );
     fs::create_dir(&missing).unwrap();
     for ending in ["toml", "onnx"] {
-        fs::copy(folder().join("models/momentum").with_extension(ending), missing.join("late").with_extension(ending)).unwrap();
+        fs::copy(
+            folder().join("models/momentum").with_extension(ending),
+            missing.join("late").with_extension(ending),
+        )
+        .unwrap();
     }
-    wanted(&mut alerts, |alert| alert.text.contains("model late decides from the next bar on")).await;
+    wanted(&mut alerts, |alert| {
+        alert.text.contains("model late decides from the next bar on")
+    })
+    .await;
     stop.cancel();
-    tokio::time::timeout(WAIT, task).await.expect("it ends when told").unwrap().unwrap();
+    tokio::time::timeout(WAIT, task)
+        .await
+        .expect("it ends when told")
+        .unwrap()
+        .unwrap();
 }

@@ -40,7 +40,11 @@ impl Drop {
             [0.25; COUNT],
             golden_output()
         );
-        Self { folder: tempfile::tempdir().unwrap(), file, card }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            file,
+            card,
+        }
     }
 
     /// Writes both files and loads them: the reason when they are refused.
@@ -50,7 +54,11 @@ impl Drop {
 
     fn load_bytes(&self, bytes: &[u8]) -> Result<Model, String> {
         fs::write(self.folder.path().join("mine.onnx"), bytes).unwrap();
-        fs::write(self.folder.path().join("mine.toml"), self.card.replace("SHA", &onnx::sha256(bytes))).unwrap();
+        fs::write(
+            self.folder.path().join("mine.toml"),
+            self.card.replace("SHA", &onnx::sha256(bytes)),
+        )
+        .unwrap();
         Model::load(self.folder.path(), "mine").map_err(|refused| refused.reason)
     }
 
@@ -97,7 +105,10 @@ fn the_momentum_model_believes_in_what_moves() {
             _ => 1.6 * direction,
         })
     };
-    let (rising, falling) = (model.answer(&row(1.0)).unwrap(), model.answer(&row(-1.0)).unwrap());
+    let (rising, falling) = (
+        model.answer(&row(1.0)).unwrap(),
+        model.answer(&row(-1.0)).unwrap(),
+    );
     assert!(rising[2] >= 0.5 && falling[0] >= 0.5, "{rising:?} {falling:?}");
     let still = model.answer(&[0.0; COUNT]).unwrap();
     assert!(still[0] < 0.5 && still[2] < 0.5, "{still:?}");
@@ -108,8 +119,13 @@ fn a_model_of_some_features_in_its_own_order_loads() {
     let mut drop = Drop::new();
     drop.file.input = vec![1, 2];
     drop.file.tensors[0] = Tensor::floats("weight", &[2, 3], &[0.0; 6]);
-    drop.card = drop.card.replace(&format!("{FEATURES:?}"), "[\"rsi_14\", \"return_1\"]");
-    drop.card = drop.card.replace(&format!("[1, {COUNT}]"), "[1, 2]").replace(&format!("{:?}", [0.25; COUNT]), "[0.5, 0.5]");
+    drop.card = drop
+        .card
+        .replace(&format!("{FEATURES:?}"), "[\"rsi_14\", \"return_1\"]");
+    drop.card = drop
+        .card
+        .replace(&format!("[1, {COUNT}]"), "[1, 2]")
+        .replace(&format!("{:?}", [0.25; COUNT]), "[0.5, 0.5]");
     let model = drop.load().unwrap();
     assert_eq!(model.answer(&[1.0; COUNT]).unwrap().len(), 3);
 }
@@ -117,26 +133,67 @@ fn a_model_of_some_features_in_its_own_order_loads() {
 #[test]
 fn bad_cards_are_refused_with_their_sentence() {
     for (from, to, sentence) in [
-        ("\"return_1\"", "\"moon_phase\"", "mine.toml names the feature `moon_phase`, which there is not; there are return_1"),
-        ("\"return_3\"", "\"return_1\"", "mine.toml names the feature `return_1` twice"),
-        ("\"down\", ", "\"crash\", ", "mine.toml names the classes [\"crash\", \"flat\", \"up\"]; they must be"),
-        ("input = [1, 17]", "input = [1, 16]", "mine.toml has the input shape [1, 16]; with 17 features it must be [1, 17]"),
-        ("input = [0.25, ", "input = [", "mine.toml has a golden input of 16 numbers for 17 features"),
-        ("input = [0.25, ", "input = [nan, ", "mine.toml has a golden number that is not finite"),
-        ("[golden]", "[gilded]", "mine.toml can't be read: TOML parse error"),
-        ("output = [", "output = [0.0, ", "mine.toml has a golden output of 4 numbers instead of 3"),
+        (
+            "\"return_1\"",
+            "\"moon_phase\"",
+            "mine.toml names the feature `moon_phase`, which there is not; there are return_1",
+        ),
+        (
+            "\"return_3\"",
+            "\"return_1\"",
+            "mine.toml names the feature `return_1` twice",
+        ),
+        (
+            "\"down\", ",
+            "\"crash\", ",
+            "mine.toml names the classes [\"crash\", \"flat\", \"up\"]; they must be",
+        ),
+        (
+            "input = [1, 17]",
+            "input = [1, 16]",
+            "mine.toml has the input shape [1, 16]; with 17 features it must be [1, 17]",
+        ),
+        (
+            "input = [0.25, ",
+            "input = [",
+            "mine.toml has a golden input of 16 numbers for 17 features",
+        ),
+        (
+            "input = [0.25, ",
+            "input = [nan, ",
+            "mine.toml has a golden number that is not finite",
+        ),
+        (
+            "[golden]",
+            "[gilded]",
+            "mine.toml can't be read: TOML parse error",
+        ),
+        (
+            "output = [",
+            "output = [0.0, ",
+            "mine.toml has a golden output of 4 numbers instead of 3",
+        ),
     ] {
         let reason = Drop::new().with_card(from, to).refusal();
         assert!(reason.starts_with(sentence), "{reason}");
     }
     let reason = Drop::new().with_card("SHA", "00ff").refusal();
-    assert!(reason.contains("and its card says 00ff: one of the two is not the other's, or half copied"), "{reason}");
+    assert!(
+        reason.contains("and its card says 00ff: one of the two is not the other's, or half copied"),
+        "{reason}"
+    );
 }
 
 #[test]
 fn bad_graphs_are_refused_with_their_sentence() {
     let identity = |kind: &str| Node::new(kind, &["features"], &["other"]);
-    let inner = Attribute::graph("then_branch", &File { nodes: vec![identity("Identity")], ..File::default() });
+    let inner = Attribute::graph(
+        "then_branch",
+        &File {
+            nodes: vec![identity("Identity")],
+            ..File::default()
+        },
+    );
     let many = (0..600).fold(Drop::new(), |drop, _| drop.with_node(identity("Identity")));
     let tensor = |tensor: Tensor| {
         let mut drop = Drop::new();
@@ -149,20 +206,59 @@ fn bad_graphs_are_refused_with_their_sentence() {
         drop
     };
     for (drop, sentence) in [
-        (Drop::new().with_node(identity("If").with(inner.clone())), "mine.onnx uses the operator `If`, which is not allowed"),
-        (Drop::new().with_node(identity("Loop")), "mine.onnx uses the operator `Loop`, which is not allowed"),
-        (Drop::new().with_node(identity("Scan")), "mine.onnx uses the operator `Scan`, which is not allowed"),
-        (Drop::new().with_node(identity("Identity").with(inner)), "mine.onnx uses the operator `Identity`, which is not allowed"),
-        (Drop::new().with_node(identity("RandomNormal")), "mine.onnx uses the operator `RandomNormal`, which is not allowed"),
-        (Drop::new().with_node(identity("Tree").of("ai.onnx.ml")), "mine.onnx uses `Tree` of `ai.onnx.ml`, only operators of ai.onnx"),
+        (
+            Drop::new().with_node(identity("If").with(inner.clone())),
+            "mine.onnx uses the operator `If`, which is not allowed",
+        ),
+        (
+            Drop::new().with_node(identity("Loop")),
+            "mine.onnx uses the operator `Loop`, which is not allowed",
+        ),
+        (
+            Drop::new().with_node(identity("Scan")),
+            "mine.onnx uses the operator `Scan`, which is not allowed",
+        ),
+        (
+            Drop::new().with_node(identity("Identity").with(inner)),
+            "mine.onnx uses the operator `Identity`, which is not allowed",
+        ),
+        (
+            Drop::new().with_node(identity("RandomNormal")),
+            "mine.onnx uses the operator `RandomNormal`, which is not allowed",
+        ),
+        (
+            Drop::new().with_node(identity("Tree").of("ai.onnx.ml")),
+            "mine.onnx uses `Tree` of `ai.onnx.ml`, only operators of ai.onnx",
+        ),
         (many, "mine.onnx has 602 nodes, from 1 to 512 are allowed"),
-        (functions, "mine.onnx defines functions of its own, which are not allowed"),
-        (tensor(Tensor::floats("bias", &[3], &BIAS).external()), "mine.onnx keeps the weights `bias` in another file, which is not allowed"),
-        (tensor(Tensor::floats("bias", &[3], &[0.0, f32::NAN, 0.0])), "mine.onnx has a weight in `bias` that is not finite"),
-        (tensor(Tensor::floats("bias", &[3], &[0.0, f32::INFINITY, 0.0])), "mine.onnx has a weight in `bias` that is not finite"),
-        (tensor(Tensor::floats("bias", &[4], &BIAS)), "mine.onnx has the weights `bias` whose size and content contradict each other"),
-        (tensor(Tensor::floats("bias", &[-3], &BIAS)), "mine.onnx has the weights `bias` with a negative size"),
-        (tensor(Tensor::floats("bias", &[i64::MAX, 4], &BIAS)), "mine.onnx has the weights `bias` whose size and content contradict"),
+        (
+            functions,
+            "mine.onnx defines functions of its own, which are not allowed",
+        ),
+        (
+            tensor(Tensor::floats("bias", &[3], &BIAS).external()),
+            "mine.onnx keeps the weights `bias` in another file, which is not allowed",
+        ),
+        (
+            tensor(Tensor::floats("bias", &[3], &[0.0, f32::NAN, 0.0])),
+            "mine.onnx has a weight in `bias` that is not finite",
+        ),
+        (
+            tensor(Tensor::floats("bias", &[3], &[0.0, f32::INFINITY, 0.0])),
+            "mine.onnx has a weight in `bias` that is not finite",
+        ),
+        (
+            tensor(Tensor::floats("bias", &[4], &BIAS)),
+            "mine.onnx has the weights `bias` whose size and content contradict each other",
+        ),
+        (
+            tensor(Tensor::floats("bias", &[-3], &BIAS)),
+            "mine.onnx has the weights `bias` with a negative size",
+        ),
+        (
+            tensor(Tensor::floats("bias", &[i64::MAX, 4], &BIAS)),
+            "mine.onnx has the weights `bias` whose size and content contradict",
+        ),
     ] {
         let reason = drop.refusal();
         assert!(reason.starts_with(sentence), "{reason}");
@@ -179,7 +275,9 @@ fn models_that_answer_something_else_are_refused_with_their_sentence() {
     two.file.tensors[1] = Tensor::floats("bias", &[2], &[0.0; 2]);
     let mut raw = Drop::new();
     raw.file.nodes[1] = Node::new("Identity", &["scores"], &["probabilities"]);
-    raw.card = raw.card.replace(&format!("{:?}", golden_output()), &format!("{BIAS:?}"));
+    raw.card = raw
+        .card
+        .replace(&format!("{:?}", golden_output()), &format!("{BIAS:?}"));
     let mut other = Drop::new();
     other.file.tensors[1] = Tensor::floats("bias", &[3], &[0.0, 1.0, 0.51]);
     let mut infinite = Drop::new();
@@ -187,9 +285,15 @@ fn models_that_answer_something_else_are_refused_with_their_sentence() {
     for (drop, sentence) in [
         (narrow, "mine.onnx can't be run ("),
         (two, "mine.onnx answers 2 numbers instead of 3"),
-        (raw, "mine.onnx gives an answer that is none: its probabilities add up to 1.5 instead of 1"),
+        (
+            raw,
+            "mine.onnx gives an answer that is none: its probabilities add up to 1.5 instead of 1",
+        ),
         (other, "mine.onnx answers its golden input with ["),
-        (infinite, "mine.onnx answers its golden input with a number that is not finite"),
+        (
+            infinite,
+            "mine.onnx answers its golden input with a number that is not finite",
+        ),
     ] {
         let reason = drop.refusal();
         assert!(reason.starts_with(sentence), "{reason}");
@@ -200,7 +304,9 @@ fn models_that_answer_something_else_are_refused_with_their_sentence() {
 fn files_that_are_no_models_are_refused_with_their_sentence() {
     let drop = Drop::new();
     let good = drop.file.bytes();
-    let reason = drop.load_bytes(b"this is no model at all, it is a sentence").unwrap_err();
+    let reason = drop
+        .load_bytes(b"this is no model at all, it is a sentence")
+        .unwrap_err();
     assert!(reason.starts_with("mine.onnx is not an ONNX file"), "{reason}");
     assert_eq!(drop.load_bytes(b"").unwrap_err(), "mine.onnx has no graph");
     for cut in (1..good.len()).step_by(97) {
@@ -226,12 +332,32 @@ fn only_plain_files_with_plain_names_are_read() {
         let reason = Model::load(folder, name).unwrap_err().reason;
         assert!(reason.contains("is no name for a model"), "{reason}");
     }
-    assert!(Model::load(folder, "other").unwrap_err().reason.starts_with("other.onnx can't be read"));
+    assert!(
+        Model::load(folder, "other")
+            .unwrap_err()
+            .reason
+            .starts_with("other.onnx can't be read")
+    );
     std::os::unix::fs::symlink(folder.join("mine.onnx"), folder.join("link.onnx")).unwrap();
-    assert_eq!(Model::load(folder, "link").unwrap_err().reason, "link.onnx is a link or no file, which is not followed");
+    assert_eq!(
+        Model::load(folder, "link").unwrap_err().reason,
+        "link.onnx is a link or no file, which is not followed"
+    );
     fs::copy(folder.join("mine.onnx"), folder.join("bare.onnx")).unwrap();
     let reason = Model::load(folder, "bare").unwrap_err().reason;
-    assert!(reason.starts_with("bare.toml can't be read") && reason.ends_with("(a model needs a card, see models/README.md)"), "{reason}");
-    fs::File::create(folder.join("large.onnx")).unwrap().set_len(33 * 1024 * 1024).unwrap();
-    assert!(Model::load(folder, "large").unwrap_err().reason.contains("at most 33554432 are allowed"));
+    assert!(
+        reason.starts_with("bare.toml can't be read")
+            && reason.ends_with("(a model needs a card, see models/README.md)"),
+        "{reason}"
+    );
+    fs::File::create(folder.join("large.onnx"))
+        .unwrap()
+        .set_len(33 * 1024 * 1024)
+        .unwrap();
+    assert!(
+        Model::load(folder, "large")
+            .unwrap_err()
+            .reason
+            .contains("at most 33554432 are allowed")
+    );
 }

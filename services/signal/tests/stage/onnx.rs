@@ -39,7 +39,13 @@ pub struct Tensor {
 impl Node {
     pub fn new(kind: &str, inputs: &[&str], outputs: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Self { kind: kind.to_owned(), domain: String::new(), inputs: owned(inputs), outputs: owned(outputs), attributes: vec![] }
+        Self {
+            kind: kind.to_owned(),
+            domain: String::new(),
+            inputs: owned(inputs),
+            outputs: owned(outputs),
+            attributes: vec![],
+        }
     }
 
     pub fn of(mut self, domain: &str) -> Self {
@@ -57,7 +63,9 @@ impl Node {
         self.inputs.iter().for_each(|name| text(&mut out, 1, name));
         self.outputs.iter().for_each(|name| text(&mut out, 2, name));
         text(&mut out, 4, &self.kind);
-        self.attributes.iter().for_each(|attribute| part(&mut out, 5, &attribute.0));
+        self.attributes
+            .iter()
+            .for_each(|attribute| part(&mut out, 5, &attribute.0));
         text(&mut out, 7, &self.domain);
         out
     }
@@ -76,7 +84,12 @@ impl Attribute {
 
 impl Tensor {
     pub fn floats(name: &str, dims: &[i64], values: &[f32]) -> Self {
-        Self { name: name.to_owned(), dims: dims.to_vec(), values: values.to_vec(), external: false }
+        Self {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            values: values.to_vec(),
+            external: false,
+        }
     }
 
     /// Keeps its content in another file.
@@ -120,9 +133,13 @@ impl File {
 
     fn graph(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.nodes.iter().for_each(|node| part(&mut out, 1, &node.bytes()));
+        self.nodes
+            .iter()
+            .for_each(|node| part(&mut out, 1, &node.bytes()));
         text(&mut out, 2, "graph");
-        self.tensors.iter().for_each(|tensor| part(&mut out, 5, &tensor.bytes()));
+        self.tensors
+            .iter()
+            .for_each(|tensor| part(&mut out, 5, &tensor.bytes()));
         part(&mut out, 11, &value("features", &self.input));
         part(&mut out, 12, &value("probabilities", &[]));
         out
@@ -175,5 +192,8 @@ fn text(out: &mut Vec<u8>, tag: u64, text: &str) {
 
 /// The SHA-256 of a file, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -1,0 +1,343 @@
+//! What is odd about the data is said, and never papered over.
+
+use engine::market::bars::RawBar;
+use engine::market::hours::Hours;
+use engine::market::quotes::{Field, Tick};
+use engine::market::{Input, Market, Output};
+use protocol::market::{Phase, Session};
+
+use crate::scene::*;
+
+fn bid_ask(machine: &mut Market, ms: i64, bid: f64, ask: f64) -> Vec<Output> {
+    let price = |field, price| Input::Tick {
+        symbol: symbol("SPY"),
+        tick: Tick::Price {
+            field,
+            price,
+            size: Some(100.0),
+            delayed: false,
+        },
+    };
+    let mut out = machine.step(wall(ms), price(Field::Bid, bid));
+    out.extend(machine.step(wall(ms + 1), price(Field::Ask, ask)));
+    out
+}
+
+#[test]
+fn market_quotes_are_paced_and_never_forgotten() {
+    let mut machine = warm("1m");
+    let mut told = Vec::new();
+    for ms in (0..1_000).step_by(10) {
+        told.extend(quotes(bid_ask(
+            &mut machine,
+            ms,
+            167.0 + ms as f64 / 100.0,
+            180.0,
+        )));
+    }
+    assert!((4..=5).contains(&told.len()), "{}", told.len());
+    let due = machine.next_wake(wall(1_000));
+    assert!(due <= wall(1_251));
+    let last = quotes(machine.step(due, Input::Wake));
+    assert_eq!(
+        last.last().map(|quote| quote.bid.unwrap().to_string()).as_deref(),
+        Some("176.9")
+    );
+    assert!(last[0].tradable);
+}
+
+#[test]
+fn market_quotes_that_may_not_be_traded_on_say_so() {
+    let spy = symbol("SPY");
+    let tradable = |machine: &mut Market, ms| {
+        let out = machine.step(wall(ms), Input::Wake);
+        quotes(out).last().map(|quote| quote.tradable)
+    };
+    let mut machine = warm("1m");
+    bid_ask(&mut machine, 0, 167.0, 167.1);
+    assert_eq!(tradable(&mut machine, 300), Some(true));
+    bid_ask(&mut machine, 600, 167.2, 167.1);
+    assert_eq!(tradable(&mut machine, 900), Some(false), "crossed");
+    bid_ask(&mut machine, 1_200, 167.0, 167.1);
+    machine.step(
+        wall(1_201),
+        Input::Tick {
+            symbol: spy,
+            tick: Tick::Live(false),
+        },
+    );
+    assert_eq!(tradable(&mut machine, 1_500), Some(false), "frozen");
+    machine.step(
+        wall(1_600),
+        Input::Tick {
+            symbol: spy,
+            tick: Tick::Live(true),
+        },
+    );
+    machine.step(
+        wall(1_601),
+        Input::Tick {
+            symbol: spy,
+            tick: Tick::Halted(true),
+        },
+    );
+    assert_eq!(tradable(&mut machine, 1_900), Some(false), "halted");
+    machine.step(
+        wall(2_000),
+        Input::Tick {
+            symbol: spy,
+            tick: Tick::Halted(false),
+        },
+    );
+    assert_eq!(tradable(&mut machine, 2_300), Some(true));
+    machine.step(wall(2_400), Input::ServerTime(market(40)));
+    assert_eq!(
+        tradable(&mut machine, 2_700),
+        Some(false),
+        "stale: 38 s of market time without a tick"
+    );
+}
+
+#[test]
+fn market_delayed_data_is_said_once() {
+    let mut machine = warm("1m");
+    let tick = Tick::Price {
+        field: Field::Last,
+        price: 167.0,
+        size: None,
+        delayed: true,
+    };
+    let out = machine.step(
+        wall(0),
+        Input::Tick {
+            symbol: symbol("SPY"),
+            tick,
+        },
+    );
+    assert_eq!(
+        alerts(&out).iter().map(|alert| alert.0).collect::<Vec<_>>(),
+        ["delayed-data"]
+    );
+    assert!(!quotes(out)[0].tradable);
+    assert!(
+        alerts(&machine.step(
+            wall(1),
+            Input::Tick {
+                symbol: symbol("SPY"),
+                tick
+            }
+        ))
+        .is_empty()
+    );
+}
+
+#[test]
+fn market_numbers_that_can_not_be_are_refused_with_a_sentence() {
+    let mut machine = warm("1m");
+    let tick = Tick::Price {
+        field: Field::Bid,
+        price: f64::NAN,
+        size: None,
+        delayed: false,
+    };
+    let out = machine.step(
+        wall(0),
+        Input::Tick {
+            symbol: symbol("SPY"),
+            tick,
+        },
+    );
+    assert_eq!(
+        alerts(&out)[0].1,
+        "the broker sent a tick of SPY that can't be: Bid price NaN"
+    );
+    assert!(out.iter().any(|output| matches!(output, Output::Refused { .. })));
+    let bar = RawBar {
+        high: 1.0,
+        ..raw(0, [16_700; 4], 100)
+    };
+    let out = machine.step(
+        wall(0),
+        Input::Bar {
+            symbol: symbol("SPY"),
+            bar,
+        },
+    );
+    assert_eq!(
+        alerts(&out)[0].1,
+        "the broker sent five seconds of SPY at 2013-10-07 13:30:00 UTC that can't be: open 167, high 1, low 167 and close 167 contradict each other"
+    );
+}
+
+#[test]
+fn market_a_lost_link_is_a_gap_and_never_papered_over() {
+    let spy = symbol("SPY");
+    let mut machine = warm("1m");
+    bid_ask(&mut machine, 0, 167.0, 167.1);
+    machine.step(
+        wall(5_000),
+        Input::Bar {
+            symbol: spy,
+            bar: raw(0, [16_700; 4], 100),
+        },
+    );
+    let out = machine.step(
+        wall(30_000),
+        Input::Unlinked {
+            reason: "the broker says 1100: connectivity lost".to_owned(),
+        },
+    );
+    assert_eq!(alerts(&out)[0].0, "data-lost");
+    assert!(
+        !quotes(out.clone())
+            .last()
+            .expect("all quotes are told at once")
+            .tradable
+    );
+    let session = |out: &[Output]| {
+        out.iter().find_map(|output| {
+            if let Output::Session(session) = output {
+                Some(session.clone())
+            } else {
+                None
+            }
+        })
+    };
+    assert!(!session(&out).unwrap().connected);
+    assert!(
+        machine
+            .step(
+                wall(31_000),
+                Input::Unlinked {
+                    reason: "again".to_owned()
+                }
+            )
+            .is_empty(),
+        "said once"
+    );
+    // Back in the third minute; the broker's history fills the first two.
+    machine.step(wall(130_000), Input::Linked);
+    let out = machine.step(wall(130_000), Input::ServerTime(market(130)));
+    assert_eq!(alerts(&out)[0].0, "data-gap");
+    assert!(session(&out).unwrap().connected);
+    let minutes = [0, 60, 120].map(|start| raw(start, [16_700; 4], 7)).to_vec();
+    let history = past(
+        130,
+        minutes,
+        vec![raw(120, [16_700; 4], 3), raw(125, [16_700; 4], 2)],
+    );
+    let filled = bars(machine.step(
+        wall(130_100),
+        Input::Past {
+            symbol: spy,
+            past: history,
+        },
+    ));
+    assert_eq!(
+        filled
+            .iter()
+            .map(|bar| (bar.start, bar.warm_up))
+            .collect::<Vec<_>>(),
+        [(market(0), true), (market(60), true)]
+    );
+    let out = machine.step(
+        wall(180_000),
+        Input::Bar {
+            symbol: spy,
+            bar: raw(175, [16_700; 4], 1),
+        },
+    );
+    let live = bars(out);
+    assert_eq!(
+        (live[0].start, live[0].gap, live[0].volume.to_string().as_str()),
+        (market(120), true, "6")
+    );
+    let out = machine.step(
+        wall(240_000),
+        Input::Bar {
+            symbol: spy,
+            bar: raw(235, [16_700; 4], 1),
+        },
+    );
+    assert!(!bars(out)[0].gap, "the next one is whole");
+}
+
+#[test]
+fn market_a_symbol_that_the_broker_does_not_know_stops_no_other() {
+    let mut machine = machine(&["SPY", "XXXX"], "5s");
+    machine.step(wall(0), Input::Linked);
+    machine.step(wall(0), Input::ServerTime(market(0)));
+    let out = machine.step(
+        wall(0),
+        Input::Unknown {
+            symbol: symbol("XXXX"),
+            reason: "the broker says 200: no security definition".to_owned(),
+        },
+    );
+    assert!(
+        alerts(&out)[0]
+            .1
+            .contains("sends no data of XXXX (the broker says 200"),
+        "{out:?}"
+    );
+    machine.step(
+        wall(0),
+        Input::Past {
+            symbol: symbol("SPY"),
+            past: past(0, vec![], vec![]),
+        },
+    );
+    assert_eq!(
+        (machine.cold_count(), machine.unknown()),
+        (0, vec![symbol("XXXX")])
+    );
+    assert_eq!(
+        bars(machine.step(
+            wall(5_000),
+            Input::Bar {
+                symbol: symbol("SPY"),
+                bar: raw(0, [100; 4], 1)
+            }
+        ))
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn market_the_session_follows_the_brokers_hours_on_the_market_clock() {
+    let spy = symbol("SPY");
+    let mut machine = machine(&["SPY"], "1m");
+    let sessions = |out: Vec<Output>| {
+        out.into_iter()
+            .filter_map(|output| {
+                if let Output::Session(session) = output {
+                    Some(session)
+                } else {
+                    None
+                }
+            })
+            .collect::<Vec<Session>>()
+    };
+    machine.step(wall(0), Input::Linked);
+    let hours = Hours::parse(
+        "US/Eastern",
+        &["20131007:0400-20131007:2000".to_owned()],
+        &["20131007:0930-20131007:1600".to_owned()],
+    )
+    .unwrap();
+    machine.step(wall(0), Input::ServerTime(market(-3_600)));
+    let out = sessions(machine.step(wall(1), Input::Hours { symbol: spy, hours }));
+    assert_eq!((out[0].phase, out[0].next_change), (Phase::Pre, Some(market(0))));
+    assert_eq!(out[0].source, "broker hours of SPY");
+    let out = sessions(machine.step(wall(60_001), Input::ServerTime(market(1))));
+    assert_eq!(
+        (out[0].phase, out[0].speed, out[0].connected),
+        (Phase::Regular, 60.0, true)
+    );
+    assert!(
+        sessions(machine.step(wall(60_500), Input::Wake)).is_empty(),
+        "said when it changes, and now and then"
+    );
+    assert_eq!(sessions(machine.step(wall(65_100), Input::Wake)).len(), 1);
+}
