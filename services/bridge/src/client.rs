@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
@@ -179,39 +180,34 @@ fn unreadable(error: &axum::Error) -> Farewell {
 
 /// Writes what waits. Several frames go between two flushes. `None` when the browser went by itself.
 async fn tell(sink: &mut SplitSink<WebSocket, Message>, queue: &Arc<Queue>, desk: &Desk) -> Option<Farewell> {
-    let mut ping = tokio::time::interval(desk.limits.ping);
-    ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ping_due = Instant::now() + desk.limits.ping;
     loop {
+        let mut messages = Vec::new();
+        if Instant::now() >= ping_due {
+            ping_due = Instant::now() + desk.limits.ping;
+            messages.push(Message::Ping(Bytes::new()));
+        }
         match queue.take() {
-            Taken::Frames(frames) => {
-                let write = async {
-                    for text in frames {
-                        sink.feed(Message::Text(text)).await?;
-                    }
-                    sink.flush().await
-                };
-                match timeout(desk.limits.write, write).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return None,
-                    Err(_) => return Some((close::POLICY, "what was written is not read")),
-                }
-            }
-            Taken::SnapshotNeeded => {
-                if desk.hub.send(Call::Snapshot(queue.clone())).await.is_err() {
-                    return None;
-                }
-            }
-            Taken::Nothing => tokio::select! {
+            Taken::Frames(frames) => messages.extend(frames.into_iter().map(Message::Text)),
+            Taken::SnapshotNeeded => desk.hub.send(Call::Snapshot(queue.clone())).await.ok()?,
+            Taken::Nothing if messages.is_empty() => tokio::select! {
                 () = queue.changed() => {}
-                _ = ping.tick() => {
-                    let beat = sink.send(Message::Ping(axum::body::Bytes::new()));
-                    match timeout(desk.limits.write, beat).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return None,
-                        Err(_) => return Some((close::POLICY, "what was written is not read")),
-                    }
-                }
+                () = tokio::time::sleep_until(ping_due) => {}
             },
+            Taken::Nothing => {}
+        }
+        if messages.is_empty() {
+            continue;
+        }
+        let write = async {
+            for message in messages {
+                sink.feed(message).await?;
+            }
+            sink.flush().await
+        };
+        match timeout(desk.limits.write, write).await {
+            Ok(outcome) => outcome.ok()?,
+            Err(_) => return Some((close::POLICY, "what was written is not read")),
         }
     }
 }

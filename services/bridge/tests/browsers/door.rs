@@ -57,7 +57,7 @@ async fn only_the_bridges_own_page_may_connect() {
 #[tokio::test]
 async fn the_first_message_is_the_token() {
     let mut scene = Scene::start().await;
-    scene.limits.hello = Duration::from_millis(300);
+    scene.limits.hello = Duration::from_secs(1);
     scene.open(Mode::Paper).await;
     let running = scene.run().await;
     let origin = format!("http://{}", running.address);

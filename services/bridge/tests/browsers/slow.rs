@@ -37,7 +37,7 @@ async fn metric(scene: &crate::scene::Running, name: &str) -> f64 {
 async fn a_slow_browser_gets_a_fresh_snapshot_and_slows_nobody() {
     let mut scene = Scene::start().await;
     scene.limits.queue_frames = 50;
-    scene.limits.write = PATIENCE;
+    scene.limits.write = 4 * PATIENCE;
     scene.open(Mode::Paper).await;
     let running = scene.run().await;
     let (mut slow, _) = Browser::sign_in(running.address).await;
