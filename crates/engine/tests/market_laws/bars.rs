@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::market::quotes::{Field, Tick};
-use engine::market::{Input, Past};
+use engine::market::{Input, Output, Past};
 use proptest::prelude::*;
 use protocol::market::{Bar, BarSize};
 
