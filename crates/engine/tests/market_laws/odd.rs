@@ -169,52 +169,59 @@ fn market_numbers_that_can_not_be_are_refused_with_a_sentence() {
     );
 }
 
-#[test]
-fn market_a_lost_link_is_a_gap_and_never_papered_over() {
-    let spy = symbol("SPY");
+fn session(out: &[Output]) -> Option<Session> {
+    let session = |output: &Output| {
+        if let Output::Session(session) = output {
+            Some(session.clone())
+        } else {
+            None
+        }
+    };
+    out.iter().find_map(session)
+}
+
+/// A machine that traded in its first seconds and lost its link half a minute later.
+fn cut_off() -> Market {
     let mut machine = warm("1m");
     bid_ask(&mut machine, 0, 167.0, 167.1);
     machine.step(
         wall(5_000),
         Input::Bar {
-            symbol: spy,
+            symbol: symbol("SPY"),
             bar: raw(0, [16_700; 4], 100),
         },
     );
     let out = machine.step(
         wall(30_000),
         Input::Unlinked {
-            reason: "the broker says 1100: connectivity lost".to_owned(),
+            reason: "connectivity lost".to_owned(),
         },
     );
     assert_eq!(alerts(&out)[0].0, "data-lost");
-    assert!(
-        !quotes(out.clone())
-            .last()
-            .expect("all quotes are told at once")
-            .tradable
-    );
-    let session = |out: &[Output]| {
-        out.iter().find_map(|output| {
-            if let Output::Session(session) = output {
-                Some(session.clone())
-            } else {
-                None
-            }
-        })
-    };
     assert!(!session(&out).unwrap().connected);
-    assert!(
-        machine
-            .step(
-                wall(31_000),
-                Input::Unlinked {
-                    reason: "again".to_owned()
-                }
-            )
-            .is_empty(),
-        "said once"
+    assert!(!quotes(out).last().expect("all quotes are told at once").tradable);
+    machine
+}
+
+#[test]
+fn market_a_lost_link_is_said_once_and_a_gap_in_its_bar() {
+    let mut machine = cut_off();
+    let again = machine.step(
+        wall(31_000),
+        Input::Unlinked {
+            reason: "again".to_owned(),
+        },
     );
+    assert!(alerts(&again).is_empty() && quotes(again).is_empty());
+    let out = bars(machine.step(wall(64_000), Input::ServerTime(market(64))));
+    assert_eq!(out.len(), 1);
+    assert!(out[0].gap);
+}
+
+#[test]
+fn market_a_new_link_fills_from_history_and_never_papers_over() {
+    let spy = symbol("SPY");
+    let mut machine = cut_off();
     // Back in the third minute; the broker's history fills the first two.
     machine.step(wall(130_000), Input::Linked);
     let out = machine.step(wall(130_000), Input::ServerTime(market(130)));
@@ -233,33 +240,27 @@ fn market_a_lost_link_is_a_gap_and_never_papered_over() {
             past: history,
         },
     ));
-    assert_eq!(
-        filled
-            .iter()
-            .map(|bar| (bar.start, bar.warm_up))
-            .collect::<Vec<_>>(),
-        [(market(0), true), (market(60), true)]
-    );
-    let out = machine.step(
+    let filled: Vec<_> = filled.iter().map(|bar| (bar.start, bar.warm_up)).collect();
+    assert_eq!(filled, [(market(0), true), (market(60), true)]);
+    let live = bars(machine.step(
         wall(180_000),
         Input::Bar {
             symbol: spy,
             bar: raw(175, [16_700; 4], 1),
         },
-    );
-    let live = bars(out);
+    ));
     assert_eq!(
-        (live[0].start, live[0].gap, live[0].volume.to_string().as_str()),
-        (market(120), true, "6")
+        (live[0].start, live[0].gap, live[0].volume),
+        (market(120), true, 6.into())
     );
-    let out = machine.step(
+    let whole = bars(machine.step(
         wall(240_000),
         Input::Bar {
             symbol: spy,
             bar: raw(235, [16_700; 4], 1),
         },
-    );
-    assert!(!bars(out)[0].gap, "the next one is whole");
+    ));
+    assert!(!whole[0].gap, "the next one is whole");
 }
 
 #[test]

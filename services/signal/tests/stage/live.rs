@@ -122,6 +122,29 @@ async fn wanted<T: DeserializeOwned>(messages: &mut Subscription<T>, want: impl 
         .expect("it is said in time")
 }
 
+/// Drops a file in that is no model at all, with a card that is right about its bytes.
+async fn refuse_a_bad_one(stage: &Stage, models: &mut Subscription<ModelEvent>) {
+    let bad = b"no model".as_slice();
+    let card = fs::read_to_string(folder().join("models/momentum.toml")).unwrap();
+    let digest = onnx::sha256(&fs::read(folder().join("models/momentum.onnx")).unwrap());
+    fs::write(
+        stage.models.path().join("bad.toml"),
+        card.replace(&digest, &onnx::sha256(bad)),
+    )
+    .unwrap();
+    fs::write(stage.models.path().join("bad.onnx"), bad).unwrap();
+    let refused = wanted(models, |event| {
+        event.event == ModelChange::Refused && event.text.contains("ONNX file")
+    })
+    .await;
+    assert!(
+        refused.text.starts_with("bad.onnx is not an ONNX file")
+            && refused.text.ends_with("; model first goes on"),
+        "{}",
+        refused.text
+    );
+}
+
 #[tokio::test]
 async fn signals_follow_live_bars_and_models_come_and_go_without_a_restart() {
     let stage = Stage::start(40).await;
@@ -173,25 +196,7 @@ async fn signals_follow_live_bars_and_models_come_and_go_without_a_restart() {
     assert!((first.down + first.flat + first.up - 1.0).abs() < 2e-6);
 
     // A bad one is refused with its reason, and the old one goes on.
-    let bad = b"no model".as_slice();
-    let card = fs::read_to_string(folder().join("models/momentum.toml")).unwrap();
-    let digest = onnx::sha256(&fs::read(folder().join("models/momentum.onnx")).unwrap());
-    fs::write(
-        stage.models.path().join("bad.toml"),
-        card.replace(&digest, &onnx::sha256(bad)),
-    )
-    .unwrap();
-    fs::write(stage.models.path().join("bad.onnx"), bad).unwrap();
-    let refused = wanted(&mut models, |event| {
-        event.event == ModelChange::Refused && event.text.contains("ONNX file")
-    })
-    .await;
-    assert!(
-        refused.text.starts_with("bad.onnx is not an ONNX file")
-            && refused.text.ends_with("; model first goes on"),
-        "{}",
-        refused.text
-    );
+    refuse_a_bad_one(&stage, &mut models).await;
     keep(&stage.bus, &bar(43, false)).await;
     assert_eq!(wanted(&mut signals, |_| true).await.model, "first");
 
