@@ -19,6 +19,9 @@ pub enum Speed {
 /// pace is what keeps a busy one from losing any.
 pub const MAX_BARS_A_SECOND: u32 = 4_000;
 
+/// Most time behind its pace that a replay at full speed makes up for.
+const CATCH_UP: Duration = Duration::from_millis(50);
+
 impl std::str::FromStr for Speed {
     type Err = String;
 
@@ -103,7 +106,9 @@ impl Past {
     pub(crate) fn told(&mut self, bars: u32) {
         if self.speed == Speed::Max {
             let pause = Duration::from_secs(1) * bars / MAX_BARS_A_SECOND;
-            self.wall = self.wall.max(Instant::now()) + pause;
+            // A short delay, such as a timer's grain, is made up for; a long one is not.
+            let earliest = Instant::now().checked_sub(CATCH_UP).unwrap_or(self.wall);
+            self.wall = self.wall.max(earliest) + pause;
         }
     }
 

@@ -104,6 +104,8 @@ fn minutes(count: i64) -> Vec<Row> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Any bar unfolds into trades within its interval and range that add up to itself.
     #[test]
     fn a_bar_unfolds_into_itself(

@@ -81,7 +81,7 @@ async fn minutes(client: &Client, symbol: &str, last: i64) -> Vec<Plain> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pushed_bars_rebuild_the_files_at_any_speed() {
-    for speed in ["600", "max"] {
+    for speed in ["1200", "max"] {
         let (market, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let count = if speed == "max" { 240 } else { 60 };
         let spy = write_minutes(market.path(), "SPY", count, 16_700);
@@ -110,7 +110,7 @@ async fn history_ends_at_the_clock_and_a_restart_goes_on() {
     let start = "2013-10-07T14:00:00Z";
     let options = options(
         state.path(),
-        &["--market", folder, "--speed", "300", "--start", start],
+        &["--market", folder, "--speed", "1200", "--start", start],
     );
     let gateway = Gateway::start(&options).await.unwrap();
     let client = connect(&gateway, 10).await;
