@@ -5,6 +5,10 @@ use protocol::market::Quote;
 use protocol::units::exact;
 use protocol::{Id, Price, Quantity, Symbol};
 
+/// Wall time that ticks which belong together need to arrive: a new bid, its size, the new ask. Told at once,
+/// every move would look crossed for a moment.
+const SETTLE_MS: i64 = 5;
+
 /// What a price or size tick is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -61,7 +65,8 @@ pub struct QuoteBook {
     traded_at: Option<Timestamp>,
     /// Wall time of the last one told.
     told: Option<Timestamp>,
-    changed: bool,
+    /// Wall time of the first change that is not told yet.
+    changed: Option<Timestamp>,
 }
 
 impl QuoteBook {
@@ -89,17 +94,17 @@ impl QuoteBook {
             stale: false,
             traded_at: None,
             told: None,
-            changed: false,
+            changed: None,
         }
     }
 
-    /// Takes in a tick at a market time.
+    /// Takes in a tick at a wall time and a market time.
     ///
     /// # Errors
     /// What is wrong with its number, for people; the side is then unknown.
-    pub fn take(&mut self, at: Timestamp, tick: &Tick) -> Result<(), String> {
+    pub fn take(&mut self, now: Timestamp, at: Timestamp, tick: &Tick) -> Result<(), String> {
         self.quote.at = self.quote.at.max(at);
-        self.changed = true;
+        self.changed.get_or_insert(now);
         self.fed = true;
         self.stale = false;
         match *tick {
@@ -172,8 +177,10 @@ impl QuoteBook {
 
     /// The link no longer carries this symbol's data.
     pub fn cut(&mut self) {
-        self.changed |= self.fed;
-        self.fed = false;
+        if std::mem::take(&mut self.fed) {
+            // Old enough to be told at once.
+            self.changed = Some(Timestamp::UNIX_EPOCH);
+        }
         // The next link says anew whether its data is live.
         self.live = true;
         self.delayed = false;
@@ -185,7 +192,7 @@ impl QuoteBook {
     pub fn age(&mut self, at: Timestamp, most: SignedDuration) {
         if self.fed && !self.stale && at.duration_since(self.quote.at) > most {
             self.stale = true;
-            self.changed = true;
+            self.changed = Some(Timestamp::UNIX_EPOCH);
         }
     }
 
@@ -207,27 +214,24 @@ impl QuoteBook {
         self.delayed || !self.live
     }
 
-    /// The quote, if it changed and the interval since the last one is over at the wall time `now`.
+    /// The quote, if it changed and is due at the wall time `now`.
     pub fn told(&mut self, now: Timestamp, interval: SignedDuration) -> Option<Quote> {
-        if !self.changed || self.due(interval).is_some_and(|due| now < due) || self.quote.mark().is_none() {
+        if self.next(interval).is_none_or(|due| now < due) {
             return None;
         }
-        self.changed = false;
+        self.changed = None;
         self.told = Some(now);
         self.quote.tradable = !(self.silent() || self.delayed() || self.halted || self.crossed());
         self.quote.id = Id::derive(&["quote", self.quote.symbol.as_str(), &self.quote.at.to_string()]);
         Some(self.quote.clone())
     }
 
-    /// When the quote may be told next, if there is something to tell; `None` when there is not.
+    /// The wall time at which the quote is due: when its change has settled, and the interval since the one
+    /// before is over. `None` when there is nothing to tell.
     #[must_use]
     pub fn next(&self, interval: SignedDuration) -> Option<Timestamp> {
-        (self.changed && self.quote.mark().is_some())
-            .then(|| self.due(interval))
-            .flatten()
-    }
-
-    fn due(&self, interval: SignedDuration) -> Option<Timestamp> {
-        self.told.map(|told| told + interval)
+        let changed = self.changed.filter(|_| self.quote.mark().is_some())?;
+        let settled = changed + SignedDuration::from_millis(SETTLE_MS);
+        Some(self.told.map_or(settled, |told| settled.max(told + interval)))
     }
 }

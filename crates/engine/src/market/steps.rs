@@ -104,7 +104,7 @@ impl Market {
             return;
         };
         let delayed = watch.quotes.delayed();
-        let taken = watch.quotes.take(at, tick);
+        let taken = watch.quotes.take(now, at, tick);
         out.extend(
             watch
                 .quotes

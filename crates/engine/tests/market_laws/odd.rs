@@ -47,6 +47,20 @@ fn market_quotes_are_paced_and_never_forgotten() {
 }
 
 #[test]
+fn market_a_quote_that_moves_is_not_told_half() {
+    let mut machine = warm("1m");
+    bid_ask(&mut machine, 0, 167.0, 167.1);
+    machine.step(wall(300), Input::Wake);
+    // The new bid is above the old ask, whose successor comes a moment later.
+    let half = bid_ask(&mut machine, 600, 167.2, 167.3);
+    assert!(quotes(half).is_empty());
+    let due = machine.next_wake(wall(601));
+    assert_eq!(due, wall(605));
+    let whole = quotes(machine.step(due, Input::Wake));
+    assert!(whole[0].tradable && whole[0].ask.unwrap().to_string() == "167.3");
+}
+
+#[test]
 fn market_quotes_that_may_not_be_traded_on_say_so() {
     let spy = symbol("SPY");
     let tradable = |machine: &mut Market, ms| {
@@ -118,10 +132,10 @@ fn market_delayed_data_is_said_once() {
         alerts(&out).iter().map(|alert| alert.0).collect::<Vec<_>>(),
         ["delayed-data"]
     );
-    assert!(!quotes(out)[0].tradable);
+    assert!(!quotes(machine.step(wall(10), Input::Wake))[0].tradable);
     assert!(
         alerts(&machine.step(
-            wall(1),
+            wall(11),
             Input::Tick {
                 symbol: symbol("SPY"),
                 tick
