@@ -176,19 +176,18 @@ impl Store {
         let opened = std::panic::catch_unwind(|| {
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES);
-            builder.create(file)
+            let database = builder.create(file).map_err(|error| refusal(file, &error))?;
+            let store = Self {
+                database,
+                file: file.to_owned(),
+            };
+            store.prepare(market).map_err(|error| match error.is::<Exit>() {
+                true => error,
+                false => damaged(file, &format!("{error:#}")),
+            })?;
+            Ok(store)
         });
-        let database = match opened {
-            Ok(Ok(database)) => database,
-            Ok(Err(error)) => return Err(refusal(file, &error)),
-            Err(_) => return Err(damaged(file, "its pages contradict each other")),
-        };
-        let store = Self {
-            database,
-            file: file.to_owned(),
-        };
-        store.prepare(market)?;
-        Ok(store)
+        opened.unwrap_or_else(|_| Err(damaged(file, "its pages contradict each other")))
     }
 
     fn prepare(&self, market: &str) -> anyhow::Result<()> {
@@ -388,7 +387,7 @@ fn refusal(file: &Path, error: &DatabaseError) -> anyhow::Error {
             );
             Exit::error(code::LOCKED, text)
         }
-        DatabaseError::Storage(StorageError::Io(io)) if io.kind() != std::io::ErrorKind::InvalidData => {
+        DatabaseError::Storage(StorageError::Io(io)) if !is_content(io.kind()) => {
             let text = format!(
                 "{} can't be opened ({io}): correct the folder's rights or room",
                 file.display()
@@ -397,6 +396,14 @@ fn refusal(file: &Path, error: &DatabaseError) -> anyhow::Error {
         }
         other => damaged(file, &other.to_string()),
     }
+}
+
+/// True for an error that speaks of what is in the file, not of the way to it.
+fn is_content(kind: std::io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+    )
 }
 
 fn damaged(file: &Path, why: &str) -> anyhow::Error {
