@@ -1,4 +1,4 @@
-//! The figures of the account that follow from the fold and from prices: one pure function, computed once a change.
+//! The figures of the account that follow from the fold and from prices, in pure functions.
 
 use engine::day::trading_day;
 use engine::order::{Order, OrderState};
@@ -15,7 +15,7 @@ pub struct Worth {
     pub last: Price,
     /// Dollars, signed.
     pub value: Money,
-    /// Gained today by shares still held, dollars: since yesterday's close, or since entry when that was today.
+    /// Gained today by shares still held, dollars: since the close before, or since an entry today.
     pub day: Money,
     /// Gained since entry, dollars.
     pub unrealised: Money,

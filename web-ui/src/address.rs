@@ -7,6 +7,9 @@ use leptos::prelude::*;
 
 const TOKEN_KEY: &str = "tradewind-token";
 const TOKEN_MARK: &str = "token=";
+const RELOAD_KEY: &str = "tradewind-reload";
+/// The page is not loaded anew more often, milliseconds.
+const RELOAD_MS_MIN: f64 = 30_000.0;
 
 /// The pages. Each has its own address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,6 +128,25 @@ pub fn token() -> Option<String> {
         .get_item(TOKEN_KEY)
         .ok()
         .flatten()
+}
+
+/// Loads the page anew, because a newer bridge serves a newer page. False when that was tried a moment ago.
+#[must_use]
+pub fn reload() -> bool {
+    let Ok(Some(storage)) = window().session_storage() else {
+        return false;
+    };
+    let before = storage
+        .get_item(RELOAD_KEY)
+        .ok()
+        .flatten()
+        .and_then(|text| text.parse::<f64>().ok());
+    let now = crate::clock::wall_ms();
+    if before.is_some_and(|before| now - before < RELOAD_MS_MIN) {
+        return false;
+    }
+    // Without the note the page could reload for ever, so it must be there first.
+    storage.set_item(RELOAD_KEY, &now.to_string()).is_ok() && window().location().reload().is_ok()
 }
 
 /// The page of the address, now.

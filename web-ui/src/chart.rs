@@ -78,9 +78,12 @@ pub fn Chart(
             .set(target.map(|target| f64::from(event.client_x()) - target.get_bounding_client_rect().left()));
     };
     view! {
-        <div class="chart" node_ref=place data-test="equity-chart" on:mousemove=point_at on:mouseleave=move |_| hover.set(None)>
+        <div class="chart" node_ref=place data-test="equity-chart" on:mousemove=point_at
+            on:mouseleave=move |_| hover.set(None)>
             {move || match plot.get() {
-                None => view! { <p class="hint">"The curve begins with the first complete bars."</p> }.into_any(),
+                None => {
+                    view! { <p class="hint">"The curve begins with the first complete bars."</p> }.into_any()
+                }
                 Some(plot) => {
                     let base = protocol::units::approximate(baseline.get());
                     view! { <Drawing plot base /> }.into_any()
@@ -122,46 +125,66 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
         // Clear of the strip's own name at the left.
         let x = plot.worst_x.clamp(110.0, (right - 40.0).max(110.0));
         let text = format!("worst {}", percent(plot.worst));
-        view! { <text class="loss over" style="fill:currentColor" x=px(x) y=px(strip + STRIP_HEIGHT - 4.0) text-anchor="middle">{text}</text> }
+        view! { <text class="loss over" style="fill:currentColor" x=px(x) y=px(strip + STRIP_HEIGHT - 4.0)
+        text-anchor="middle">{text}</text> }
     });
     view! {
         <svg viewBox=format!("0 0 {width:.0} {height:.0}") role="img" aria-label="Equity and drawdown">
-            <defs>
-                <pattern id="hatch" width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">
-                    <rect width="2" height="6" fill="var(--hatch)"></rect>
-                </pattern>
-                <linearGradient id="under" x1="0" y1="0" x2="0" y2="1">
-                    <stop offset="0" stop-color="var(--accent)" stop-opacity=".22"></stop>
-                    <stop offset="1" stop-color="var(--accent)" stop-opacity=".04"></stop>
-                </linearGradient>
-            </defs>
-            <rect x=px(plot.end.0) y="0" width=px((right - plot.end.0).max(0.0)) height=px(height - 20.0) fill="url(#hatch)"></rect>
-            {instants.iter().map(|(_, x)| view! { <line x1=px(*x) x2=px(*x) y1="0" y2=px(height - 20.0) stroke="var(--line)"></line> }).collect_view()}
-            {amounts.iter().map(|(_, y)| view! { <line x1="0" x2=px(right) y1=px(*y) y2=px(*y) stroke="var(--line)"></line> }).collect_view()}
-            <line x1="0" x2=px(width) y1=px(bottom + 5.0) y2=px(bottom + 5.0) stroke="var(--line2)"></line>
-            <path d=plot.area.clone() fill="url(#under)"></path>
-            <line x1="0" x2=px(right) y1=px(base_y) y2=px(base_y) stroke="var(--t3)" stroke-dasharray="1.5 3"></line>
+            <Paints />
+            <rect x=px(plot.end.0) y="0" width=px((right - plot.end.0).max(0.0)) height=px(height - 20.0)
+                fill="url(#hatch)" />
+            {instants.iter().map(|(_, x)| view! { <line x1=px(*x) x2=px(*x) y1="0" y2=px(height - 20.0)
+                stroke="var(--line)" /> }).collect_view()}
+            {amounts.iter().map(|(_, y)| view! { <line x1="0" x2=px(right) y1=px(*y) y2=px(*y)
+                stroke="var(--line)" /> }).collect_view()}
+            <line x1="0" x2=px(width) y1=px(bottom + 5.0) y2=px(bottom + 5.0) stroke="var(--line2)" />
+            <path d=plot.area.clone() fill="url(#under)" />
+            <line x1="0" x2=px(right) y1=px(base_y) y2=px(base_y) stroke="var(--t3)"
+                stroke-dasharray="1.5 3" />
             <text class="over" x=px(right - 6.0) y=px(base_label_y) text-anchor="end">{base_text}</text>
-            <line x1=px(plot.end.0) x2=px(right) y1=px(plot.end.1) y2=px(plot.end.1) stroke="var(--accent)" stroke-dasharray="1.5 3"></line>
-            <path d=plot.line.clone() fill="none" stroke="var(--accent)" stroke-width="1.75" stroke-linejoin="round"></path>
+            <line x1=px(plot.end.0) x2=px(right) y1=px(plot.end.1) y2=px(plot.end.1) stroke="var(--accent)"
+                stroke-dasharray="1.5 3" />
+            <path d=plot.line.clone() fill="none" stroke="var(--accent)" stroke-width="1.75"
+                stroke-linejoin="round" />
             {marks.into_iter().map(|mark| view! {
-                <path d=mark.shape fill=if mark.is_buy { "var(--surface)" } else { "var(--t2)" } stroke="var(--t2)" stroke-width="1.2"></path>
+                <path d=mark.shape fill=if mark.is_buy { "var(--surface)" } else { "var(--t2)" }
+                    stroke="var(--t2)" stroke-width="1.2" />
             }).collect_view()}
-            <circle cx=px(plot.end.0) cy=px(plot.end.1) r="7" fill="var(--accent)" opacity=".25"></circle>
-            <circle cx=px(plot.end.0) cy=px(plot.end.1) r="3.5" fill="var(--accent)"></circle>
+            <circle cx=px(plot.end.0) cy=px(plot.end.1) r="7" fill="var(--accent)" opacity=".25" />
+            <circle cx=px(plot.end.0) cy=px(plot.end.1) r="3.5" fill="var(--accent)" />
             {amounts.iter().map(|(dollars, y)| view! {
                 <text x=px(width) y=px(y + 4.0) text-anchor="end">{axis_dollars(*dollars)}</text>
             }).collect_view()}
-            <rect x=px(right + 2.0) y=px(tag_y - 9.0) width=px(AXIS_WIDTH - 2.0) height="18" rx="3" fill="var(--accent)"></rect>
-            <text class="value" x=px(right + 1.0 + AXIS_WIDTH / 2.0) y=px(tag_y + 4.0) text-anchor="middle">{now_text}</text>
-            <path class="loss" d=plot.fall_area.clone() fill="currentColor" opacity=".2"></path>
-            <path class="loss" d=plot.fall.clone() fill="none" stroke="currentColor" stroke-width="1.2"></path>
+            <rect x=px(right + 2.0) y=px(tag_y - 9.0) width=px(AXIS_WIDTH - 2.0) height="18" rx="3"
+                fill="var(--accent)" />
+            <text class="value" x=px(right + 1.0 + AXIS_WIDTH / 2.0) y=px(tag_y + 4.0)
+                text-anchor="middle">{now_text}</text>
+            <path class="loss" d=plot.fall_area.clone() fill="currentColor" opacity=".2" />
+            <path class="loss" d=plot.fall.clone() fill="none" stroke="currentColor" stroke-width="1.2" />
             <text x=px(width) y=px(strip + 8.0) text-anchor="end">"0%"</text>
-            {(plot.worst < -0.000_05).then(|| view! { <text x=px(width) y=px(strip + STRIP_HEIGHT - 4.0) text-anchor="end">{percent(plot.worst)}</text> })}
+            {(plot.worst < -0.000_05).then(|| view! { <text x=px(width) y=px(strip + STRIP_HEIGHT - 4.0)
+                text-anchor="end">{percent(plot.worst)}</text> })}
             {worst}
             <text x="0" y=px(strip + STRIP_HEIGHT - 4.0)>"Drawdown"</text>
             <Times instants right height />
         </svg>
+    }
+}
+
+/// The hatch of the future, and what lies under the curve.
+#[component]
+fn Paints() -> impl IntoView {
+    view! {
+        <defs>
+            <pattern id="hatch" width="6" height="6" patternTransform="rotate(45)"
+                patternUnits="userSpaceOnUse">
+                <rect width="2" height="6" fill="var(--hatch)" />
+            </pattern>
+            <linearGradient id="under" x1="0" y1="0" x2="0" y2="1">
+                <stop offset="0" stop-color="var(--accent)" stop-opacity=".22" />
+                <stop offset="1" stop-color="var(--accent)" stop-opacity=".04" />
+            </linearGradient>
+        </defs>
     }
 }
 
@@ -201,8 +224,9 @@ fn Crosshair(drawn: Drawn, width: f64) -> impl IntoView {
     };
     view! {
         <svg style="pointer-events:none">
-            <line x1=px(drawn.x) x2=px(drawn.x) y1="0" y2="100%" stroke="var(--edge)" stroke-dasharray="2 2"></line>
-            <circle cx=px(drawn.x) cy=px(drawn.y) r="3" fill="var(--accent)"></circle>
+            <line x1=px(drawn.x) x2=px(drawn.x) y1="0" y2="100%" stroke="var(--edge)"
+                stroke-dasharray="2 2" />
+            <circle cx=px(drawn.x) cy=px(drawn.y) r="3" fill="var(--accent)" />
         </svg>
         <div class="tip" style=side>
             <span class="faint">{format!("{} ", hms(at))}</span>
@@ -217,7 +241,7 @@ struct Mark {
     is_buy: bool,
 }
 
-/// Triangles at the curve: buys below it and hollow, sells above it and solid. Those that would collide are left out.
+/// Triangles at the curve: buys below and hollow, sells above and solid. What would collide is left out.
 fn marks(plot: &Plot, trades: impl DoubleEndedIterator<Item = (Timestamp, Side)>) -> Vec<Mark> {
     let mut taken = [f64::INFINITY; 2];
     let mut marks = Vec::new();

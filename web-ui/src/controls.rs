@@ -43,9 +43,11 @@ pub fn Controls(
                     }>"Release kill switch"</button>
             </Show>
             <button class="button" data-test="cancel-all" disabled=move || off.get() || working.get() == 0
-                on:click=move |_| ask.set(Some(Ask::CancelAll))>"Cancel all"<span class="count">{move || working.get()}</span></button>
+                on:click=move |_| ask.set(Some(Ask::CancelAll))>"Cancel all"<span
+                    class="count">{move || working.get()}</span></button>
             <button class="button danger" data-test="flatten" disabled=move || off.get() || open.get() == 0
-                on:click=move |_| ask.set(Some(Ask::Flatten))>"Flatten all…"<span class="count">{move || open.get()}</span></button>
+                on:click=move |_| ask.set(Some(Ask::Flatten))>"Flatten all…"<span
+                    class="count">{move || open.get()}</span></button>
             <Answer />
         </section>
     }
@@ -120,9 +122,14 @@ fn Answer() -> impl IntoView {
     });
     move || {
         shown.get().map(|(at, verb, accepted, text, by)| {
-            let by = if by.is_empty() || by == "web" { String::new() } else { format!(" by {by}") };
+            let by = if by.is_empty() || by == "web" {
+                String::new()
+            } else {
+                format!(" by {by}")
+            };
             view! {
-                <p class="answer" class:no=!accepted data-test="command-reply" data-accepted=accepted.to_string() data-verb=verb.clone()>
+                <p class="answer" class:no=!accepted data-test="command-reply"
+                    data-accepted=accepted.to_string() data-verb=verb.clone()>
                     <b>{format!("{verb}{by}, {}", hms(at))}</b> {format!(": {text}")}
                 </p>
             }

@@ -1,5 +1,5 @@
-//! Asked before what can't be taken back: what, how many, at what cost, and what is not touched. Then one line a
-//! position until the broker confirms that it is flat.
+//! Asked before what can't be taken back: what, how many, at what cost, and what is not touched. Then one
+//! line a position until the broker confirms that it is flat.
 
 use leptos::ev;
 use leptos::html::{Button, Input};
@@ -46,7 +46,8 @@ pub fn Dialog(
                 }>
                     {match what {
                         Ask::Keys => view! { <Keys close=Callback::new(move |()| close()) /> }.into_any(),
-                        Ask::Flatten | Ask::CancelAll => view! { <Confirm what close=Callback::new(move |()| close()) /> }.into_any(),
+                        Ask::Flatten | Ask::CancelAll => view! { <Confirm what
+                            close=Callback::new(move |()| close()) /> }.into_any(),
                     }}
                 </div>
             }
@@ -169,14 +170,17 @@ fn Confirm(what: Ask, close: Callback<()>) -> impl IntoView {
     let ready = Memo::new(move |_| !asked.get() && (expected.is_empty() || typed.get() == expected));
     let verb = words.verb;
     view! {
-        <div class="dialog" class:live=live role="dialog" aria-modal="true" aria-labelledby="ask" data-test="confirm">
+        <div class="dialog" class:live=live role="dialog" aria-modal="true" aria-labelledby="ask"
+            data-test="confirm">
             <h2 id="ask">{words.title}</h2>
             <p>{words.cost}</p>
             <p class="note">{words.untouched}</p>
             <Show when=move || asked.get()><Legs legs=legs.clone() /></Show>
             {live.then(|| view! {
-                <label class="typed"><span class="label">"LIVE: type " <b class="mono">{words.typed.clone()}</b> " to confirm"</span>
-                    <input node_ref=input autocomplete="off" on:input=move |event| typed.set(event_target_value(&event)) />
+                <label class="typed"><span class="label">"LIVE: type " <b
+                    class="mono">{words.typed.clone()}</b> " to confirm"</span>
+                    <input node_ref=input autocomplete="off"
+                        on:input=move |event| typed.set(event_target_value(&event)) />
                 </label>
             })}
             <div class="buttons">
@@ -250,7 +254,8 @@ fn Keys(close: Callback<()>) -> impl IntoView {
         <div class="dialog" role="dialog" aria-modal="true" aria-label="Keys" data-test="keys">
             <h2>"Keys"</h2>
             <dl class="keys">
-                {KEYS.into_iter().map(|(key, does)| view! { <dt><kbd>{key}</kbd></dt><dd>{does}</dd> }).collect_view()}
+                {KEYS.into_iter().map(|(key, does)| view! { <dt><kbd>{key}</kbd></dt>
+                <dd>{does}</dd> }).collect_view()}
             </dl>
             <div class="buttons"><button class="button" on:click=move |_| close.run(())>"Close"</button></div>
         </div>

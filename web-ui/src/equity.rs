@@ -69,7 +69,8 @@ pub fn Equity() -> impl IntoView {
                 <div class="only-phone day-phone" data-test="day-phone">
                     <div class="name note">"Day P&L"</div>
                     <b class=move || tone(store.day.get(), 2)>
-                        {move || format!("{} {}", signed_dollars(store.day.get()), signed_percent(day_part.get(), 2))}
+                        {move || signed_dollars(store.day.get())} " "
+                        {move || signed_percent(day_part.get(), 2)}
                     </b>
                 </div>
                 <Stat name="Realised today, net" value=store.realised />
@@ -78,7 +79,8 @@ pub fn Equity() -> impl IntoView {
                     <span class="name">"From day peak"</span>
                     <b class=move || tone(fall.get(), 4)>{move || signed_percent(fall.get(), 2)}</b>
                 </div>
-                <div class="stat"><span class="name">"Cash"</span><b data-test="cash">{move || dollars(cash.get())}</b></div>
+                <div class="stat"><span class="name">"Cash"</span>
+                <b data-test="cash">{move || dollars(cash.get())}</b></div>
             </div>
             <div class="legend">
                 <span class="stroke"></span><span>"Equity"</span>
@@ -87,7 +89,8 @@ pub fn Equity() -> impl IntoView {
                 <span class="space"></span>
                 <div class="tabs">
                     {Range::ALL.into_iter().map(|one| view! {
-                        <button class:on=move || range.get() == one on:click=move |_| range.set(one)>{one.name()}</button>
+                        <button class:on=move || range.get() == one
+                            on:click=move |_| range.set(one)>{one.name()}</button>
                     }).collect_view()}
                 </div>
             </div>

@@ -1,4 +1,4 @@
-//! The line to the bridge: says the token, takes frames, and begins again when it breaks. Nothing is ever polled.
+//! The line to the bridge: says the token, takes frames, begins again when it breaks. Nothing is ever polled.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -106,8 +106,11 @@ pub fn start(store: Store) -> Feed {
                     return;
                 }
                 End::Again(Again::Reload) => {
-                    // A newer bridge serves a newer page.
-                    drop(window().location().reload());
+                    if !address::reload() {
+                        let text =
+                            "This page and the pipeline are of two versions: build the page with ./just ui.";
+                        store.link.set(Link::Shut(text.to_owned()));
+                    }
                     return;
                 }
                 End::Again(Again::Mismatch(text)) => store.mismatch.set(Some(text)),

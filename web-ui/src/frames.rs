@@ -301,7 +301,8 @@ fn fold(store: Store, sequence: u64, hash: &Hash, record: &Record, told: &mut us
     Ok(())
 }
 
-/// A mark may wait at the bridge while records pass it: an older one says nothing, a newer one means a lost record.
+/// A mark may wait at the bridge while records pass it: an older one says nothing, a newer one means that a
+/// record was lost.
 fn compare(store: Store, theirs: &StateMark) -> Result<(), Again> {
     let ours = store.portfolio.with_untracked(Portfolio::mark);
     store.mark.set(Some(ours.clone()));

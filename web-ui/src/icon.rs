@@ -9,7 +9,8 @@ pub const POSITIONS: &str = "M2.5 4h11M2.5 8h11M2.5 12h7";
 /// Up and down.
 pub const TRADES: &str = "M5 13V3.500M2.5 6 5 3.5 7.5 6M11 3v9.500M8.5 10l2.5 2.5 2.5-2.5";
 /// An eye.
-pub const WATCHLIST: &str = "M1.5 8s2.5-4.5 6.5-4.500S14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8zM8 9.750a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.500z";
+pub const WATCHLIST: &str = "M1.5 8s2.5-4.5 6.5-4.5S14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8z\
+    M8 9.75a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5z";
 /// A block.
 pub const MODELS: &str =
     "M8 1.75 13.25 4.750v6.500L8 14.25 2.75 11.250v-6.500zM2.75 4.75 8 7.750l5.25-3M8 7.750v6.5";
@@ -51,7 +52,7 @@ pub fn Icon(
     view! {
         <svg width=size height=size viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.3"
             stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
-            <path d=path></path>
+            <path d=path />
         </svg>
     }
 }
@@ -65,9 +66,10 @@ pub fn SideMark(
     let buy = side == protocol::ledger::Side::Buy;
     view! {
         <span class="side-mark">
-            <svg width="8" height="8" viewBox="0 0 10 10" stroke="currentColor" stroke-width="1.4" stroke-linejoin="round"
+            <svg width="8" height="8" viewBox="0 0 10 10" stroke="currentColor" stroke-width="1.4"
+                stroke-linejoin="round"
                 fill=if buy { "none" } else { "currentColor" } aria-hidden="true">
-                <path d=if buy { UP } else { DOWN }></path>
+                <path d=if buy { UP } else { DOWN } />
             </svg>
             {if buy { "Buy" } else { "Sell" }}
         </span>

@@ -1,7 +1,8 @@
-//! The page: follows the pipeline through the bridge's WebSocket and shows it, with the same fold as the stages.
+//! The page: follows the pipeline through the bridge's WebSocket and shows it, with the same fold as the
+//! stages.
 //!
-//! `feed` is the line to the bridge, `frames` applies what comes to the `store`, and every panel is a file that
-//! reads the store. `format`, `clock`, `account` and `plot` are pure.
+//! `feed` is the line to the bridge, `frames` applies what comes to the `store`, and every panel is a file
+//! that reads the store. `format`, `clock`, `account` and `plot` are pure.
 
 pub mod account;
 pub mod address;

@@ -38,17 +38,24 @@ pub fn Limits() -> impl IntoView {
         <section class="card" data-test="limits">
             <header>
                 <h2>"Exposure and limits"</h2><span class="space"></span>
-                <span class="note">{move || if near.get() == 0 { "all within".to_owned() } else { format!("{} near its limit", near.get()) }}</span>
+                <span class="note">
+                    {move || match near.get() {
+                        0 => "all within".to_owned(),
+                        near => format!("{near} near the limit"),
+                    }}
+                </span>
             </header>
             <ul class="meters">
                 {move || meters.get().into_iter().map(|meter| {
                     let full = meter.part >= Decimal::ONE;
-                    let width = format!("width:{}%", (meter.part * Decimal::ONE_HUNDRED).clamp(Decimal::ZERO, Decimal::ONE_HUNDRED).round_dp(1));
+                    let filled = meter.part.clamp(Decimal::ZERO, Decimal::ONE) * Decimal::ONE_HUNDRED;
+                    let width = format!("width:{}%", filled.round_dp(1));
                     view! {
                         <li class="meter" class:near=is_near(meter.part) && !full class:full=full>
                             <div class="words">
                                 <span>{meter.name}</span>
-                                <span><b>{meter.value}</b><span>{format!(" of {}", meter.of)}</span>{full.then_some(" blocked")}</span>
+                                <span><b>{meter.value}</b>
+                                <span>{format!(" of {}", meter.of)}</span>{full.then_some(" blocked")}</span>
                             </div>
                             <div class="rail"><i style=width></i></div>
                         </li>

@@ -5,6 +5,7 @@ use protocol::operator::HealthState;
 
 use crate::clock::hms;
 use crate::format::{NONE, age, sentence_case};
+use crate::parts::Nothing;
 use crate::store::Store;
 
 /// Commands shown.
@@ -22,16 +23,24 @@ pub fn Stages() -> impl IntoView {
     view! {
         <section class="card" data-test="stages">
             <header><h2>"Stages"</h2><span class="note">{move || names.with(Vec::len)}</span></header>
-            <Show when=move || !names.with(Vec::is_empty) fallback=|| view! { <p class="empty">"No stage has spoken yet."</p> }>
+            <Show
+                when=move || !names.with(Vec::is_empty)
+                fallback=|| view! { <Nothing text="No stage has spoken yet." /> }
+            >
                 <div class="scroll">
                     <table>
                         <thead>
                             <tr>
-                                <th class="text">"Stage"</th><th class="text">"State"</th><th>"Heartbeat"</th><th class="text wide">"Process"</th>
+                                <th class="text">"Stage"</th><th class="text">"State"</th><th>"Heartbeat"</th>
+                                <th class="text wide">"Process"</th>
                                 <th class="text wide">"Figures"</th>
                             </tr>
                         </thead>
-                        <tbody><For each=move || names.get() key=|name| name.clone() let:name><Stage name /></For></tbody>
+                        <tbody>
+                            <For each=move || names.get() key=|name| name.clone() let:name>
+                                <Stage name />
+                            </For>
+                        </tbody>
                     </table>
                 </div>
             </Show>
@@ -51,6 +60,13 @@ fn Stage(name: String) -> impl IntoView {
                 .map(|(_, came)| (store.beat.get() - came) / 1_000.0)
         })
     };
+    let process = move || {
+        health.with(|health| {
+            health
+                .as_ref()
+                .map(|(h, _)| format!("{} {}", h.instance, h.version))
+        })
+    };
     let state = move || {
         health
             .with(|health| health.as_ref().map(|(health, _)| health.state))
@@ -64,15 +80,19 @@ fn Stage(name: String) -> impl IntoView {
     view! {
         <tr data-test=format!("stage-{name}")>
             <td class="text strong">{sentence_case(&name)}</td>
-            <td class="text">{move || state().map(|(class, word)| view! { <span class=class>{word}</span> })}</td>
+            <td class="text">
+                {move || state().map(|(class, word)| view! { <span class=class>{word}</span> })}
+            </td>
             <td class="dim">{move || silent().map_or_else(|| NONE.to_owned(), age)}</td>
-            <td class="text wide faint mono">{move || health.with(|h| h.as_ref().map(|(h, _)| format!("{} {}", h.instance, h.version)))}</td>
+            <td class="text wide faint mono">{process}</td>
             <td class="text wide wrap">
                 <span class="figures note">
                     {move || health.with(|health| health.as_ref().map(|(health, _)| {
-                        let text = (!health.text.is_empty()).then(|| view! { <span class="warn">{health.text.clone()}</span> });
+                        let text = health.text.clone();
+                        let text = (!text.is_empty()).then(|| view! { <span class="warn">{text}</span> });
                         let figures = health.figures.iter().map(|(name, value)| {
-                            view! { <span>{format!("{} ", sentence_case(name))}<span class="dim">{figure(*value)}</span></span> }
+                            let name = format!("{} ", sentence_case(name));
+                            view! { <span>{name}<span class="dim">{figure(*value)}</span></span> }
                         });
                         (text, figures.collect_view())
                     }))}
@@ -102,8 +122,13 @@ pub fn Ledger() -> impl IntoView {
     });
     view! {
         <section class="card" data-test="ledger">
-            <header><h2>"Ledger"</h2><span class="note">"records since this page was opened, newest first"</span></header>
-            <Show when=move || !lines.with(Vec::is_empty) fallback=|| view! { <p class="empty">"No record since this page was opened."</p> }>
+            <header>
+                <h2>"Ledger"</h2><span class="note">"records since this page was opened, newest first"</span>
+            </header>
+            <Show
+                when=move || !lines.with(Vec::is_empty)
+                fallback=|| view! { <Nothing text="No record since this page was opened." /> }
+            >
                 <ul class="lines">
                     <For each=move || lines.get() key=|line| line.sequence let:line>
                         <li data-test="ledger-line">
@@ -138,7 +163,10 @@ pub fn Commands() -> impl IntoView {
     view! {
         <section class="card" data-test="commands">
             <header><h2>"Commands"</h2><span class="note">"newest first"</span></header>
-            <Show when=move || !commands.with(Vec::is_empty) fallback=|| view! { <p class="empty">"No command yet."</p> }>
+            <Show
+                when=move || !commands.with(Vec::is_empty)
+                fallback=|| view! { <Nothing text="No command yet." /> }
+            >
                 <ul class="lines">
                     <For each=move || commands.get() key=|command| command.id.clone() let:command>
                         <li>
@@ -168,9 +196,14 @@ pub fn Mark() -> impl IntoView {
             .with(|mark| mark.as_ref().map(|mark| mark.digest.clone()))
     };
     view! {
-        <p class="mark mono" title="Ledger records and digest of this page's own fold, equal to the bridge's" data-test="mark"
-            data-sequence=move || sequence().map(|sequence| sequence.to_string()) data-digest=move || digest().map(|digest| digest.to_string())>
-            {move || sequence().zip(digest()).map(|(sequence, digest)| format!("ledger {sequence} {}", digest.short()))}
+        <p class="mark mono" title="Ledger records and digest of this page's own fold, equal to the bridge's"
+            data-test="mark"
+            data-sequence=move || sequence().map(|sequence| sequence.to_string())
+            data-digest=move || digest().map(|digest| digest.to_string())>
+            {move || {
+                let (sequence, digest) = sequence().zip(digest())?;
+                Some(format!("ledger {sequence} {}", digest.short()))
+            }}
         </p>
     }
 }

@@ -7,7 +7,7 @@ use protocol::decision::{ModelChange, ModelEvent};
 use crate::clock::hms;
 use crate::format::{NONE, age, price, share_of_one};
 use crate::icon::{CHECK, Icon, REFUSED};
-use crate::parts::Belief;
+use crate::parts::{Belief, Nothing};
 use crate::store::Store;
 use crate::words;
 
@@ -17,17 +17,23 @@ pub fn Signals() -> impl IntoView {
     let store = expect_context::<Store>();
     view! {
         <section class="card" data-test="signals">
-            <header><h2>"Signals"</h2><span class="note">"the newest opinion on each symbol, one a complete bar"</span></header>
+            <header>
+                <h2>"Signals"</h2>
+                <span class="note">"the newest opinion on each symbol, one a complete bar"</span>
+            </header>
             <div class="scroll">
                 <table>
                     <thead>
                         <tr>
-                            <th class="text">"Symbol"</th><th class="text">"Bar end"</th><th class="text">"Regime"</th>
-                            <th class="text c2">"Down, flat, up"</th><th>"Down"</th><th>"Flat"</th><th>"Up"</th><th>"Close"</th>
+                            <th class="text">"Symbol"</th><th class="text">"Bar end"</th>
+                            <th class="text">"Regime"</th>
+                            <th class="text c2">"Down, flat, up"</th><th>"Down"</th><th>"Flat"</th>
+                            <th>"Up"</th><th>"Close"</th>
                             <th class="text wide c1">"Model"</th><th class="wide">"Age"</th>
                         </tr>
                     </thead>
-                    <tbody><For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol><Row symbol /></For></tbody>
+                    <tbody><For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol>
+                        <Row symbol /></For></tbody>
                 </table>
             </div>
         </section>
@@ -57,7 +63,8 @@ fn Row(symbol: Symbol) -> impl IntoView {
             <td class="strong">{shown(|opinion| share_of_one(opinion.up))}</td>
             <td class="dim">{shown(|opinion| price(opinion.price))}</td>
             <td class="text faint wide c1">
-                {shown(|opinion| opinion.model.clone())} " " <span class="mono">{shown(|opinion| opinion.model_hash.short().to_owned())}</span>
+                {shown(|opinion| opinion.model.clone())} " " <span
+                    class="mono">{shown(|opinion| opinion.model_hash.short().to_owned())}</span>
             </td>
             <td class="faint wide">{move || old().unwrap_or_else(|| NONE.to_owned())}</td>
         </tr>
@@ -84,14 +91,20 @@ pub fn Files() -> impl IntoView {
     view! {
         <section class="card" data-test="models">
             <header>
-                <h2>"Models"</h2><span class="note">"files in the models folder, newest first"</span><span class="space"></span>
-                <Show when=move || { refused.get() > 0 }>
-                    <span class="pill rejected"><Icon path=REFUSED size=11 />{move || format!("{} refused", refused.get())}</span>
+                <h2>"Models"</h2><span class="note">"files in the models folder, newest first"</span>
+                <span class="space"></span>
+                <Show
+                    when=move || { refused.get() > 0 }>
+                    <span class="pill rejected">
+                        <Icon path=REFUSED size=11 />{move || format!("{} refused", refused.get())}</span>
                 </Show>
             </header>
-            <Show when=move || !events.with(Vec::is_empty) fallback=|| view! { <p class="empty">"No model has been loaded or refused yet. Put an .onnx file and its card into models/."</p> }>
+            <Show when=move || !events.with(Vec::is_empty)
+                    fallback=|| view! { <Nothing text="No model yet. Put a file and its card into models/." /> }
+                >
                 <ul class="items">
-                    <For each=move || events.get() key=|event| (event.id.clone(), event.at) let:event><Event event /></For>
+                    <For each=move || events.get() key=|event| (event.id.clone(), event.at) let:event>
+                        <Event event /></For>
                 </ul>
             </Show>
         </section>
@@ -103,10 +116,13 @@ fn Event(event: ModelEvent) -> impl IntoView {
     let loaded = event.event == ModelChange::Loaded;
     view! {
         <li data-test=if loaded { "model-loaded" } else { "model-refused" }>
-            <span class=if loaded { "gain" } else { "crit" }><Icon path=if loaded { CHECK } else { REFUSED } size=13 /></span>
-            <span class="what"><span class="mono">{event.model.clone()}</span>{if loaded { " loaded" } else { " refused" }}</span>
+            <span class=if loaded { "gain" } else { "crit" }>
+                <Icon path=if loaded { CHECK } else { REFUSED } size=13 /></span>
+            <span class="what"><span class="mono">{event.model.clone()}</span>{if loaded { " loaded" } else {
+                " refused" }}</span>
             <span class="when">{hms(event.at)}</span>
-            <span class="rest">{event.text.clone()} " " <span class="mono">{event.model_hash.short().to_owned()}</span></span>
+            <span class="rest">{event.text.clone()} " " <span
+                class="mono">{event.model_hash.short().to_owned()}</span></span>
         </li>
     }
 }

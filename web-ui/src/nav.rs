@@ -48,12 +48,15 @@ fn Entry(page: Page, current: RwSignal<Page>) -> impl IntoView {
     let store = expect_context::<Store>();
     let count = Memo::new(move |_| count_of(store, page));
     view! {
-        <a href=page.link() class:on=move || current.get() == page title=page.title() data-test=format!("nav-{}", page.slug())>
+        <a href=page.link() class:on=move || current.get() == page
+            aria-current=move || (current.get() == page).then_some("page") title=page.title()
+                data-test=format!("nav-{}", page.slug())>
             <Icon path=icon_of(page) />
             <span class="word">{page.title()}</span>
             {move || match count.get() {
                 (0, _) => None,
-                (count, needs) => Some(view! { <span class=if needs { "badge" } else { "count" }>{count.to_string()}</span> }),
+                (count, needs) => Some(view! { <span
+                    class=if needs { "badge" } else { "count" }>{count.to_string()}</span> }),
             }}
         </a>
     }
@@ -100,7 +103,8 @@ pub fn BottomBar(
     };
     view! {
         <nav class="bottom" aria-label="Main pages">
-            {entry(Page::Overview, "Overview")} {entry(Page::Positions, "Positions")} {entry(Page::Trades, "Trades")}
+            {entry(Page::Overview, "Overview")} {entry(Page::Positions, "Positions")}
+            {entry(Page::Trades, "Trades")}
             {entry(Page::Alerts, "Alerts")}
             <button on:click=move |_| controls.update(|open| *open = !*open) data-test="controls-sheet">
                 <Icon path=icon::CONTROLS size=18 /><span>"Controls"</span>

@@ -8,6 +8,7 @@ use crate::account::{Standing, slippage, standing};
 use crate::clock::hms;
 use crate::format::{NONE, age, price, shares, signed};
 use crate::icon::SideMark;
+use crate::parts::Nothing;
 use crate::store::Store;
 use crate::words;
 
@@ -37,17 +38,25 @@ pub fn Orders() -> impl IntoView {
                 <span class="note">
                     {move || {
                         let total = total.get();
-                        if total > ORDERS_MAX { format!("newest {ORDERS_MAX} of {total}") } else { format!("{total}") }
+                        match total {
+                            0..=ORDERS_MAX => total.to_string(),
+                            _ => format!("newest {ORDERS_MAX} of {total}"),
+                        }
                     }}
                 </span>
             </header>
-            <Show when=move || { total.get() > 0 } fallback=|| view! { <p class="empty">"No orders yet."</p> }>
+            <Show
+                when=move || { total.get() > 0 }
+                fallback=|| view! { <Nothing text="No orders yet." /> }
+            >
                 <div class="scroll">
                     <table>
                         <thead>
                             <tr>
-                                <th class="text">"Time"</th><th class="text">"Side"</th><th class="text">"Symbol"</th><th>"Qty"</th>
-                                <th class="text">"State"</th><th class="c2">"At decision"</th><th>"Avg fill"</th><th class="c3">"Slip bp"</th>
+                                <th class="text">"Time"</th><th class="text">"Side"</th>
+                                <th class="text">"Symbol"</th><th>"Qty"</th>
+                                <th class="text">"State"</th><th class="c2">"At decision"</th>
+                                <th>"Avg fill"</th><th class="c3">"Slip bp"</th>
                                 <th class="text">"Reason"</th><th class="text wide c1">"Broker's words"</th>
                             </tr>
                         </thead>
@@ -77,7 +86,9 @@ fn Group(groups: Sorted, standing: Standing, name: &'static str) -> impl IntoVie
         <Show when=move || !ids.with(Vec::is_empty)>
             <tr class="group"><td colspan="10">{move || format!("{name}, {}", ids.with(Vec::len))}</td></tr>
         </Show>
-        <For each=move || ids.get() key=|id| id.clone() let:id><Row id needs=standing == Standing::NeedsYou /></For>
+        <For each=move || ids.get() key=|id| id.clone() let:id>
+            <Row id needs=standing == Standing::NeedsYou />
+        </For>
     }
 }
 
@@ -116,7 +127,8 @@ fn Row(id: Id, needs: bool) -> impl IntoView {
                     <span class=words::order_class(state)>
                         <StateShape state />
                         {words::order_state(state)}
-                        {(state == OrderState::PartlyFilled).then(|| format!(" {}/{}", shares(filled), shares(quantity)))}
+                        {(state == OrderState::PartlyFilled)
+                            .then(|| format!(" {}/{}", shares(filled), shares(quantity)))}
                         {needs.then_some(move || format!(" {}", age(store.market_age(since))))}
                     </span>
                 })}
@@ -145,8 +157,8 @@ fn StateShape(state: OrderState) -> impl IntoView {
     };
     view! {
         <svg width="9" height="9" viewBox="0 0 10 10" aria-hidden="true">
-            <path d=outline fill="none" stroke="currentColor" stroke-width="1.3"></path>
-            <path d=solid fill="currentColor"></path>
+            <path d=outline fill="none" stroke="currentColor" stroke-width="1.3" />
+            <path d=solid fill="currentColor" />
         </svg>
     }
 }

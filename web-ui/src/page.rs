@@ -43,24 +43,12 @@ pub fn App() -> impl IntoView {
     provide_context(store);
     address::take_token();
     let page = RwSignal::new(address::current_page());
-    // A token that is pasted into an open page begins it anew; anything else is a page.
-    let moved = window_event_listener(ev::hashchange, move |_| {
-        if address::take_token() {
-            drop(window().location().reload());
-        }
-        page.set(address::current_page());
-    });
-    on_cleanup(move || moved.remove());
+    follow_address(page);
     let feed = feed::start(store);
     provide_context(feed.clone());
     let ask = RwSignal::new(None);
     keyboard::listen(store, feed, ask);
-    let beat = set_interval_with_handle(move || store.beat.set(wall_ms()), Duration::from_millis(BEAT_MS));
-    on_cleanup(move || {
-        if let Ok(beat) = beat {
-            beat.clear();
-        }
-    });
+    keep_time(store);
     let (menu, sheet) = (RwSignal::new(false), RwSignal::new(false));
     Effect::new(move |_| {
         page.track();
@@ -70,17 +58,21 @@ pub fn App() -> impl IntoView {
     let known = Memo::new(move |_| store.facts.with(Option::is_some));
     view! {
         <Show when=move || known.get() fallback=Gate>
-            <div class="app" class:live=move || store.is_live() class:stale=move || store.link.get() != Link::Open
+            <div class="app" class:live=move || store.is_live()
+                class:stale=move || store.link.get() != Link::Open
                 class:menu-open=move || menu.get() class:sheet-open=move || sheet.get() data-test="app">
                 <aside class="side">
-                    <a class="brand" href=Page::Overview.link()><Icon path=MARK size=18 /><span>"tradewind"</span></a>
+                    <a class="brand" href=Page::Overview.link()><Icon path=MARK size=18 />
+                    <span>"tradewind"</span></a>
                     <Nav current=page />
                     <span class="fill"></span>
-                    <button class="opener" title="Controls" aria-label="Controls" on:click=move |_| sheet.update(|open| *open = !*open)>
+                    <button class="opener" title="Controls" aria-label="Controls"
+                        on:click=move |_| sheet.update(|open| *open = !*open)>
                         <Icon path=crate::icon::CONTROLS />
                     </button>
                     <div class="sheet">
-                        <button class="shut target" aria-label="Close the controls" on:click=move |_| sheet.set(false)><Icon path=CROSS /></button>
+                        <button class="shut target" aria-label="Close the controls"
+                            on:click=move |_| sheet.set(false)><Icon path=CROSS /></button>
                         <Controls ask />
                         <Mark />
                     </div>
@@ -97,7 +89,8 @@ pub fn App() -> impl IntoView {
                         Page::Watchlist => view! { <Watchlist /> }.into_any(),
                         Page::Models => view! { <Models /> }.into_any(),
                         Page::Alerts => view! { <Reasons /> }.into_any(),
-                        Page::Log => view! { <div class="column"><Stages /><Commands /><Ledger /></div> }.into_any(),
+                        Page::Log => view! { <div class="column"><Stages /><Commands /><Ledger />
+                        </div> }.into_any(),
                     }}
                 </main>
                 <BottomBar current=page controls=sheet />
@@ -108,12 +101,35 @@ pub fn App() -> impl IntoView {
     }
 }
 
+/// A token that is pasted into an open page begins it anew; anything else is a page.
+fn follow_address(page: RwSignal<Page>) {
+    let moved = window_event_listener(ev::hashchange, move |_| {
+        if address::take_token() {
+            drop(window().location().reload());
+        }
+        page.set(address::current_page());
+    });
+    on_cleanup(move || moved.remove());
+}
+
+/// Tells ages anew with every beat.
+fn keep_time(store: Store) {
+    let tell = move || store.beat.set(wall_ms());
+    let beat = set_interval_with_handle(tell, Duration::from_millis(BEAT_MS));
+    on_cleanup(move || {
+        if let Ok(beat) = beat {
+            beat.clear();
+        }
+    });
+}
+
 #[component]
 fn Overview() -> impl IntoView {
     view! {
         <div class="columns overview">
             <div class="column"><Equity /><Positions /><Watchlist /></div>
-            <div class="column"><Limits /><Alerts count=ALERTS_SHORT short=true /><Trades count=TRADES_SHORT /><Why /></div>
+            <div class="column"><Limits /><Alerts count=ALERTS_SHORT short=true />
+            <Trades count=TRADES_SHORT /><Why /></div>
         </div>
     }
 }
@@ -150,7 +166,8 @@ fn Strip() -> impl IntoView {
     });
     view! {
         <Show when=move || { needs.get() > 0 }>
-            <a class="strip" href=Page::Alerts.link()><span class="warn"><Icon path=WARN size=14 /></span><span class="what">{move || text.get()}</span></a>
+            <a class="strip" href=Page::Alerts.link()><span class="warn"><Icon path=WARN size=14 /></span>
+            <span class="what">{move || text.get()}</span></a>
         </Show>
     }
 }
@@ -174,12 +191,14 @@ fn LinkBar() -> impl IntoView {
     };
     view! {
         <Show when=move || text.get().is_some()>
-            <div class="bar" data-test="disconnected" role="alert"><Icon path=WARN size=14 />{move || text.get()}</div>
+            <div class="bar" data-test="disconnected" role="alert">
+                <Icon path=WARN size=14 />{move || text.get()}</div>
         </Show>
         <Show when=move || store.mismatch.get().is_some()>
             <div class="bar crit" data-test="mismatch" role="alert">
                 <Icon path=WARN size=14 /><span>{mismatch}</span><span class="space"></span>
-                <button aria-label="Dismiss" on:click=move |_| store.mismatch.set(None)><Icon path=CROSS size=12 /></button>
+                <button aria-label="Dismiss" on:click=move |_| store.mismatch.set(None)>
+                    <Icon path=CROSS size=12 /></button>
             </div>
         </Show>
     }
@@ -189,18 +208,26 @@ fn LinkBar() -> impl IntoView {
 #[component]
 fn Gate() -> impl IntoView {
     let store = expect_context::<Store>();
-    let shown = move || {
-        match store.link.get() {
-        Link::Opening | Link::Open => ("Connecting".to_owned(), "Waiting for the first snapshot.".to_owned()),
+    let shown = move || match store.link.get() {
+        Link::Opening | Link::Open => (
+            "Connecting".to_owned(),
+            "Waiting for the first snapshot.".to_owned(),
+        ),
         Link::Lost(since) => (
-            format!("The pipeline does not answer, trying again for {}", age((store.beat.get() - since) / 1_000.0)),
-            "Start it with ./just run-all, or look with ./just status how it fares. This page connects by itself.".to_owned(),
+            format!(
+                "The pipeline does not answer, trying again for {}",
+                age((store.beat.get() - since) / 1_000.0)
+            ),
+            "Start it with ./just run-all, or look with ./just status how it fares. \
+             This page connects by itself."
+                .to_owned(),
         ),
         Link::Shut(text) => (
             text,
-            "Open the address that ./just run-all printed, whole, with #token= at its end. ./just status prints it again.".to_owned(),
+            "Open the address that ./just run-all printed, whole, with #token= at its end. \
+             ./just status prints it again."
+                .to_owned(),
         ),
-    }
     };
     view! {
         <div class="gate" data-test="gate">

@@ -52,8 +52,19 @@ pub fn Tick(
         <span class=move || class.get()>
             <span data-test=test>{move || value.get().map_or_else(|| NONE.to_owned(), price)}</span>
         </span>
-        <span class="ghost pad" aria-hidden="true">{move || if is_fine.get() || !mixed.get() { "" } else { "00" }}</span>
+        <span class="ghost pad" aria-hidden="true">
+            {move || (mixed.get() && !is_fine.get()).then_some("00")}
+        </span>
     }
+}
+
+/// What stands in a card without content: one sentence, and the reason.
+#[component]
+pub fn Nothing(
+    /// The sentence.
+    text: &'static str,
+) -> impl IntoView {
+    view! { <p class="empty">{text}</p> }
 }
 
 /// A change with its sign and its colour.
@@ -71,7 +82,10 @@ pub fn Change(
 ) -> impl IntoView {
     view! {
         <span class=move || value.get().map_or("none", |value| tone(value, places))>
-            {move || value.get().map_or_else(|| NONE.to_owned(), |value| format!("{}{unit}", signed(value, places)))}
+            {move || match value.get() {
+                Some(value) => format!("{}{unit}", signed(value, places)),
+                None => NONE.to_owned(),
+            }}
         </span>
     }
 }
@@ -96,10 +110,13 @@ pub fn Sparkline(
     move || {
         shape.get().map(|shape| {
             view! {
-                <svg width="52" height="20" viewBox="0 0 52 20" class=if shape.up { "gain" } else { "loss" } aria-hidden="true">
-                    <line x1="0" x2="52" y1=shape.base.clone() y2=shape.base stroke="var(--line2)" stroke-dasharray="1.5 2"></line>
-                    <path d=shape.line fill="none" stroke="currentColor" stroke-width="1.25" stroke-linejoin="round"></path>
-                    <circle cx=shape.end.0 cy=shape.end.1 r="1.6" fill="currentColor"></circle>
+                <svg width="52" height="20" viewBox="0 0 52 20" class=if shape.up { "gain" } else { "loss" }
+                    aria-hidden="true">
+                    <line x1="0" x2="52" y1=shape.base.clone() y2=shape.base stroke="var(--line2)"
+                        stroke-dasharray="1.5 2" />
+                    <path d=shape.line fill="none" stroke="currentColor" stroke-width="1.25"
+                        stroke-linejoin="round" />
+                    <circle cx=shape.end.0 cy=shape.end.1 r="1.6" fill="currentColor" />
                 </svg>
             }
         })
@@ -115,7 +132,8 @@ struct Spark {
     up: bool,
 }
 
-/// The baseline is the close before if it is near what is shown, else the first value: a line at the edge says nothing.
+/// The baseline is the close before if it is near what is shown, else the first value: a line at the edge
+/// says nothing.
 fn spark(values: impl ExactSizeIterator<Item = f64> + Clone, close: Option<f64>) -> Option<Spark> {
     let count = values.len();
     let (first, last) = (values.clone().next()?, values.clone().last()?);
@@ -167,7 +185,8 @@ pub fn Belief(
                 share_of_one(opinion.up)
             );
             view! {
-                <span class="belief" class:enters=enters title=text.clone() role="img" aria-label=text.clone()>
+                <span class="belief" class:enters=enters title=text.clone() role="img"
+                    aria-label=text.clone()>
                     <i style=share(opinion.down)></i>
                     <i style=share(opinion.flat)></i>
                     <i class="up" style=share(opinion.up)></i>

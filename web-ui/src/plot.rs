@@ -1,4 +1,4 @@
-//! The geometry of the equity chart: instants and dollars to pixels, and nothing else, so that it can be tested.
+//! The geometry of the equity chart: instants and dollars to pixels, nothing else, so that it can be tested.
 
 use protocol::feed::EquityPoint;
 use protocol::units::approximate;

@@ -48,14 +48,18 @@ pub fn Positions() -> impl IntoView {
                     <table>
                         <thead>
                             <tr>
-                                <th class="text">"Symbol"</th><th class="text spark c3">"Bars"</th><th>"Qty"</th><th>"Last"</th>
-                                <th class="wide c2">"Value $"</th><th>"Day $"</th><th class="wide">"Unrealised $"</th><th>"%"</th>
-                                <th class="mid wide c1">"Stop · entry · target"</th><th class="wide">"P(up)"</th>
+                                <th class="text">"Symbol"</th><th class="text spark c3">"Bars"</th>
+                                <th>"Qty"</th><th>"Last"</th>
+                                <th class="wide c2">"Value $"</th><th>"Day $"</th>
+                                <th class="wide">"Unrealised $"</th><th>"%"</th>
+                                <th class="mid wide c1">"Stop · entry · target"</th>
+                                <th class="wide">"P(up)"</th>
                                 <th class="mid wide">"Broker"</th>
                             </tr>
                         </thead>
                         <tbody>
-                            <For each=move || symbols.get() key=|symbol| *symbol let:symbol><Row symbol mixed /></For>
+                            <For each=move || symbols.get() key=|symbol| *symbol let:symbol>
+                                <Row symbol mixed /></For>
                             <Total />
                         </tbody>
                     </table>
@@ -89,11 +93,15 @@ fn Row(symbol: Symbol, mixed: Memo<bool>) -> impl IntoView {
     let up = belief_up(store, symbol);
     let text = move |value: Option<Decimal>| value.map_or_else(|| NONE.to_owned(), |value| plain(value, 2));
     view! {
-        <tr data-test=format!("position-{symbol}") data-quantity=move || quantity.get().map(|q| q.normalize().to_string())>
+        <tr data-test=format!("position-{symbol}")
+            data-quantity=move || quantity.get().map(|q| q.normalize().to_string())>
             <td class="text symbol" data-label="symbol">
                 {symbol.broker_text()}
                 <span class="line2 note">
-                    {move || quantity.get().zip(entry.get()).map(|(q, entry)| format!("{} at {}", shares(q), price(entry)))}
+                    {move || {
+                        let (quantity, entry) = quantity.get().zip(entry.get())?;
+                        Some(format!("{} at {}", shares(quantity), price(entry)))
+                    }}
                 </span>
             </td>
             <td class="text spark c3"><Sparkline ticker /></td>
@@ -152,10 +160,12 @@ fn Track(symbol: Symbol) -> impl IntoView {
             view! {
                 <span class="track" title=format!("{stop} to the stop, {target} to the target")>
                     <span class="note">{stop.clone()}</span>
-                    <svg width="84" height="14" viewBox="0 0 84 14" class=if gains { "gain" } else { "loss" } aria-hidden="true">
-                        <path d="M1 3v8M83 3v8M1 7h82" stroke="var(--edge)" fill="none"></path>
-                        <path d=format!("M{entry:.1} 3v8M{left:.1} 7H{right:.1}") stroke="currentColor" stroke-width="2" fill="none"></path>
-                        <circle cx=format!("{last:.1}") cy="7" r="3.2" fill="currentColor"></circle>
+                    <svg width="84" height="14" viewBox="0 0 84 14" class=if gains { "gain" } else { "loss" }
+                        aria-hidden="true">
+                        <path d="M1 3v8M83 3v8M1 7h82" stroke="var(--edge)" fill="none" />
+                        <path d=format!("M{entry:.1} 3v8M{left:.1} 7H{right:.1}") stroke="currentColor"
+                            stroke-width="2" fill="none" />
+                        <circle cx=format!("{last:.1}") cy="7" r="3.2" fill="currentColor" />
                     </svg>
                     <span class="note">{target.clone()}</span>
                 </span>

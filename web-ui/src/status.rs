@@ -217,14 +217,15 @@ pub fn Status() -> impl IntoView {
         <div class="status" data-test="status">
             <ModePill />
             <div class="cell first drop-account">
-                <span class="label">{move || market.get().map_or_else(|| "Account".to_owned(), |market| format!("Account, {market}"))}</span>
+                <span class="label">{move || format!("Account, {}", market.get().unwrap_or_default())}</span>
                 <b data-test="account">{move || account.get()}</b>
             </div>
             <div class="cell" data-test="state" data-state=move || trading.get().1>
                 <span class="label">"Trading"</span>
                 <b><i class=move || trading.get().0></i>{move || trading.get().1}</b>
             </div>
-            <div class="cell" data-test="session"><span class="label">{move || session.get().0}</span><b>{move || session.get().1}</b></div>
+            <div class="cell" data-test="session"><span class="label">{move || session.get().0}</span>
+            <b>{move || session.get().1}</b></div>
             <LinkCell name="Broker" said=broker test="broker" />
             <LinkCell name="Bus" said=bus test="bus" />
             <div class="cell" data-test="data" title=move || data.get().2.title>
@@ -232,7 +233,8 @@ pub fn Status() -> impl IntoView {
                 <b><i class=move || data.get().2.dot></i>{move || data.get().2.word}</b>
             </div>
             <div class="cell drop-epoch" data-test="epoch">
-                <span class="label">{move || format!("Lease, epoch {}", epoch.get())}</span><b>{move || runner.get()}</b>
+                <span class="label">{move || format!("Lease, epoch {}", epoch.get())}</span>
+                <b>{move || runner.get()}</b>
             </div>
             <span class="space"></span>
             <div class="cell right first" data-test="day">
@@ -241,7 +243,8 @@ pub fn Status() -> impl IntoView {
                     {move || format!("{} {}", signed_dollars(gain.get().0), signed_percent(gain.get().1, 2))}
                 </span>
             </div>
-            <div class="cell right end drop-clock"><span class="label">"New York"</span><b data-test="clock">{move || clock.get()}</b></div>
+            <div class="cell right end drop-clock"><span class="label">"New York"</span>
+            <b data-test="clock">{move || clock.get()}</b></div>
         </div>
     }
 }
@@ -281,7 +284,8 @@ pub fn PhoneStatus(
                 <span class="strong"><i class=move || trading.get().0></i>{move || trading.get().1}</span>
                 <span class="space"></span>
                 <span class="faint">{move || session.get().1}</span>
-                <button class="target" aria-label="All pages" on:click=move |_| menu.update(|open| *open = !*open)>
+                <button class="target" aria-label="All pages"
+                    on:click=move |_| menu.update(|open| *open = !*open)>
                     <crate::icon::Icon path=crate::icon::MENU />
                 </button>
             </div>

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use crate::clock::hm;
 use crate::format::{NONE, dollars, price, price_places, shares, signed, tone};
 use crate::icon::SideMark;
+use crate::parts::Nothing;
 use crate::store::Store;
 use crate::words;
 
@@ -43,18 +44,20 @@ pub fn Trades(
             </header>
             <Show
                 when=move || !trades.with(Vec::is_empty)
-                fallback=|| view! { <p class="empty">"No trades yet. A first one follows the first bullish signal that passes every check."</p> }
+                fallback=|| view! { <Nothing text="No trades yet. The first follows a signal that passes all checks." /> }
             >
                 <div class="scroll">
                     <table>
                         <thead>
                             <tr>
-                                <th class="text">"Time"</th><th class="text">"Side"</th><th class="text">"Symbol"</th><th>"Qty"</th>
+                                <th class="text">"Time"</th><th class="text">"Side"</th>
+                                <th class="text">"Symbol"</th><th>"Qty"</th>
                                 <th>"Price"</th><th class="text">"Reason"</th><th>"P&L $"</th>
                             </tr>
                         </thead>
                         <tbody>
-                            <For each=move || trades.get() key=|trade| (trade.execution_id.clone(), trade.commission) let:trade>
+                            <For each=move || trades.get()
+                                key=|trade| (trade.execution_id.clone(), trade.commission) let:trade>
                                 <Row trade mixed />
                             </For>
                         </tbody>
@@ -74,12 +77,14 @@ fn Row(trade: Trade, mixed: Memo<bool>) -> impl IntoView {
     let id = trade.execution_id.clone();
     let fine = price_places(trade.price) > 2;
     view! {
-        <tr data-test="trade-row" data-execution-id=id data-symbol=trade.symbol.to_string() title=format!("{}, {cost}", trade.execution_id)>
+        <tr data-test="trade-row" data-execution-id=id data-symbol=trade.symbol.to_string()
+            title=format!("{}, {cost}", trade.execution_id)>
             <td class="text faint">{hm(trade.at)}</td>
             <td class="text"><SideMark side=trade.side /></td>
             <td class="text symbol">{trade.symbol.broker_text()}</td>
             <td>{shares(trade.quantity)}</td>
-            <td>{price(trade.price)}<span class="ghost pad" aria-hidden="true">{move || (mixed.get() && !fine).then_some("00")}</span></td>
+            <td>{price(trade.price)}<span class="ghost pad"
+                aria-hidden="true">{move || (mixed.get() && !fine).then_some("00")}</span></td>
             <td class="text dim">{words::reason(trade.reason)}</td>
             <td class=trade.realized.map_or("none", |gain| tone(gain, 2))>{gain(trade.realized)}</td>
         </tr>

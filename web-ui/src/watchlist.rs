@@ -32,13 +32,16 @@ pub fn Watchlist() -> impl IntoView {
                 <table>
                     <thead>
                         <tr>
-                            <th class="text">"Symbol"</th><th class="text spark c3">"Bars"</th><th>"Last"</th><th class="wide">"Bid"</th>
+                            <th class="text">"Symbol"</th><th class="text spark c3">"Bars"</th><th>"Last"</th>
+                            <th class="wide">"Bid"</th>
                             <th class="wide">"Ask"</th><th>"Change %"</th><th class="text wide">"Regime"</th>
-                            <th class="text wide c2">"Down, flat, up"</th><th class="up">"P(up)"</th><th class="wide">"Age"</th>
+                            <th class="text wide c2">"Down, flat, up"</th><th class="up">"P(up)"</th>
+                            <th class="wide">"Age"</th>
                         </tr>
                     </thead>
                     <tbody>
-                        <For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol><Row symbol mixed /></For>
+                        <For each=move || store.watchlist.get() key=|symbol| *symbol let:symbol>
+                            <Row symbol mixed /></For>
                     </tbody>
                 </table>
             </div>
@@ -85,7 +88,9 @@ fn Row(symbol: Symbol, mixed: Memo<bool>) -> impl IntoView {
             <td class="text spark c3"><Sparkline ticker /></td>
             <td class="last">
                 <Tick value=last mixed test=format!("last-{symbol}") />
-                <span class="line2 note">{move || format!("{} / {}", shown(bid.get()), shown(ask.get()))}</span>
+                <span class="line2 note">
+                    {move || format!("{} / {}", shown(bid.get()), shown(ask.get()))}
+                </span>
             </td>
             <td class="dim wide" data-test=format!("bid-{symbol}")>{move || shown(bid.get())}</td>
             <td class="dim wide" data-test=format!("ask-{symbol}")>{move || shown(ask.get())}</td>

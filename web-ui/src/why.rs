@@ -29,12 +29,14 @@ pub fn Why() -> impl IntoView {
             </header>
             <ul class="items">
                 <For each=move || obstacles.get() key=|text| text.clone() let:text>
-                    <li data-test="obstacle"><span class="warn"><Icon path=WARN size=13 /></span><span class="what">{text}</span></li>
+                    <li data-test="obstacle"><span class="warn"><Icon path=WARN size=13 /></span>
+                    <span class="what">{text}</span></li>
                 </For>
                 <For each=move || groups.get() key=|group| (words::check(group.1.check), group.0) let:group>
                     <li data-test="refusal">
                         <span class="faint"><Icon path=REFUSED size=13 /></span>
-                        <span class="what">{words::check(group.1.check)}<span class="faint">{format!(" {}×", group.0)}</span></span>
+                        <span class="what">{words::check(group.1.check)}<span
+                            class="faint">{format!(" {}×", group.0)}</span></span>
                         <span class="when">{move || age(store.market_age(group.1.at))}</span>
                         <span class="rest">{format!("{}: {}", group.1.symbol, group.1.text)}</span>
                     </li>
@@ -43,7 +45,9 @@ pub fn Why() -> impl IntoView {
                     <li>
                         <span class="gain"><Icon path=CHECK size=13 /></span>
                         <span class="what">"Nothing stands in the way."</span>
-                        <span class="rest">"An entry waits for a bar whose model sees a rise. Refusals will stand here, by reason."</span>
+                        <span class="rest">
+                            "An entry waits for a bar whose model sees a rise. Refusals stand here, by reason."
+                        </span>
                     </li>
                 </Show>
             </ul>
