@@ -144,6 +144,7 @@ impl Plan {
             }
             market.watchlist = found.symbols;
             market.bar_size = size;
+            self.be_patient(size);
             self.look_again_soon();
             self.market = Market::Replay {
                 folder: std::path::absolute(folder)?,
@@ -181,6 +182,17 @@ impl Plan {
             "risk.trades_per_symbol_per_day_max = 500, risk.orders_per_minute_max = 60".to_owned(),
         ]);
         self.look_again_soon();
+    }
+
+    /// Rows of bars tell few prices, and at sixty times speed a second of ours is a minute of theirs.
+    fn be_patient(&mut self, size: BarSize) {
+        let settings = &mut self.settings;
+        settings.market.stale_after_seconds = settings.market.stale_after_seconds.max(2 * size.seconds());
+        settings.entry.signal_age_seconds_max = settings.entry.signal_age_seconds_max.max(size.seconds());
+        self.overrides.push(format!(
+            "market.stale_after_seconds = {}, entry.signal_age_seconds_max = {}",
+            settings.market.stale_after_seconds, settings.entry.signal_age_seconds_max
+        ));
     }
 
     /// A gateway next door says at once what became of an order; only a real broker needs time.

@@ -61,14 +61,21 @@ impl Clock {
         if rate > 0.0 { rate } else { 1.0 }
     }
 
+    /// True once the speed is known: before, the clock's lead over what is still on its way can't be told.
+    #[must_use]
+    pub fn measured(&self) -> bool {
+        let base = self.samples.front().zip(self.samples.back());
+        base.is_some_and(|(first, last)| last.0.duration_since(first.0) >= SignedDuration::from_millis(BASE_MS_MIN))
+    }
+
     fn rate(&self) -> f64 {
         let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
             return 1.0;
         };
-        let wall = last.0.duration_since(first.0);
-        if wall < SignedDuration::from_millis(BASE_MS_MIN) {
+        if !self.measured() {
             return 1.0;
         }
+        let wall = last.0.duration_since(first.0);
         let speed = last.1.duration_since(first.1).as_secs_f64() / wall.as_secs_f64();
         if (speed - 1.0).abs() < NEARLY_ONE || !speed.is_finite() {
             1.0
