@@ -165,7 +165,7 @@ fn Drawing(plot: Plot, base: f64) -> impl IntoView {
             {(plot.worst < -0.000_05).then(|| view! { <text x=px(width) y=px(strip + STRIP_HEIGHT - 4.0)
                 text-anchor="end">{percent(plot.worst)}</text> })}
             {worst}
-            <text x="0" y=px(strip + STRIP_HEIGHT - 4.0)>"Drawdown"</text>
+            <text class="over" x="0" y=px(strip + STRIP_HEIGHT - 4.0)>"Drawdown"</text>
             <Times instants right height />
         </svg>
     }

@@ -119,12 +119,8 @@ fn spread(store: Store) -> String {
         let of_one = |position: &engine::portfolio::Position| {
             store.ticker(position.symbol).quote.with_untracked(|quote| {
                 let quote = quote.as_ref()?;
-                let side = if position.quantity.is_sign_negative() {
-                    quote.ask?
-                } else {
-                    quote.bid?
-                };
-                Some(((quote.mark()? - side) * position.quantity).max(Decimal::ZERO))
+                let half = (quote.ask? - quote.bid?) / Decimal::TWO;
+                Some(half.max(Decimal::ZERO) * position.quantity.abs())
             })
         };
         portfolio.open_positions().map(of_one).sum::<Option<Decimal>>()

@@ -20,8 +20,8 @@ use crate::words;
 
 /// Points of the equity curve kept: half a day of 5 s bars, a month of minutes.
 const POINTS_MAX: usize = 10_000;
-/// A snapshot's records told as toasts would be old news; only what comes after is.
-const TOASTS_A_BATCH_MAX: usize = 3;
+/// Fills are told as toasts at most so often, milliseconds between: a busy market must not cover the page.
+const FILL_TOAST_MS_MIN: f64 = 5_000.0;
 
 /// Why the page must begin again from a fresh snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,6 @@ pub enum Again {
 /// When the fold does not match, or the bridge speaks another wire.
 pub fn apply(store: Store, frames: Vec<Frame<Portfolio>>) -> Result<(), Again> {
     let mut folded = false;
-    let mut told = 0;
     let mut outcome = Ok(());
     for frame in frames {
         outcome = match frame {
@@ -49,7 +48,7 @@ pub fn apply(store: Store, frames: Vec<Frame<Portfolio>>) -> Result<(), Again> {
                 record,
             } => {
                 folded = true;
-                fold(store, sequence, &hash, &record, &mut told)
+                fold(store, sequence, &hash, &record)
             }
             Frame::Mark { state, .. } => compare(store, &state),
             other => {
@@ -255,7 +254,7 @@ fn close(store: Store, bar: &Bar) {
     });
 }
 
-fn fold(store: Store, sequence: u64, hash: &Hash, record: &Record, told: &mut usize) -> Result<(), Again> {
+fn fold(store: Store, sequence: u64, hash: &Hash, record: &Record) -> Result<(), Again> {
     let mut result = Ok(());
     let known = store
         .portfolio
@@ -282,8 +281,12 @@ fn fold(store: Store, sequence: u64, hash: &Hash, record: &Record, told: &mut us
             }
             _ => None,
         };
-        if let Some(level) = level.filter(|_| *told < TOASTS_A_BATCH_MAX) {
-            *told += 1;
+        let now = wall_ms();
+        let silent = now - store.fill_told.get_value() < FILL_TOAST_MS_MIN;
+        if let Some(level) = level.filter(|level| *level != Level::Info || !silent) {
+            if level == Level::Info {
+                store.fill_told.set_value(now);
+            }
             say(store, level, text.clone());
         }
     }

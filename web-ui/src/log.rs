@@ -91,8 +91,8 @@ fn Stage(name: String) -> impl IntoView {
                         let text = health.text.clone();
                         let text = (!text.is_empty()).then(|| view! { <span class="warn">{text}</span> });
                         let figures = health.figures.iter().map(|(name, value)| {
-                            let name = format!("{} ", sentence_case(name));
-                            view! { <span>{name}<span class="dim">{figure(*value)}</span></span> }
+                            let (name, value) = figure(name, *value);
+                            view! { <span>{name} " " <span class="dim">{value}</span></span> }
                         });
                         (text, figures.collect_view())
                     }))}
@@ -102,13 +102,21 @@ fn Stage(name: String) -> impl IntoView {
     }
 }
 
-/// A figure with as many digits as it is worth.
-fn figure(value: f64) -> String {
-    if value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.1}")
+/// A figure's name as people say it, and its value: an instant as a time, a number with the digits it is worth.
+fn figure(name: &str, value: f64) -> (String, String) {
+    if let Some(name) = name.strip_suffix("_at_s") {
+        let at = protocol::Timestamp::from_second(value as i64).unwrap_or_default();
+        return (sentence_case(name), hms(at));
     }
+    let name = sentence_case(name.strip_suffix("_count").unwrap_or(name));
+    (
+        name,
+        if value.fract() == 0.0 {
+            format!("{value:.0}")
+        } else {
+            format!("{value:.1}")
+        },
+    )
 }
 
 /// The ledger as it grew since this page was opened, and its mark.

@@ -142,6 +142,8 @@ pub struct Store {
     pub pending: RwSignal<Option<Pending>>,
     /// The last answer.
     pub reply: RwSignal<Option<Reply>>,
+    /// When a fill was last told as a toast, wall milliseconds.
+    pub fill_told: StoredValue<f64>,
     /// Lines at the bottom right.
     pub toasts: RwSignal<Vec<Toast>>,
     /// Wall clock of the last half second, milliseconds: what ages are told from.
@@ -208,6 +210,7 @@ impl Store {
             mismatch: RwSignal::new(None),
             pending: RwSignal::new(None),
             reply: RwSignal::new(None),
+            fill_told: StoredValue::new(0.0),
             toasts: RwSignal::new(Vec::new()),
             beat,
             clock,

@@ -1,6 +1,7 @@
 //! Why does nothing trade? What stands in the way of everything, then the refusals by their check.
 
 use leptos::prelude::*;
+use protocol::decision::Refusal;
 use protocol::ledger::TradingState;
 use protocol::market::Phase;
 use protocol::operator::HealthState;
@@ -38,7 +39,7 @@ pub fn Why() -> impl IntoView {
                         <span class="what">{words::check(group.1.check)}<span
                             class="faint">{format!(" {}×", group.0)}</span></span>
                         <span class="when">{move || age(store.market_age(group.1.at))}</span>
-                        <span class="rest">{format!("{}: {}", group.1.symbol, group.1.text)}</span>
+                        <span class="rest">{sentence(&group.1)}</span>
                     </li>
                 </For>
                 <Show when=move || obstacles.with(Vec::is_empty) && groups.with(Vec::is_empty)>
@@ -52,6 +53,16 @@ pub fn Why() -> impl IntoView {
                 </Show>
             </ul>
         </section>
+    }
+}
+
+/// A refusal's sentence, with its symbol.
+fn sentence(refusal: &Refusal) -> String {
+    let (symbol, text) = (refusal.symbol, &refusal.text);
+    if text.contains(symbol.as_str()) {
+        text.clone()
+    } else {
+        format!("{symbol}: {text}")
     }
 }
 
