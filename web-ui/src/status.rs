@@ -109,13 +109,16 @@ pub fn data(store: Store) -> (usize, usize, Said) {
     let ages: Vec<f64> = ages.collect();
     let fresh = ages.iter().filter(|age| **age <= QUOTE_AGE_MAX).count();
     let newest = ages.iter().copied().fold(f64::INFINITY, f64::min);
-    let closed = store.session.with(|session| {
-        session
-            .as_ref()
-            .is_some_and(|session| session.phase == Phase::Closed)
-    });
+    let phase = store
+        .session
+        .with(|session| session.as_ref().map(|session| session.phase));
     let said = match (fresh, watchlist.len()) {
-        (0, _) if closed => Said::new("dot idle", "closed", "The market is closed."),
+        (0, _) if phase == Some(Phase::Closed) => Said::new("dot idle", "closed", "The market is closed."),
+        (0, _) if phase.is_some_and(|phase| phase != Phase::Regular) => Said::new(
+            "dot idle",
+            "quiet",
+            "Outside the regular session quotes are rare.",
+        ),
         (0, _) => Said::new("dot down", "none", "No symbol has a fresh quote."),
         (fresh, all) if fresh < all => Said::new(
             "dot slow",
