@@ -250,22 +250,21 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
             });
         }
     }
-    if let Some(cash) = truth
-        .cash
-        .filter(|_| moved.is_empty() && commissions_known(portfolio))
+    if let Some(cash) = truth.cash
+        && moved.is_empty()
+        && commissions_known(portfolio)
+        && (cash - portfolio.cash).abs() > CASH_TOLERANCE
     {
-        if (cash - portfolio.cash).abs() > CASH_TOLERANCE {
-            let text = format!(
-                "cash: the ledger has ${}, the broker ${cash}",
-                portfolio.cash.round_dp(2)
-            );
-            found.push(Difference {
-                symbol: None,
-                ours: portfolio.cash,
-                broker: cash,
-                text,
-            });
-        }
+        let text = format!(
+            "cash: the ledger has ${}, the broker ${cash}",
+            portfolio.cash.round_dp(2)
+        );
+        found.push(Difference {
+            symbol: None,
+            ours: portfolio.cash,
+            broker: cash,
+            text,
+        });
     }
     found
 }

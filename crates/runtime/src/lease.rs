@@ -28,6 +28,10 @@ pub struct Lease {
 
 /// The answer to asking for the lease.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once at a start and taken apart at once"
+)]
 pub enum Asked {
     /// It is ours.
     Held(Lease),

@@ -414,16 +414,16 @@ impl Desk {
             .trader
             .applied(appended.sequence, &appended.hash, &appended.record, now());
         applied.map_err(|fault| again(fault.to_string()))?;
-        if let Entry::Intent(intent) = &appended.record.entry {
-            if self.trader.may_send(intent) {
-                self.broker
-                    .submit(&appended.record.id, intent)
-                    .await
-                    .map_err(|error| again(format!("{error:#}")))?;
-                self.sent += 1;
-                tracing::info!(id = appended.record.id.as_str(), symbol = intent.symbol.as_str(), side = ?intent.side,
+        if let Entry::Intent(intent) = &appended.record.entry
+            && self.trader.may_send(intent)
+        {
+            self.broker
+                .submit(&appended.record.id, intent)
+                .await
+                .map_err(|error| again(format!("{error:#}")))?;
+            self.sent += 1;
+            tracing::info!(id = appended.record.id.as_str(), symbol = intent.symbol.as_str(), side = ?intent.side,
                     quantity = intent.quantity.to_string(), reason = ?intent.reason, "order sent");
-            }
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::truth;
 const TICK_MS: u64 = 250;
 
 /// Everything that can wake the desk.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never stored")]
 pub enum Input {
     Stop,
     Order(Option<Result<SubscriptionItem<OrderUpdate>, Error>>),

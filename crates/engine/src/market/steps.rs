@@ -75,7 +75,7 @@ impl Market {
                 });
             }
         }
-        self.pass(out);
+        self.pass(at, out);
     }
 
     pub(super) fn refuse_symbol(
@@ -152,7 +152,6 @@ impl Market {
             return;
         }
         self.piece(now, symbol, &piece, out);
-        self.pass(out);
     }
 
     fn piece(&mut self, now: Timestamp, symbol: Symbol, piece: &Piece, out: &mut Vec<Output>) {
@@ -226,17 +225,17 @@ impl Market {
         }
     }
 
-    /// Completes the bars whose end the market clock has passed, as far as what was received proves it.
-    fn pass(&mut self, out: &mut Vec<Output>) {
-        // In a fast replay the server's time runs ahead of the bars on their way; how far, only the speed tells.
-        let Some(seen) = self.clock.seen().filter(|_| self.clock.measured()) else {
+    /// Completes the bars whose end the broker's own clock has passed. Nothing else proves that: the rim hands
+    /// out its time only after all that came before it, but ticks and bars of different symbols in any order.
+    fn pass(&mut self, at: Timestamp, out: &mut Vec<Output>) {
+        if !self.clock.measured() {
             return;
-        };
+        }
         let grace = GRACE_WALL_SECONDS * (self.clock.speed() - 1.0).max(0.0);
         let grace = SignedDuration::from_secs(GRACE_SECONDS)
             + SignedDuration::try_from_secs_f64(grace).unwrap_or_default();
         for watch in self.watches.values_mut().filter(|watch| watch.held.is_none()) {
-            out.extend(watch.bars.pass(seen, grace).map(Output::Bar));
+            out.extend(watch.bars.pass(at, grace).map(Output::Bar));
         }
     }
 

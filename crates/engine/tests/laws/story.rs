@@ -8,6 +8,9 @@ use protocol::{Id, Quantity};
 
 use crate::world::{World, number, symbol};
 
+/// Something that happens to a world.
+type Happening = fn(&mut World);
+
 #[test]
 fn what_is_held_at_the_broker_is_not_bought_again() {
     let mut world = World::new(&[("AAPL", "50"), ("NVDA", "20"), ("IXHL", "1000")]);
@@ -46,14 +49,14 @@ fn one_decision_is_one_order_however_often_it_is_said_and_through_restarts() {
 
 #[test]
 fn a_position_is_left_by_signal_regime_stop_and_target() {
-    let cases: [(&dyn Fn(&mut World), Reason); 4] = [
-        (&|world: &mut World| world.bearish("AAPL"), Reason::Signal),
+    let cases: [(Happening, Reason); 4] = [
+        (|world: &mut World| world.bearish("AAPL"), Reason::Signal),
         (
-            &|world: &mut World| world.signal("AAPL", 0.2, 0.2, Regime::Volatile),
+            |world: &mut World| world.signal("AAPL", 0.2, 0.2, Regime::Volatile),
             Reason::Regime,
         ),
-        (&|world: &mut World| world.quote("AAPL", "98.9"), Reason::Stop),
-        (&|world: &mut World| world.quote("AAPL", "102.1"), Reason::Target),
+        (|world: &mut World| world.quote("AAPL", "98.9"), Reason::Stop),
+        (|world: &mut World| world.quote("AAPL", "102.1"), Reason::Target),
     ];
     for (happens, reason) in cases {
         let mut world = World::new(&[]);

@@ -125,17 +125,15 @@ impl Feed {
         Ok(true)
     }
 
-    /// Ends the empty stages. Returns how long each order took.
-    pub async fn finish(mut self) -> Vec<Sample> {
+    /// Ends the empty stages. Returns how long each order took, and how many did not come back.
+    pub async fn finish(mut self) -> (Vec<Sample>, usize) {
         for stage in &mut self.stages {
             // One that ended by itself is as gone as we want it.
             let _ = stage.kill().await;
         }
         let missing = self.sent.lock().unwrap_or_else(PoisonError::into_inner).len();
-        if missing > 0 {
-            tracing::warn!(missing, "orders of the floor did not come back");
-        }
-        std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner))
+        let samples = std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner));
+        (samples, missing)
     }
 }
 

@@ -150,11 +150,11 @@ impl Lab {
 fn decide_often(settings: &mut Settings) {
     settings.market.bar_size = BarSize::FIVE_SECONDS;
     settings.broker.second_pass_seconds = 2;
-    settings.entry.up_min = 0.3;
+    settings.entry.up_min = 0.1;
     settings.entry.regimes = vec![Regime::Bull, Regime::Bear, Regime::Sideways, Regime::Volatile];
     settings.entry.notional = Money::new(500, 0);
     settings.entry.cooldown_bars = 0;
-    settings.exits.down_min = 0.3;
+    settings.exits.down_min = 0.1;
     settings.exits.regimes = Vec::new();
     settings.exits.stop_loss = Money::new(5, 1);
     settings.exits.profit_target = Money::new(5, 1);

@@ -43,8 +43,6 @@ pub struct Heard {
     pub signals: BTreeMap<Id, (Id, u128)>,
     /// Which signal an intent follows from, and when it was heard; only those that a bar decided.
     pub intents: BTreeMap<Id, (Id, u128)>,
-    /// Bars that led to an order.
-    decided: BTreeSet<Id>,
     /// Start of the newest bars, and those bars in the order in which they were heard.
     newest: Timestamp,
     burst: Vec<(Id, Symbol)>,
@@ -99,10 +97,15 @@ impl Witness {
     /// The symbols of the newest bars in their order, and whether an order followed.
     pub fn last_burst(&self) -> Vec<(Symbol, bool)> {
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let signals = heard
+            .intents
+            .values()
+            .filter_map(|(signal, _)| heard.signals.get(signal));
+        let decided: BTreeSet<&Id> = signals.map(|(bar, _)| bar).collect();
         let symbols = heard
             .burst
             .iter()
-            .map(|(bar, symbol)| (*symbol, heard.decided.contains(bar)));
+            .map(|(bar, symbol)| (*symbol, decided.contains(bar)));
         symbols.collect()
     }
 
@@ -142,9 +145,6 @@ impl Heard {
         let Some(signal) = record.cause.clone() else {
             return;
         };
-        if let Some((bar, _)) = self.signals.get(&signal) {
-            self.decided.insert(bar.clone());
-        }
         self.intents.insert(record.id.clone(), (signal, now));
         self.intent = Some(record);
     }
