@@ -347,35 +347,11 @@ impl Hub {
     fn answer(&mut self, session: u64, request: Request) -> Result<()> {
         match request {
             Request::StartApi(_) | Request::Ignored => {}
-            Request::CurrentTime => {
-                let now = CurrentTime {
-                    current_time: Some(self.venue.now().as_second()),
-                };
-                self.peer(session).send(49, &now);
-            }
-            Request::CurrentTimeInMillis => {
-                let now = CurrentTimeInMillis {
-                    current_time_in_millis: Some(self.venue.now().as_millisecond()),
-                };
-                self.peer(session).send(109, &now);
-            }
-            Request::Ids => {
-                let next = self.next_id(self.peers[&session].client);
-                self.peer(session).send(9, &next);
-            }
-            Request::ManagedAccounts => {
-                let accounts = ManagedAccounts {
-                    accounts_list: Some(self.name.clone()),
-                };
-                self.peer(session).send(15, &accounts);
-            }
-            Request::UserInfo(numbered) => {
-                let info = UserInfo {
-                    req_id: numbered.req_id,
-                    white_branding_id: Some(String::new()),
-                };
-                self.peer(session).send(107, &info);
-            }
+            Request::CurrentTime
+            | Request::CurrentTimeInMillis
+            | Request::Ids
+            | Request::ManagedAccounts
+            | Request::UserInfo(_) => self.answer_at_once(session, &request),
             Request::AccountSummary(request) => self.account_summary(session, request),
             Request::AccountData(request) => self.account_data(session, &request),
             Request::Positions => self.positions(session),
@@ -424,6 +400,42 @@ impl Hub {
             ),
         }
         Ok(())
+    }
+
+    /// What is known without asking the exchange.
+    fn answer_at_once(&mut self, session: u64, request: &Request) {
+        match request {
+            Request::CurrentTime => {
+                let now = CurrentTime {
+                    current_time: Some(self.venue.now().as_second()),
+                };
+                self.peer(session).send(49, &now);
+            }
+            Request::CurrentTimeInMillis => {
+                let now = CurrentTimeInMillis {
+                    current_time_in_millis: Some(self.venue.now().as_millisecond()),
+                };
+                self.peer(session).send(109, &now);
+            }
+            Request::Ids => {
+                let next = self.next_id(self.peers[&session].client);
+                self.peer(session).send(9, &next);
+            }
+            Request::ManagedAccounts => {
+                let accounts = ManagedAccounts {
+                    accounts_list: Some(self.name.clone()),
+                };
+                self.peer(session).send(15, &accounts);
+            }
+            Request::UserInfo(numbered) => {
+                let info = UserInfo {
+                    req_id: numbered.req_id,
+                    white_branding_id: Some(String::new()),
+                };
+                self.peer(session).send(107, &info);
+            }
+            _ => {}
+        }
     }
 
     /// Ends a request. Cancels of what has ended by itself are harmless; some have an error of their own.

@@ -52,9 +52,8 @@ impl Hub {
         })
     }
 
-    /// What a request asks for, or why it can't be an order: a code of IB's and a text.
-    fn ticket(&self, request: &PlaceOrderRequest) -> Result<Ticket, (i32, String)> {
-        let invalid = |text: &str| (321, format!("Error validating request.-'bY' : cause - {text}"));
+    /// What a request asks for, or why it can't be an order.
+    fn ticket(&self, request: &PlaceOrderRequest) -> Result<Ticket, Invalid> {
         let stock = self
             .directory
             .find(request.contract.as_ref())
@@ -84,30 +83,7 @@ impl Hub {
             "SELL" | "SSHORT" => Side::Sell,
             _ => return Err(invalid("the action must be BUY or SELL")),
         };
-        let price = |field: Option<f64>, name: &str| {
-            field
-                .and_then(exact)
-                .ok_or_else(|| invalid(&format!("the {name} is missing")))
-        };
-        let (limit, stop) = (
-            || price(order.lmt_price, "limit price"),
-            || price(order.aux_price, "stop price"),
-        );
-        let kind = match text(&order.order_type).as_str() {
-            "MKT" => Kind::Market,
-            "LMT" => Kind::Limit(limit()?),
-            "STP" => Kind::Stop(stop()?),
-            "STP LMT" => Kind::StopLimit {
-                stop: stop()?,
-                limit: limit()?,
-            },
-            other => {
-                return Err((
-                    387,
-                    format!("Unsupported order type for this exchange and security type: {other}"),
-                ));
-            }
-        };
+        let kind = kind_of(order)?;
         let lifetime = match text(&order.tif).as_str() {
             "" | "DAY" => Lifetime::Day,
             "GTC" => Lifetime::GoodTillCancelled,
@@ -404,6 +380,41 @@ impl Hub {
             ..WireOrder::default()
         }
     }
+}
+
+/// Why a request can't be an order: a code of IB's and a text.
+type Invalid = (i32, String);
+
+fn invalid(text: &str) -> Invalid {
+    (321, format!("Error validating request.-'bY' : cause - {text}"))
+}
+
+/// The price conditions of an order.
+fn kind_of(order: &WireOrder) -> Result<Kind, Invalid> {
+    let price = |field: Option<f64>, name: &str| {
+        field
+            .and_then(exact)
+            .ok_or_else(|| invalid(&format!("the {name} is missing")))
+    };
+    let (limit, stop) = (
+        || price(order.lmt_price, "limit price"),
+        || price(order.aux_price, "stop price"),
+    );
+    Ok(match order.order_type.as_deref().unwrap_or_default() {
+        "MKT" => Kind::Market,
+        "LMT" => Kind::Limit(limit()?),
+        "STP" => Kind::Stop(stop()?),
+        "STP LMT" => Kind::StopLimit {
+            stop: stop()?,
+            limit: limit()?,
+        },
+        other => {
+            return Err((
+                387,
+                format!("Unsupported order type for this exchange and security type: {other}"),
+            ));
+        }
+    })
 }
 
 fn status(order: &Order) -> OrderStatus {

@@ -7,12 +7,8 @@ use paper_gateway::{Gateway, Locked};
 
 use crate::harness::{all, connect, options, until};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn positions_orders_executions_and_ids_survive() {
-    let state = tempfile::tempdir().unwrap();
-    let options = options(state.path(), &[]);
-    let gateway = Gateway::start(&options).await.unwrap();
-    let client = connect(&gateway, 11).await;
+/// Buys 10 shares, leaves an order to sell them in the book, and returns that order's permanent number.
+async fn trade(client: &Client) -> i64 {
     let mut updates = client.order_update_stream().await.unwrap();
     let contract = Contract::stock("AAPL").build();
     client
@@ -36,7 +32,16 @@ async fn positions_orders_executions_and_ids_survive() {
     let Some(OrderUpdate::OpenOrder(open)) = seen.last() else {
         panic!()
     };
-    let perm_id = open.order.perm_id;
+    open.order.perm_id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_orders_executions_and_ids_survive() {
+    let state = tempfile::tempdir().unwrap();
+    let options = options(state.path(), &[]);
+    let gateway = Gateway::start(&options).await.unwrap();
+    let client = connect(&gateway, 11).await;
+    let perm_id = trade(&client).await;
 
     // As a kill would: the state folder is copied while the gateway runs and never says goodbye.
     let copy = tempfile::tempdir().unwrap();
