@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use protocol::market::Bar;
+use protocol::decision::Alert;
+use protocol::market::{Bar, Quote, Session};
+use protocol::operator::Health;
 use protocol::settings::Settings;
 use protocol::{Symbol, Timestamp, subject};
 use runtime::testing::Server;
@@ -31,7 +33,7 @@ impl Gateway {
     pub fn start(folder: &Path, listen: &str, speed: &str) -> Self {
         let file = folder.join("address");
         let _ = fs::remove_file(&file);
-        let child = Command::new(program())
+        let started = Command::new(program())
             .arg("--listen")
             .arg(listen)
             .arg("--address-file")
@@ -46,15 +48,17 @@ impl Gateway {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let mut gateway = Self {
+            child: started,
+            address: String::new(),
+        };
         let deadline = std::time::Instant::now() + WAIT;
         loop {
             if let Ok(text) = fs::read_to_string(&file)
                 && text.ends_with('\n')
             {
-                return Self {
-                    child,
-                    address: text.trim().to_owned(),
-                };
+                text.trim().clone_into(&mut gateway.address);
+                return gateway;
             }
             assert!(std::time::Instant::now() < deadline, "the gateway did not start");
             std::thread::sleep(Duration::from_millis(10));
@@ -146,18 +150,15 @@ pub fn settings(address: &str, watchlist: &[&str]) -> Settings {
 
 /// The stage while it runs.
 pub struct Stage {
-    pub operator: Bus,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Stage {
     pub async fn start(server: &Server, settings: Settings) -> Self {
-        let operator = server.bus("operator").await;
         let context = server.context("market-data", settings).await;
         let stop = context.stop.clone();
         Self {
-            operator,
             stop,
             task: tokio::spawn(market_data::serve(context)),
         }
@@ -170,6 +171,27 @@ impl Stage {
             .expect("it ends when told")
             .unwrap()
             .unwrap();
+    }
+}
+
+/// Everything that the stage says, heard from before its start.
+pub struct Ears {
+    pub bars: Subscription<Bar>,
+    pub alerts: Subscription<Alert>,
+    pub quotes: Subscription<Quote>,
+    pub health: Subscription<Health>,
+    pub sessions: Subscription<Session>,
+}
+
+impl Ears {
+    pub async fn open(bus: &Bus) -> Self {
+        Self {
+            bars: bus.subscribe(subject::filter::BARS).await.unwrap(),
+            alerts: bus.subscribe(subject::filter::ALERTS).await.unwrap(),
+            quotes: bus.subscribe(subject::filter::QUOTES).await.unwrap(),
+            health: bus.subscribe(subject::filter::HEALTH).await.unwrap(),
+            sessions: bus.subscribe(subject::filter::SESSION).await.unwrap(),
+        }
     }
 }
 
