@@ -158,6 +158,7 @@ impl Stage {
         }
         health.figure("market_speed", self.market.speed());
         health.figure("silent_symbols_count", self.market.silent_count() as f64);
+        health.figure("cold_symbols_count", self.market.cold_count() as f64);
         health.figure("bars_unkept_count", self.keeper.waiting() as f64);
         let (cold, unknown) = (self.market.cold_count(), self.market.unknown());
         let (state, text) = if let Some(reason) = &self.down {
@@ -167,7 +168,7 @@ impl Stage {
         } else if cold > 0 {
             (
                 HealthState::Starting,
-                format!("history of {cold} symbols is still to come"),
+                "the broker's history is still to come".to_owned(),
             )
         } else if !unknown.is_empty() {
             let names: Vec<&str> = unknown.iter().map(protocol::Symbol::as_str).collect();

@@ -81,7 +81,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     let mut stage = Stage {
         signals,
         model: None,
-        without: "looking for a model".to_owned(),
+        without: String::new(),
         count: 0,
         wrong_at: None,
         context,
@@ -261,6 +261,10 @@ impl Stage {
     fn say_health(&self) {
         match &self.model {
             Some(_) => self.context.health.set(HealthState::Ready, ""),
+            None if self.without.is_empty() => self
+                .context
+                .health
+                .set(HealthState::Starting, "looking for a model"),
             None => self.context.health.set(
                 HealthState::Degraded,
                 format!("no model decides: {}", self.without),
