@@ -104,7 +104,31 @@ async fn a_person_sees_prices_and_a_trade_come_in_and_halts() {
         .execute("window.notReloaded = true", vec![])
         .await
         .unwrap();
+    prices_and_a_trade_come_in(&browser).await;
+    halt_is_pressed_and_shown(&browser).await;
+    let same = browser
+        .client
+        .execute("return window.notReloaded === true", vec![])
+        .await
+        .unwrap();
+    assert_eq!(same, json!(true), "the page was reloaded");
+    assert!(
+        browser
+            .client
+            .find(Locator::Css(r#"[data-test="mismatch"]"#))
+            .await
+            .is_err(),
+        "page and bridge disagree"
+    );
+    let picture = browser.client.screenshot().await.unwrap();
+    let place = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    std::fs::write(place.join("dashboard.png"), picture).unwrap();
+    browser.close().await;
+    whole.stop().await;
+}
 
+/// Waits for what a market that lives does to a page.
+async fn prices_and_a_trade_come_in(browser: &Browser) {
     let prices = r#"[data-test^="last-"]"#;
     until("19 symbols are on the page", PATIENCE, || async {
         let rows = browser.client.find_all(Locator::Css(prices)).await.ok()?;
@@ -124,7 +148,10 @@ async fn a_person_sees_prices_and_a_trade_come_in_and_halts() {
         browser.text(r#"[data-test="trade-row"]"#)
     })
     .await;
+}
 
+/// Presses the button, and waits for the new state and the answer.
+async fn halt_is_pressed_and_shown(browser: &Browser) {
     let halt = r#"[data-test="halt"]"#;
     assert_eq!(
         browser.attribute(halt, "aria-pressed").await.as_deref(),
@@ -152,24 +179,4 @@ async fn a_person_sees_prices_and_a_trade_come_in_and_halts() {
             .filter(|verb| verb == "halt")
     };
     until("the page shows the answer", PATIENCE, answer).await;
-
-    let same = browser
-        .client
-        .execute("return window.notReloaded === true", vec![])
-        .await
-        .unwrap();
-    assert_eq!(same, json!(true), "the page was reloaded");
-    assert!(
-        browser
-            .client
-            .find(Locator::Css(r#"[data-test="mismatch"]"#))
-            .await
-            .is_err(),
-        "page and bridge disagree"
-    );
-    let picture = browser.client.screenshot().await.unwrap();
-    let place = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    std::fs::write(place.join("dashboard.png"), picture).unwrap();
-    browser.close().await;
-    whole.stop().await;
 }
