@@ -64,10 +64,13 @@ fn a_missing_file_or_folder_is_named() {
         code == Some(66) && text.contains("no CSV file"),
         "{code:?} {text}"
     );
-    let (code, text) = run_all(&state, &["--bin-dir", "/nowhere"]);
+    let mut arguments = run_all_arguments(&state);
+    *arguments.last_mut().unwrap() = "/nowhere".to_owned();
+    let output = supervisor(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let text = words(&output);
     assert!(
-        code == Some(66) && text.contains("is not built"),
-        "{code:?} {text}"
+        output.status.code() == Some(66) && text.contains("is not built"),
+        "{text}"
     );
 }
 
