@@ -121,7 +121,13 @@ impl Venue {
         // The changes since the account was last seen, such as the end of a session, are made up for first.
         let since = account.latest.map_or(start, |latest| latest.min(start));
         let next_change = market.calendar().next_change(since);
-        let mut venue = Self { market, account, books: BTreeMap::new(), now: start, next_change };
+        let mut venue = Self {
+            market,
+            account,
+            books: BTreeMap::new(),
+            now: start,
+            next_change,
+        };
         venue.open_books(start);
         venue
     }
@@ -139,7 +145,11 @@ impl Venue {
         self.advance(now, &mut outputs);
         match input {
             Input::Time => {}
-            Input::Place { client, order_id, ticket } => self.place(client, order_id, *ticket, &mut outputs),
+            Input::Place {
+                client,
+                order_id,
+                ticket,
+            } => self.place(client, order_id, *ticket, &mut outputs),
             Input::Cancel { client, order_id } => self.cancel(client, order_id, &mut outputs),
             Input::CancelAll => self.cancel_all(&mut outputs),
         }
@@ -150,7 +160,10 @@ impl Venue {
     #[must_use]
     pub fn next_at(&self) -> Option<Timestamp> {
         let bar = self.books.values().filter_map(Book::bar_end).min();
-        [self.market.next_at(), bar, self.next_change].into_iter().flatten().min()
+        [self.market.next_at(), bar, self.next_change]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The market's time.
@@ -210,12 +223,16 @@ impl Venue {
             let recent = match &self.market {
                 Market::Synthetic(_) => {
                     let seconds_ago = Timestamp::from_second(at.as_second() - 10).unwrap_or(at);
-                    self.market.bars(symbol, seconds_ago, at, BarSize::Seconds(1)).pop()
+                    self.market
+                        .bars(symbol, seconds_ago, at, BarSize::Seconds(1))
+                        .pop()
                 }
                 Market::Replay(_) => self.market.bars(symbol, back(DAYS_BACK), at, BarSize::Day).pop(),
             };
             let Some(last) = recent else { continue };
-            let Some(step) = self.market.price_step(symbol) else { continue };
+            let Some(step) = self.market.price_step(symbol) else {
+                continue;
+            };
             let tick = Tick {
                 symbol,
                 at: last.start,
@@ -243,7 +260,12 @@ impl Venue {
                 self.next_change = self.market.calendar().next_change(next);
                 self.end_bars(next, outputs);
                 self.change_session(next, outputs);
-            } else if self.books.values().filter_map(Book::bar_end).any(|end| end <= next) {
+            } else if self
+                .books
+                .values()
+                .filter_map(Book::bar_end)
+                .any(|end| end <= next)
+            {
                 self.end_bars(next, outputs);
             } else if let Some(tick) = self.market.take() {
                 self.trade(tick, outputs);

@@ -121,10 +121,11 @@ impl Bus {
     pub async fn publish<T: Serialize>(&self, subject: impl Into<String>, message: &T) -> anyhow::Result<()> {
         let payload = Bytes::from(serde_json::to_vec(message)?);
         let subject = subject.into();
-        self.client
-            .publish(subject.clone(), payload)
-            .await
-            .with_context(|| format!("publish on {subject}"))
+        let queued = self.client.publish(subject.clone(), payload).await;
+        queued.with_context(|| format!("publish on {subject}"))?;
+        // The connection writes when this thread lets it: now, not after everything else that is ready.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     /// Says something and waits until the stream of the subject has it. `id` marks repetitions.

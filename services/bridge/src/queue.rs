@@ -242,16 +242,19 @@ mod tests {
     #[test]
     fn too_much_becomes_one_snapshot_and_replies_stay() {
         let queue = queue(2);
-        queue.put(&Event::Ordered("r1".into()));
-        assert!(!queue.put(&Event::Ordered("r2".into())));
-        assert!(queue.put(&Event::Ordered("r3".into())), "said once");
+        assert!(queue.put(&Event::Ordered("r1".into())) && queue.put(&Event::Ordered("r2".into())));
+        assert!(
+            !queue.put(&Event::Ordered("r3".into())),
+            "one more than the limit"
+        );
+        assert!(queue.put(&Event::Ordered("r4".into())), "said once");
         queue.put_reply("reply".into());
         assert_eq!(frames(&queue), ["reply"]);
         assert!(matches!(queue.take(), Taken::SnapshotNeeded));
         assert!(matches!(queue.take(), Taken::Nothing), "asked once");
         queue.put(&Event::Ordered("older than the snapshot".into()));
         queue.put_snapshot("fresh".into());
-        queue.put(&Event::Ordered("r4".into()));
-        assert_eq!(frames(&queue), ["fresh", "r4"]);
+        queue.put(&Event::Ordered("r5".into()));
+        assert_eq!(frames(&queue), ["fresh", "r5"]);
     }
 }

@@ -135,6 +135,8 @@ impl Stage {
                         .figure("bar_lag_ms", late.as_secs_f64() * 1000.0 / speed);
                 }
                 self.keeper.keep(bar).await;
+                // A burst of bars leaves one by one, not when the last is worked off.
+                tokio::task::yield_now().await;
                 Ok(())
             }
             Output::Bar(bar) => bus.publish(subject::bar(bar.symbol), &bar).await,

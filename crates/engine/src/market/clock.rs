@@ -65,7 +65,9 @@ impl Clock {
     #[must_use]
     pub fn measured(&self) -> bool {
         let base = self.samples.front().zip(self.samples.back());
-        base.is_some_and(|(first, last)| last.0.duration_since(first.0) >= SignedDuration::from_millis(BASE_MS_MIN))
+        base.is_some_and(|(first, last)| {
+            last.0.duration_since(first.0) >= SignedDuration::from_millis(BASE_MS_MIN)
+        })
     }
 
     fn rate(&self) -> f64 {

@@ -44,10 +44,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A market of files that begins with the first bar that starts at `from` or later.
+    /// A market of files that begins with the first bar that starts at `from` or later. All files have bars of one
+    /// length, the shortest distance of rows in any: a stock that seldom trades has rows far apart.
     #[must_use]
     pub fn new(files: BTreeMap<Symbol, Rows>, seed: u64, from: Timestamp) -> Self {
         let mut days = BTreeSet::new();
+        let seconds = files.values().map(|rows| rows.seconds).min().unwrap_or(1);
         let mut market = Self {
             stocks: Vec::new(),
             index: BTreeMap::new(),
@@ -55,7 +57,7 @@ impl Replay {
             calendar: Calendar::Always,
             end: Timestamp::UNIX_EPOCH,
         };
-        for (position, (symbol, Rows { rows, seconds })) in files.into_iter().enumerate() {
+        for (position, (symbol, Rows { rows, .. })) in files.into_iter().enumerate() {
             days.extend(rows.iter().map(|row| calendar::local(row.start).date()));
             let next_row = rows.partition_point(|row| row.start < from);
             if let Some(last) = rows.last() {
@@ -90,10 +92,10 @@ impl Replay {
         self.end
     }
 
-    /// The longest of the files' bar lengths, in seconds: between two multiples of it a bar may be in progress.
+    /// The length of the files' bars, in seconds: between two multiples of it a bar may be in progress.
     #[must_use]
     pub fn seconds(&self) -> i64 {
-        self.stocks.iter().map(|stock| stock.seconds).max().unwrap_or(1)
+        self.stocks.first().map_or(1, |stock| stock.seconds)
     }
 
     pub(super) fn symbols(&self) -> Vec<Symbol> {

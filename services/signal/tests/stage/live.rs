@@ -215,7 +215,6 @@ async fn signals_follow_live_bars_and_models_come_and_go_without_a_restart() {
 #[tokio::test]
 async fn a_restart_warms_up_from_the_stream_and_repeats_nothing() {
     let stage = Stage::start(0).await;
-    stage.copy("only");
     let operator = stage.server.bus("operator").await;
     let mut signals = operator
         .subscribe::<Signal>(subject::filter::SIGNALS)
@@ -225,6 +224,7 @@ async fn a_restart_warms_up_from_the_stream_and_repeats_nothing() {
         .subscribe::<ModelEvent>(subject::filter::MODELS)
         .await
         .unwrap();
+    stage.copy("only");
     wanted(&mut models, |event| event.event == ModelChange::Loaded).await;
     for index in 0..50 {
         keep(&stage.bus, &bar(index, false)).await;

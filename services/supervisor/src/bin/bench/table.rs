@@ -7,6 +7,9 @@ use crate::feed::Sample;
 use crate::usage::{Process, Usage};
 use crate::witness::{self, Frames, Heard, Messages, Traced, Way};
 
+/// Begin and end of a part of the way.
+type Leg = fn(&Way) -> (u128, u128);
+
 /// Goal for all processes but the paper gateway, in megabytes.
 const MEGABYTES_GOAL: f64 = 300.0;
 /// Goal for the same, in percent of one core.
@@ -106,7 +109,7 @@ impl Report {
             f,
             "\nwhere the time of the first order goes, p50 in microseconds, as a bystander hears it on the bus"
         )?;
-        let legs: [(&str, fn(&Way) -> (u128, u128)); 4] = [
+        let legs: [(&str, Leg); 4] = [
             ("market-data: bar at the socket to bar on the bus", |way| {
                 (way.written, way.heard[0])
             }),
