@@ -6,7 +6,9 @@ mod fold;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::civil::Date;
-use protocol::ledger::{CommandRecord, Difference, Entry, Identity, Reason, Record, Side, TradingState};
+use protocol::ledger::{
+    CommandRecord, Difference, Entry, Fill, Identity, Reason, Record, Side, TradingState,
+};
 use protocol::operator::StateMark;
 use protocol::{Hash, Id, Money, Price, Quantity, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,7 @@ pub struct Portfolio {
     /// Incarnation that writes.
     pub epoch: u64,
     /// Whose account; absent before the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// True once the opening positions are set.
     pub opened: bool,
@@ -44,8 +47,11 @@ pub struct Portfolio {
     pub orders: BTreeMap<Id, Order>,
     /// The newest trades, oldest first.
     pub trades: VecDeque<Trade>,
-    /// Executions counted, so that none counts twice; by the sequence that told them.
-    pub executions: BTreeMap<String, u64>,
+    /// Executions counted, so that none counts twice, and when they were executed.
+    pub executions: BTreeMap<String, Timestamp>,
+    /// Executions up to here may have been forgotten; none of them is counted any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten_until: Option<Timestamp>,
     /// What may be traded.
     pub state: TradingState,
     /// True while the kill switch is latched.
@@ -55,6 +61,7 @@ pub struct Portfolio {
     /// Figures of the trading day.
     pub day: DayFigures,
     /// When broker and ledger last agreed, wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
     /// Where broker and ledger differ.
     pub differences: Vec<Difference>,
@@ -113,6 +120,7 @@ pub struct Commanded {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DayFigures {
     /// Which day; absent before the first trade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<Date>,
     /// Dollars gained by what was closed, without commission.
     pub realized: Money,
@@ -172,6 +180,7 @@ impl Default for Portfolio {
             orders: BTreeMap::new(),
             trades: VecDeque::new(),
             executions: BTreeMap::new(),
+            forgotten_until: None,
             state: TradingState::Active,
             killed: false,
             commands: VecDeque::new(),
@@ -230,6 +239,15 @@ impl Portfolio {
             }
             _ => Ok(()),
         }
+    }
+
+    /// True when an execution is in the fold already, or is so old that it must have been.
+    #[must_use]
+    pub fn counted(&self, fill: &Fill) -> bool {
+        self.executions.contains_key(&fill.execution_id)
+            || self
+                .forgotten_until
+                .is_some_and(|until| fill.executed_at <= until)
     }
 
     /// Orders that may still fill.

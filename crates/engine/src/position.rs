@@ -20,10 +20,13 @@ pub struct Position {
     /// Dollars the broker took, ever.
     pub commission: Money,
     /// When it was last opened from flat, market clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_at: Option<Timestamp>,
     /// When it was last closed to flat, market clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,
     /// The decision that opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<Id>,
 }
 

@@ -113,7 +113,7 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
         let fill = &execution.fill;
         let order = order_of(portfolio, &execution.order_ref, fill.permanent_id);
         *filled.entry(order.clone()).or_default() += fill.quantity;
-        if portfolio.executions.contains_key(&fill.execution_id) {
+        if portfolio.counted(fill) {
             events.extend(late_commission(portfolio, &order, execution));
         } else if seen.insert(fill.execution_id.clone()) {
             events.push(OrderEvent {
@@ -183,7 +183,7 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
     }
     if let Some(theirs) = truth.open.iter().find(same) {
         return match order.state {
-            OrderState::Sent | OrderState::Unresolved if order.permanent_id == 0 => {
+            OrderState::Sent | OrderState::Unresolved if !order.kinds.contains("acknowledged") => {
                 Some(OrderChange::Acknowledged {
                     permanent_id: theirs.permanent_id,
                 })

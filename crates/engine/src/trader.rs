@@ -3,6 +3,7 @@
 
 mod broker;
 mod command;
+mod compare;
 mod decide;
 mod message;
 
@@ -10,16 +11,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{
-    Difference, Entry, Intent, OrderChange, OrderEvent, Reconciled, Record, TradingState,
-};
+use protocol::ledger::{Entry, Intent, OrderChange, OrderEvent, Record, TradingState};
 use protocol::market::{Phase, Quote};
 use protocol::settings::Settings;
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
 use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
-use crate::reconcile::{self, Pass, Truth};
 use crate::risk::{Look, Refused};
 
 pub use message::{Ask, Draft, Heard, Input, News, Output};
@@ -30,8 +28,6 @@ const SILENCE_SECONDS_MAX: i64 = 10;
 const LIVE_SECONDS_MAX: i64 = 3_600;
 /// Seconds of market time between an exit that failed and the next one.
 const EXIT_RETRY_SECONDS: i64 = 15;
-/// Wall seconds between two records that broker and ledger agree, when nothing happens.
-const RECONCILED_RECORD_SECONDS: i64 = 600;
 
 /// The state machine.
 #[derive(Debug)]
@@ -61,17 +57,29 @@ impl Trader {
         let config = serde_json::to_vec(&(&settings.entry, &settings.exits, &settings.risk))
             .expect("settings are plain data");
         let next_order_id = portfolio.order_id_max + 1;
+        // Until the market speaks, its clock stands where the last decision was made.
+        let mut decided: Vec<_> = portfolio
+            .orders
+            .values()
+            .filter(|order| order.order_id != 0)
+            .map(|order| order.created_at)
+            .collect();
+        decided.sort_unstable();
+        let now = decided.last().copied().unwrap_or(Timestamp::UNIX_EPOCH);
+        let count = decided
+            .len()
+            .saturating_sub(settings.risk.orders_per_minute_max as usize + 1);
         Self {
             settings,
             config_hash: Hash::of(&config),
             portfolio,
-            now: Timestamp::UNIX_EPOCH,
+            now,
             phase: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
-            sent: VecDeque::new(),
+            sent: decided.split_off(count).into(),
             sent_wall: BTreeMap::new(),
             next_order_id,
             flat_told: true,
@@ -117,6 +125,24 @@ impl Trader {
             self.sent_wall.insert(record.id.clone(), wall);
         }
         Ok(())
+    }
+
+    /// True when a record still says something that the fold does not know. One step may say a thing twice, and what
+    /// has a write-once subject may be recorded once.
+    #[must_use]
+    pub fn is_new(&self, draft: &Draft) -> bool {
+        let orders = &self.portfolio.orders;
+        match &draft.entry {
+            Entry::Intent(_) => !orders.contains_key(&draft.id),
+            Entry::Order(event) => match &event.change {
+                OrderChange::Fill(fill) => !self.portfolio.counted(fill),
+                OrderChange::Commission { .. } => true,
+                change => orders
+                    .get(&event.order)
+                    .is_none_or(|order| order.can_record(change)),
+            },
+            _ => true,
+        }
     }
 
     /// The last look before an intent is written to the broker: what closed the gate since it was decided stops it.
@@ -208,70 +234,6 @@ impl Trader {
             }
         }
         outputs
-    }
-
-    fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
-        let missing = reconcile::missing(&self.portfolio, truth, pass);
-        if !missing.is_empty() {
-            // What differs can be told only once these are folded; the next reading tells it.
-            return missing
-                .into_iter()
-                .map(|event| self.event(self.now_or(wall), event))
-                .collect();
-        }
-        let differences = reconcile::differences(&self.portfolio, truth);
-        let mut outputs = Vec::new();
-        for difference in &differences {
-            if !self.portfolio.differences.contains(difference) {
-                let (id, symbol) = (self.difference_id(difference), difference.symbol);
-                outputs.push(Output::Append(Draft {
-                    id,
-                    at: wall,
-                    cause: None,
-                    entry: Entry::Difference(difference.clone()),
-                }));
-                outputs.push(self.alert(
-                    wall,
-                    "account-difference",
-                    Level::Critical,
-                    symbol,
-                    difference.text.clone(),
-                ));
-            }
-        }
-        let due = self
-            .portfolio
-            .reconciled_at
-            .is_none_or(|at| wall.duration_since(at).as_secs() >= RECONCILED_RECORD_SECONDS);
-        let settled = differences.is_empty() && !self.portfolio.differences.is_empty();
-        if differences.is_empty() && (due || settled || pass != Pass::Running) {
-            let entry = Entry::Reconciled(Reconciled {
-                text: "positions, orders, executions and cash of broker and ledger agree".to_owned(),
-                positions: u32::try_from(truth.positions.len()).unwrap_or(u32::MAX),
-                executions: u32::try_from(truth.executions.len()).unwrap_or(u32::MAX),
-                broker_equity: truth.equity,
-            });
-            let id = Id::derive(&[
-                "reconciled",
-                &self.portfolio.sequence.to_string(),
-                &wall.to_string(),
-            ]);
-            outputs.push(Output::Append(Draft {
-                id,
-                at: wall,
-                cause: None,
-                entry,
-            }));
-        }
-        outputs
-    }
-
-    fn difference_id(&self, difference: &Difference) -> Id {
-        Id::derive(&[
-            "difference",
-            &self.portfolio.sequence.to_string(),
-            &difference.text,
-        ])
     }
 
     /// The market clock, or the wall clock before the market spoke.

@@ -11,9 +11,12 @@ pub type Money = Decimal;
 /// An instant, UTC, to the nanosecond; written as RFC 3339.
 pub type Timestamp = jiff::Timestamp;
 
+/// No price, quantity or amount is as large; products of two still fit a decimal.
+const AMOUNT_MAX: f64 = 1e13;
+
 /// The decimal that a float from the broker's wire means: its shortest round-trip form
-/// (so `66.47f64` is exactly `66.47`). `None` when the value is not finite, is the wire's
-/// "unset" (the largest double), or has more digits than a decimal holds.
+/// (so `66.47f64` is exactly `66.47`). `None` when the value is not finite, is as large
+/// as nothing real is (the wire's "unset" among it), or has more digits than a decimal holds.
 ///
 /// # Examples
 /// ```
@@ -23,7 +26,7 @@ pub type Timestamp = jiff::Timestamp;
 /// ```
 #[must_use]
 pub fn exact(value: f64) -> Option<Decimal> {
-    if !value.is_finite() || value.abs() >= f64::MAX {
+    if !value.is_finite() || value.abs() >= AMOUNT_MAX {
         return None;
     }
     // Display prints the shortest text that reads back as the same double, never an exponent.

@@ -291,7 +291,9 @@ impl Watch {
     fn note(&self, event: &async_nats::Event) {
         match event {
             async_nats::Event::Connected => self.connected.store(true, Ordering::Relaxed),
-            async_nats::Event::Disconnected | async_nats::Event::Closed => {
+            // The end of our own connection is no news to anybody.
+            async_nats::Event::Closed => self.connected.store(false, Ordering::Relaxed),
+            async_nats::Event::Disconnected => {
                 self.connected.store(false, Ordering::Relaxed);
                 tracing::warn!(event = event.to_string(), "the bus is not reached");
             }

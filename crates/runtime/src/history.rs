@@ -115,7 +115,13 @@ impl Bus {
 /// The last sequence whose subject matches, so that a reader of a part of a stream knows when its replay is over.
 async fn last_sequence(stream: &stream::Stream, filter: &str) -> anyhow::Result<u64> {
     if filter == ">" {
-        return Ok(stream.cached_info().state.last_sequence);
+        let state = &stream.cached_info().state;
+        // Where everything has aged out there is nothing to wait for, whatever the last number was.
+        return Ok(if state.messages == 0 {
+            0
+        } else {
+            state.last_sequence
+        });
     }
     match stream.get_last_raw_message_by_subject(filter).await {
         Ok(message) => Ok(message.sequence),

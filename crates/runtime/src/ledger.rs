@@ -12,8 +12,8 @@ use protocol::{Hash, subject};
 
 use crate::bus::Bus;
 
-/// Largest record, in bytes: far above any real one.
-pub const RECORD_BYTES_MAX: usize = 32 * 1024;
+/// Largest record, in bytes, within what the server takes: an opening of a busy account is the largest.
+pub const RECORD_BYTES_MAX: usize = 768 * 1024;
 
 /// The end of LEDGER as this incarnation knows it.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ibapi::contracts::Contract;
+use ibapi::contracts::{Contract, SecurityType};
 use ibapi::orders::{
     Action, CommissionReport, ExecutionData, ExecutionSide, Order, OrderData, OrderStatusKind, OrderUpdate,
     TimeInForce,
@@ -160,7 +160,9 @@ pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, Strin
             news: News::Status(status_of(&data.order_state.status), words(&data)),
         },
         OrderUpdate::ExecutionData(data) => {
-            let execution = execution(&data, now)?;
+            let Some(execution) = execution(&data, now)? else {
+                return Ok(None);
+            };
             Heard {
                 order_ref: execution.order_ref,
                 order_id: data.execution.order_id,
@@ -188,8 +190,11 @@ pub fn commission(report: &CommissionReport) -> Result<protocol::Money, String> 
     })
 }
 
-/// An execution in our words.
-pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<BrokerExecution, String> {
+/// An execution in our words; `None` for what is not a US stock.
+pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<Option<BrokerExecution>, String> {
+    let Some(symbol) = stock_of(&data.contract) else {
+        return Ok(None);
+    };
     let theirs = &data.execution;
     let number = |what: &str, value: f64| {
         exact(value).ok_or_else(|| {
@@ -211,22 +216,24 @@ pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<BrokerExecution
         executed_at: instant(&theirs.time).unwrap_or(now),
         permanent_id: theirs.perm_id,
     };
-    let symbol = symbol_of(data.contract.symbol.as_str())?;
-    Ok(BrokerExecution {
+    Ok(Some(BrokerExecution {
         order_ref: theirs.order_reference.clone(),
         symbol,
         fill,
-    })
+    }))
 }
 
-/// An open or completed order in our words.
-pub fn order(data: &OrderData) -> Result<BrokerOrder, String> {
+/// An open or completed order in our words; `None` for what is not a US stock.
+pub fn order(data: &OrderData) -> Result<Option<BrokerOrder>, String> {
+    let Some(symbol) = stock_of(&data.contract) else {
+        return Ok(None);
+    };
     let quantity = data.order.total_quantity;
-    Ok(BrokerOrder {
+    Ok(Some(BrokerOrder {
         order_ref: data.order.order_ref.clone(),
         order_id: data.order_id,
         permanent_id: data.order.perm_id,
-        symbol: symbol_of(data.contract.symbol.as_str())?,
+        symbol,
         side: if data.order.action == Action::Buy {
             Side::Buy
         } else {
@@ -236,13 +243,14 @@ pub fn order(data: &OrderData) -> Result<BrokerOrder, String> {
             .ok_or_else(|| format!("the quantity of order {} is {quantity}", data.order.perm_id))?,
         status: status_of(&data.order_state.status),
         text: words(data),
-    })
+    }))
 }
 
-/// A symbol of the broker in our words.
-pub fn symbol_of(text: &str) -> Result<Symbol, String> {
-    text.parse()
-        .map_err(|error: protocol::symbol::SymbolError| error.to_string())
+/// The symbol of a contract in our words; `None` for what is not a US stock, which is none of our business: an option
+/// carries the symbol of its stock.
+pub fn stock_of(contract: &Contract) -> Option<Symbol> {
+    let is_stock = contract.security_type == SecurityType::Stock && contract.currency.as_str() == "USD";
+    contract.symbol.as_str().parse().ok().filter(|_| is_stock)
 }
 
 fn words(data: &OrderData) -> String {
@@ -286,7 +294,10 @@ mod tests {
 
     #[test]
     fn a_number_that_is_none_is_refused() {
-        let mut data = ExecutionData::default();
+        let mut data = ExecutionData {
+            contract: Contract::stock("AAPL").build(),
+            ..ExecutionData::default()
+        };
         data.execution.shares = f64::NAN;
         assert!(
             execution(&data, Timestamp::UNIX_EPOCH)

@@ -11,7 +11,7 @@ use ibapi::subscriptions::{NoticeStream, Subscription as Rows, SubscriptionItem}
 use ibapi::{Error, Notice};
 use protocol::Id;
 use protocol::decision::Level;
-use protocol::ledger::Entry;
+use protocol::ledger::{Entry, Mode};
 use protocol::operator::{Command, HealthState, Reply, Verb};
 use protocol::subject::{self, filter, stream};
 use runtime::lease::Lease;
@@ -23,6 +23,8 @@ use crate::ears::{Ears, Input};
 use crate::notice::{Links, Meaning};
 use crate::witness::{Memory, Witness};
 
+/// Characters of an operator's note that are recorded.
+const NOTE_CHARACTERS_MAX: usize = 500;
 /// Readings of the broker's truth that may fail in a row before this incarnation ends.
 const FAILED_READINGS_MAX: u32 = 3;
 
@@ -38,6 +40,10 @@ pub struct Desk {
     rows: Option<(Rows<OrderUpdate>, NoticeStream)>,
     asked: BTreeMap<Id, Request>,
     failed_readings: u32,
+    /// True from the loss of a link until a reading that began after its return was compared.
+    compare_due: bool,
+    /// True when the reading under way began before the link was whole again.
+    outdated: bool,
     sent: u64,
 }
 
@@ -71,6 +77,8 @@ impl Desk {
             rows: None,
             asked: BTreeMap::new(),
             failed_readings: 0,
+            compare_due: false,
+            outdated: false,
             sent: 0,
         }
     }
@@ -124,7 +132,7 @@ impl Desk {
                 self.on_ask(context, request.ok_or_else(|| again("the bus is closed"))?)
                     .await
             }
-            Input::Truth(truth, pass) => self.on_truth(context, truth, pass).await,
+            Input::Truth(truth, pass) => self.on_truth(context, ears, truth, pass).await,
             Input::Signal(signal) => {
                 self.decide(
                     context,
@@ -197,6 +205,7 @@ impl Desk {
     async fn on_notice(&mut self, context: &Context, ears: &mut Ears, notice: &Notice) -> anyhow::Result<()> {
         match self.links.note(notice) {
             Meaning::Closed(reason) => {
+                self.compare_due = true;
                 context
                     .bus
                     .alert(
@@ -208,8 +217,10 @@ impl Desk {
                 self.gate(context).await
             }
             Meaning::Whole => {
+                self.compare_due = true;
+                self.outdated = ears.reading();
                 self.read_truth(ears, Pass::Running);
-                Ok(())
+                self.gate(context).await
             }
             Meaning::End(text) => Err(again(format!("the gateway says {text}"))),
             Meaning::Nothing => {
@@ -236,6 +247,9 @@ impl Desk {
             "operator"
         };
         let parsed = match (verb.parse::<Verb>(), command(&request.payload)) {
+            (Ok(verb), Ok(_)) if by == "web" && self.is_live() && !verb.only_reduces_risk() => Err(format!(
+                "a browser may only reduce risk on a live account: ask `command.{verb}` with the nats CLI"
+            )),
             (Ok(verb), Ok(command)) => Ok((verb, command)),
             (Err(error), _) => Err(error.to_string()),
             (_, Err(error)) => Err(error),
@@ -279,15 +293,26 @@ impl Desk {
         ears.read_truth(&self.broker, self.trader.portfolio.sequence, pass);
     }
 
+    fn is_live(&self) -> bool {
+        let identity = self.trader.portfolio.identity.as_ref();
+        identity.is_some_and(|identity| identity.mode == Mode::Live)
+    }
+
     async fn on_truth(
         &mut self,
         context: &Context,
+        ears: &mut Ears,
         truth: anyhow::Result<Truth>,
         pass: Pass,
     ) -> anyhow::Result<()> {
         match truth {
+            Ok(_) if std::mem::take(&mut self.outdated) => {
+                self.read_truth(ears, pass);
+                Ok(())
+            }
             Ok(truth) => {
                 self.failed_readings = 0;
+                self.compare_due &= self.links.reason().is_some();
                 self.decide(context, Step::Truth(truth, pass)).await?;
                 context.health.figure("reconciled_at_s", now().as_second() as f64);
                 self.gate(context).await
@@ -344,7 +369,11 @@ impl Desk {
         let reason = self
             .links
             .reason()
-            .map(|broken| format!("{broken} is down: nothing is ordered until it is back and compared"));
+            .map(|broken| format!("{broken} is down: nothing is ordered until it is back and compared"))
+            .or_else(|| {
+                self.compare_due
+                    .then(|| "the broker is being compared with the ledger".to_owned())
+            });
         if self.trader.gate() != reason.as_deref() {
             self.decide(context, Step::Gate(reason.clone())).await?;
         }
@@ -361,6 +390,7 @@ impl Desk {
     pub async fn perform(&mut self, context: &Context, outputs: Vec<Output>) -> anyhow::Result<()> {
         for output in outputs {
             match output {
+                Output::Append(draft) if !self.trader.is_new(&draft) => {}
                 Output::Append(draft) => self.append(draft).await?,
                 Output::Cancel(order_id) => {
                     self.broker
@@ -446,9 +476,18 @@ fn command(payload: &[u8]) -> Result<Command, String> {
     if payload.iter().all(u8::is_ascii_whitespace) {
         return Ok(Command::default());
     }
-    serde_json::from_slice(payload).map_err(|error| {
+    if !payload.trim_ascii_start().starts_with(b"{") {
+        return Err(
+            "the body is not a command: use {\"symbol\":\"AAPL\",\"note\":\"why\"} or nothing".to_owned(),
+        );
+    }
+    let parsed: Result<Command, _> = serde_json::from_slice(payload);
+    let mut command = parsed.map_err(|error| {
         format!(
             "the body is not a command ({error}): use {{\"symbol\":\"AAPL\",\"note\":\"why\"}} or nothing"
         )
-    })
+    })?;
+    // A long note must not keep a halt from being carried out; its beginning is recorded.
+    command.note = command.note.chars().take(NOTE_CHARACTERS_MAX).collect();
+    Ok(command)
 }

@@ -83,6 +83,11 @@ impl Ears {
         })
     }
 
+    /// True while a reading of the broker's truth is under way.
+    pub fn reading(&self) -> bool {
+        self.reading
+    }
+
     /// Reads the broker's truth beside the loop, one reading at a time.
     pub fn read_truth(&mut self, broker: &Broker, folded: u64, pass: Pass) {
         if std::mem::replace(&mut self.reading, true) {

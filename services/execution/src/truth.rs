@@ -47,7 +47,9 @@ async fn open_orders(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
     let mut rows = broker.client.all_open_orders().await?;
     while let Some(row) = rows.next().await {
         if let SubscriptionItem::Data(Orders::OrderData(data)) = row? {
-            truth.open.push(broker::order(&data).map_err(anyhow::Error::msg)?);
+            truth
+                .open
+                .extend(broker::order(&data).map_err(anyhow::Error::msg)?);
         }
     }
     Ok(())
@@ -59,7 +61,7 @@ async fn completed_orders(broker: &Broker, truth: &mut Truth) -> anyhow::Result<
         if let SubscriptionItem::Data(Orders::OrderData(data)) = row? {
             truth
                 .completed
-                .push(broker::order(&data).map_err(anyhow::Error::msg)?);
+                .extend(broker::order(&data).map_err(anyhow::Error::msg)?);
         }
     }
     Ok(())
@@ -75,9 +77,8 @@ async fn executions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
     while let Some(row) = rows.next().await {
         match row? {
             SubscriptionItem::Data(Executions::ExecutionData(data)) => {
-                truth
-                    .executions
-                    .push(broker::execution(&data, runtime::now()).map_err(anyhow::Error::msg)?);
+                let execution = broker::execution(&data, runtime::now()).map_err(anyhow::Error::msg)?;
+                truth.executions.extend(execution);
             }
             SubscriptionItem::Data(Executions::CommissionReport(report)) => {
                 let commission = broker::commission(&report).map_err(anyhow::Error::msg)?;
@@ -102,8 +103,9 @@ async fn positions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
             SubscriptionItem::Data(PositionUpdate::Position(position))
                 if position.account == broker.account =>
             {
-                let symbol =
-                    broker::symbol_of(position.contract.symbol.as_str()).map_err(anyhow::Error::msg)?;
+                let Some(symbol) = broker::stock_of(&position.contract) else {
+                    continue;
+                };
                 let quantity = exact(position.position).context("a position that is no number")?;
                 let average_cost =
                     exact(position.average_cost).context("an average cost that is no number")?;

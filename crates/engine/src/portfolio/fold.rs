@@ -25,7 +25,7 @@ impl Portfolio {
                 }
                 self.identity = Some(identity.clone());
             }
-            Entry::Opening(opening) => self.open(sequence, opening),
+            Entry::Opening(opening) => self.open(record.at, opening),
             Entry::Intent(intent) => {
                 self.roll_day(record.at);
                 self.day.orders += 1;
@@ -49,12 +49,15 @@ impl Portfolio {
             }
             Entry::Difference(difference) => {
                 self.differences.retain(|known| known.symbol != difference.symbol);
-                self.differences.push(difference.clone());
+                // Told with equal figures, a difference is over.
+                if difference.ours != difference.broker {
+                    self.differences.push(difference.clone());
+                }
             }
             Entry::Adjusted(adjusted) => self.adjust(adjusted),
             Entry::State(change) => {
                 self.state = change.state;
-                self.flattening = false;
+                self.flattening &= change.state == TradingState::Halted;
             }
             Entry::Kill(kill) => self.killed = kill.latched,
             Entry::Command(command) => {
@@ -74,7 +77,7 @@ impl Portfolio {
         }
     }
 
-    fn open(&mut self, sequence: u64, opening: &Opening) {
+    fn open(&mut self, at: Timestamp, opening: &Opening) {
         self.opened = true;
         self.cash = opening.cash;
         for (
@@ -90,7 +93,7 @@ impl Portfolio {
             position.cost = *quantity * *average_cost;
         }
         for execution_id in &opening.execution_ids {
-            self.executions.insert(execution_id.clone(), sequence);
+            self.executions.insert(execution_id.clone(), at);
         }
     }
 
@@ -107,19 +110,20 @@ impl Portfolio {
     }
 
     fn order_event(&mut self, sequence: u64, record: &Record, event: &OrderEvent) {
-        let is_new = match &event.change {
-            OrderChange::Fill(fill) => self
-                .executions
-                .insert(fill.execution_id.clone(), sequence)
-                .is_none(),
-            _ => true,
-        };
-        if !is_new {
-            return;
-        }
-        if let OrderChange::Fill(fill) = &event.change {
-            self.roll_day(record.at);
-            self.adopt_foreign(record, event, fill);
+        match &event.change {
+            OrderChange::Fill(fill) if self.counted(fill) => return,
+            OrderChange::Fill(fill) => {
+                self.executions
+                    .insert(fill.execution_id.clone(), fill.executed_at);
+                self.roll_day(fill.executed_at);
+                self.adopt_foreign(record, event, fill);
+            }
+            // Its order may be forgotten; the money is not.
+            OrderChange::Commission {
+                execution_id,
+                commission,
+            } => return self.commission(event, execution_id, *commission),
+            _ => {}
         }
         let Some(order) = self.orders.get_mut(&event.order) else {
             return;
@@ -131,13 +135,8 @@ impl Portfolio {
         if (is_over && !was_over) || matches!(event.change, OrderChange::Absent { .. }) {
             self.last_end.insert(event.symbol, sequence);
         }
-        match &event.change {
-            OrderChange::Fill(fill) => self.fill(sequence, event, fill, reason),
-            OrderChange::Commission {
-                execution_id,
-                commission,
-            } => self.commission(event, execution_id, *commission),
-            _ => {}
+        if let OrderChange::Fill(fill) = &event.change {
+            self.fill(sequence, event, fill, reason);
         }
         self.forget();
     }
@@ -256,9 +255,10 @@ impl Portfolio {
             let oldest = self
                 .executions
                 .iter()
-                .min_by_key(|(id, sequence)| (**sequence, (*id).clone()));
-            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+                .min_by_key(|(id, at)| (**at, (*id).clone()));
+            if let Some((id, at)) = oldest.map(|(id, at)| (id.clone(), *at)) {
                 self.executions.remove(&id);
+                self.forgotten_until = self.forgotten_until.max(Some(at));
             }
         }
     }

@@ -8,9 +8,11 @@ use super::{Heard, News, Output, Trader};
 use crate::order::{Order, OrderState};
 use crate::reconcile::{self, BrokerStatus};
 
-/// Codes that are said about an order without ending it: cancellation told (202), order held or warned about (399), and
-/// what only speaks of a cancel request (10147, 10148).
-const NOT_AN_END: [i32; 4] = [202, 399, 10147, 10148];
+/// Codes that are said about an order without ending it: cancellation told (202), order held or warned about (399, 404,
+/// 10349), and what only speaks of a cancel request (135, 161, 10147, 10148).
+const NOT_AN_END: [i32; 8] = [135, 161, 202, 399, 404, 10147, 10148, 10349];
+/// Warnings of any kind.
+const WARNINGS: std::ops::Range<i32> = 2100..2200;
 /// Duplicate order id (103) and modification of what is filled (104): an order with this id exists, so nothing ended.
 const NEEDS_A_LOOK: [i32; 3] = [100, 103, 104];
 
@@ -19,7 +21,7 @@ impl Trader {
         let at = self.now_or(wall);
         match &heard.news {
             News::Execution(symbol, fill) => {
-                if self.portfolio.executions.contains_key(&fill.execution_id) {
+                if self.portfolio.counted(fill) {
                     return Vec::new();
                 }
                 let known = self.find(heard).map(|order| order.id.clone());
@@ -85,7 +87,7 @@ impl Trader {
         let Some(order) = self.find(heard) else {
             return Vec::new();
         };
-        if NOT_AN_END.contains(&code) {
+        if NOT_AN_END.contains(&code) || WARNINGS.contains(&code) {
             return Vec::new();
         }
         let symbol = Some(order.symbol);
@@ -154,7 +156,9 @@ impl Trader {
 fn acknowledged(order: &Order, permanent_id: i64) -> Option<OrderChange> {
     match order.state {
         OrderState::Sent => Some(OrderChange::Acknowledged { permanent_id }),
-        OrderState::Unresolved if order.permanent_id == 0 => Some(OrderChange::Acknowledged { permanent_id }),
+        OrderState::Unresolved if !order.kinds.contains("acknowledged") => {
+            Some(OrderChange::Acknowledged { permanent_id })
+        }
         OrderState::Unresolved | OrderState::Absent => Some(OrderChange::Late { permanent_id }),
         _ => None,
     }

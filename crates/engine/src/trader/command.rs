@@ -36,6 +36,18 @@ impl Outcome {
     }
 }
 
+/// True for verbs that are about everything, so that a symbol with them is a mistake.
+fn is_of_the_account(verb: Verb) -> bool {
+    !matches!(verb, Verb::Close | Verb::EmergencyExit | Verb::Settle)
+}
+
+fn sets_state(output: &Output) -> bool {
+    let Output::Append(draft) = output else {
+        return false;
+    };
+    matches!(draft.entry, Entry::State(_) | Entry::Kill(_) | Entry::Adjusted(_))
+}
+
 impl Trader {
     pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
         if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
@@ -48,7 +60,43 @@ impl Trader {
                 text,
             })];
         }
-        let outcome = match ask.verb {
+        let outcome = self.carry_out(wall, ask);
+        let mut outputs = outcome.outputs;
+        number_intents(&mut outputs);
+        let verb = ask.verb.to_string();
+        let reply = Reply {
+            id: ask.id.clone(),
+            at: wall,
+            verb: verb.clone(),
+            accepted: outcome.accepted,
+            text: outcome.text.clone(),
+        };
+        let record = CommandRecord {
+            verb,
+            by: ask.by.clone(),
+            symbol: ask.command.symbol,
+            note: ask.command.note.clone(),
+            accepted: outcome.accepted,
+            text: outcome.text,
+        };
+        let record = Output::Append(Draft {
+            id: ask.id.clone(),
+            at: wall,
+            cause: None,
+            entry: Entry::Command(record),
+        });
+        // After the state that it sets and before the orders that follow from it: a restart in between goes on with it.
+        let place = outputs.iter().take_while(|output| sets_state(output)).count();
+        outputs.insert(place, record);
+        outputs.push(Output::Reply(reply));
+        outputs
+    }
+
+    fn carry_out(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
+        match ask.verb {
+            verb if ask.command.symbol.is_some() && is_of_the_account(verb) => Outcome::refused(format!(
+                "`{verb}` is of the whole account: leave the symbol out, or close one with `command.close`"
+            )),
             Verb::Halt => self.set_state(
                 wall,
                 ask,
@@ -79,38 +127,14 @@ impl Trader {
             Verb::Close => self.close(wall, ask, Reason::Close),
             Verb::EmergencyExit => self.close(wall, ask, Reason::EmergencyExit),
             Verb::Settle => self.settle(wall, ask),
-        };
-        let mut outputs = outcome.outputs;
-        number_intents(&mut outputs);
-        let verb = ask.verb.to_string();
-        let reply = Reply {
-            id: ask.id.clone(),
-            at: wall,
-            verb: verb.clone(),
-            accepted: outcome.accepted,
-            text: outcome.text.clone(),
-        };
-        outputs.push(Output::Reply(reply));
-        let record = CommandRecord {
-            verb,
-            by: ask.by.clone(),
-            symbol: ask.command.symbol,
-            note: ask.command.note.clone(),
-            accepted: outcome.accepted,
-            text: outcome.text,
-        };
-        outputs.push(Output::Append(Draft {
-            id: ask.id.clone(),
-            at: wall,
-            cause: None,
-            entry: Entry::Command(record),
-        }));
-        outputs
+        }
     }
 
     fn resume(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
         if self.portfolio.killed || self.killed_here {
-            return Outcome::refused("the kill switch is latched: release it first with `command.release`");
+            return Outcome::refused(
+                "the kill switch is latched: release it first with `command.release`, or by removing the file KILL",
+            );
         }
         self.set_state(
             wall,
@@ -140,8 +164,11 @@ impl Trader {
     fn kill(&mut self, wall: Timestamp, ask: &Ask, latched: bool) -> Outcome {
         if !latched && self.killed_here {
             return Outcome::refused(
-                "the kill switch is latched on this machine too: remove the file KILL in the state folder, then release",
+                "the file KILL in the state folder latches the kill switch: remove the file",
             );
+        }
+        if !latched && !self.portfolio.killed {
+            return Outcome::refused("the kill switch is not latched");
         }
         let entry = Entry::Kill(Kill {
             latched,
@@ -163,6 +190,11 @@ impl Trader {
     }
 
     fn flatten(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
+        if self.portfolio.killed || self.killed_here {
+            return Outcome::refused(
+                "the kill switch is latched, so nothing goes out: release it first, or use `command.emergency-exit`",
+            );
+        }
         let halted = StateChange {
             state: TradingState::Halted,
             by: ask.by.clone(),
@@ -280,6 +312,11 @@ impl Trader {
                 "nothing differs there: name the symbol of a difference, or the id of an order in doubt",
             );
         };
+        if symbol.is_some_and(|symbol| self.portfolio.held(symbol) != difference.ours) {
+            return Outcome::refused(
+                "it moved since it was compared: wait for the next comparison with the broker",
+            );
+        }
         let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
         let adjusted = match symbol {
             Some(symbol) => {
@@ -309,7 +346,9 @@ impl Trader {
         let Some(order) = self.portfolio.orders.get(id) else {
             return Outcome::refused(format!("there is no order {id}"));
         };
-        if !matches!(order.state, OrderState::Unresolved | OrderState::Absent) {
+        let doubtful = matches!(order.state, OrderState::Unresolved | OrderState::Absent);
+        // An order of an earlier incarnation that works on paper only can be settled too.
+        if order.state.is_terminal() || !(doubtful || order.epoch < self.portfolio.epoch) {
             return Outcome::refused(format!("order {id} is not in doubt: it is {:?}", order.state));
         }
         let change = OrderChange::Cancelled {

@@ -3,13 +3,13 @@
 
 use jiff::SignedDuration;
 use protocol::decision::Signal;
-use protocol::ledger::{Entry, Intent, OrderType, Reason, Side, TimeInForce};
+use protocol::ledger::{Difference, Entry, Intent, OrderType, Reason, Side, TimeInForce};
 use protocol::market::{Phase, Quote};
 use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
 
 use super::{Draft, EXIT_RETRY_SECONDS, Output, Trader};
 use crate::order::OrderState;
-use crate::risk::Proposal;
+use crate::risk::{Proposal, counts};
 use crate::{exits, sizing};
 
 /// Part by which a marketable limit price may be worse than the quote, outside the regular session.
@@ -112,14 +112,18 @@ impl Trader {
         reason: Reason,
         source: &Source<'_>,
     ) -> Vec<Output> {
-        let held = self.portfolio.held(symbol);
+        let held = self.certain(symbol);
         let side = if held.is_sign_negative() {
             Side::Buy
         } else {
             Side::Sell
         };
-        let quantity = (held.abs() - self.leaving(symbol, side)).max(Quantity::ZERO);
-        if quantity.is_zero() || self.exit_waits(wall, symbol) {
+        // The broker takes whole shares from us; a fraction stays until it is sold by hand.
+        let quantity = (held.abs() - self.leaving(wall, symbol, side))
+            .max(Quantity::ZERO)
+            .trunc();
+        let by_name = matches!(reason, Reason::Close | Reason::EmergencyExit);
+        if quantity.is_zero() || (!by_name && self.exit_waits(wall, symbol)) {
             return Vec::new();
         }
         let price = self.prices.get(&symbol).copied().unwrap_or_default();
@@ -159,20 +163,33 @@ impl Trader {
             };
         }
         self.refused_exits.remove(&symbol);
-        let mut outputs =
-            self.cancels(|order| order.symbol == symbol && order.side != side && !order.cancel_requested());
+        // What an earlier incarnation asked to cancel may never have been asked: asking again is harmless.
+        let asked =
+            |order: &crate::order::Order| order.cancel_requested() && order.epoch == self.portfolio.epoch;
+        let mut outputs = self.cancels(|order| order.symbol == symbol && order.side != side && !asked(order));
         outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO));
         outputs
     }
 
+    /// Shares that may be closed: what is held, but no more of it than the broker has where the two differ.
+    fn certain(&self, symbol: Symbol) -> Quantity {
+        let held = self.portfolio.held(symbol);
+        let differs = |difference: &&Difference| difference.symbol == Some(symbol);
+        match self.portfolio.differences.iter().find(differs) {
+            Some(known) if known.broker.is_sign_negative() != held.is_sign_negative() => Quantity::ZERO,
+            Some(known) if known.broker.abs() < held.abs() => known.broker,
+            _ => held,
+        }
+    }
+
     /// Shares of exits that are on their way. An absent exit no longer counts: it must not block the next one.
-    fn leaving(&self, symbol: Symbol, side: Side) -> Quantity {
+    fn leaving(&self, wall: Timestamp, symbol: Symbol, side: Side) -> Quantity {
         let exits = self
             .portfolio
             .open_orders()
             .filter(|order| order.symbol == symbol && order.side == side);
         exits
-            .filter(|order| order.state != OrderState::Absent)
+            .filter(|order| order.state != OrderState::Absent && counts(order, self.live_clock(wall)))
             .map(crate::order::Order::rest)
             .sum()
     }
@@ -184,16 +201,11 @@ impl Trader {
                 && order.reason != Reason::Entry
                 && matches!(order.state, OrderState::Rejected | OrderState::Cancelled)
         };
-        let last = self
-            .portfolio
-            .orders
-            .values()
-            .filter(failed)
-            .map(|order| order.updated_at)
-            .max();
-        last.is_some_and(|at| {
-            self.now_or(wall).duration_since(at) < SignedDuration::from_secs(EXIT_RETRY_SECONDS)
-        })
+        let just_now = |order: &crate::order::Order| {
+            let since = self.now_or(wall).duration_since(order.updated_at);
+            !since.is_negative() && since < SignedDuration::from_secs(EXIT_RETRY_SECONDS)
+        };
+        self.portfolio.orders.values().filter(failed).any(just_now)
     }
 
     /// The id of a decision: a hash of all it is decided from, so that a repeated signal is not a new decision, and a

@@ -152,3 +152,42 @@ fn a_record_that_cannot_be_the_next_is_refused_with_its_place() {
     portfolio.apply(last, &hash, &record).unwrap();
     assert_eq!(portfolio.mark(), world.trader.portfolio.mark());
 }
+
+#[test]
+fn what_was_forgotten_is_not_counted_again() {
+    let mut world = World::new(&[]);
+    let total = engine::portfolio::EXECUTIONS_KEPT_MAX + 20;
+    let nth = |n: usize| {
+        let executed_at = "2026-11-23T14:00:00Z".parse::<protocol::Timestamp>().unwrap()
+            + jiff::SignedDuration::from_secs(i64::try_from(n).unwrap());
+        Fill {
+            executed_at,
+            ..fill(n, 1, 10_000)
+        }
+    };
+    for n in 0..total {
+        let news = News::Execution(symbol("AAPL"), nth(n));
+        world.step(Input::Broker(Heard {
+            order_ref: String::new(),
+            order_id: 0,
+            permanent_id: 9,
+            news,
+        }));
+    }
+    assert_eq!(world.held("AAPL"), Quantity::from(total));
+    let executions = (0..total)
+        .map(|n| BrokerExecution {
+            order_ref: String::new(),
+            symbol: symbol("AAPL"),
+            fill: nth(n),
+        })
+        .collect();
+    world.step(Input::Truth(
+        Truth {
+            executions,
+            ..Truth::default()
+        },
+        Pass::Running,
+    ));
+    assert_eq!(world.held("AAPL"), Quantity::from(total));
+}

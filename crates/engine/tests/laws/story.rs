@@ -177,3 +177,84 @@ fn reject(world: &mut World, id: &Id, order_id: i32) {
     }));
     assert!(world.trader.portfolio.orders[id].state.is_terminal());
 }
+
+#[test]
+fn flatten_during_a_partial_fill_asks_once_and_closes_what_is_held() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let (entry, _) = world.intents[0].clone();
+    world.fill(&entry, "20", "100");
+    assert!(world.ask(Verb::Flatten, None));
+    let (_, exit) = world.intents.last().unwrap();
+    assert_eq!((exit.side, exit.quantity), (Side::Sell, number("20")));
+    assert!(world.trader.portfolio.flattening);
+}
+
+#[test]
+fn no_more_is_sold_than_the_broker_has() {
+    for (at_broker, sold) in [("0", None), ("-5", None), ("30", Some("30")), ("80", Some("50"))] {
+        let mut world = World::new(&[("AAPL", "50")]);
+        let quantity = number(at_broker);
+        let holding = protocol::ledger::Holding {
+            quantity,
+            average_cost: number("100"),
+        };
+        let positions = [(symbol("AAPL"), holding)].into_iter().collect();
+        let truth = engine::reconcile::Truth {
+            positions,
+            folded: world.trader.portfolio.sequence,
+            ..Default::default()
+        };
+        world.step(engine::trader::Input::Truth(
+            truth,
+            engine::reconcile::Pass::Running,
+        ));
+        world.quote("AAPL", "90");
+        assert_eq!(
+            world.intents.last().map(|(_, exit)| exit.quantity),
+            sold.map(number),
+            "broker has {at_broker}"
+        );
+    }
+}
+
+#[test]
+fn a_fraction_of_a_share_is_left_alone() {
+    let mut world = World::new(&[("AAPL", "10.5"), ("NVDA", "0.25")]);
+    world.quote("AAPL", "90");
+    world.quote("NVDA", "90");
+    assert_eq!(world.intents.len(), 1);
+    assert_eq!(world.intents[0].1.quantity, number("10"));
+}
+
+#[test]
+fn a_warning_about_an_order_does_not_end_it() {
+    for code in [399, 404, 2109, 10349, 161, 135] {
+        let mut world = World::new(&[]);
+        world.quote("AAPL", "100");
+        world.bullish("AAPL");
+        let (id, intent) = world.intents[0].clone();
+        let news = engine::trader::News::Error(code, "take note".into());
+        let heard = engine::trader::Heard {
+            order_ref: String::new(),
+            order_id: intent.order_id,
+            permanent_id: 0,
+            news,
+        };
+        world.step(engine::trader::Input::Broker(heard));
+        assert!(world.trader.portfolio.orders[&id].state.may_fill(), "{code}");
+    }
+}
+
+#[test]
+fn what_is_of_the_account_takes_no_symbol_and_nothing_is_promised_while_killed() {
+    let mut world = World::new(&[("AAPL", "50"), ("NVDA", "20")]);
+    for verb in [Verb::Flatten, Verb::Halt, Verb::Kill, Verb::CancelAll] {
+        assert!(!world.ask(verb, Some("AAPL")), "{verb}");
+    }
+    assert!(!world.ask(Verb::Release, None), "nothing is latched");
+    assert!(world.ask(Verb::Kill, None));
+    assert!(!world.ask(Verb::Flatten, None) && !world.trader.portfolio.flattening);
+    assert!(world.intents.is_empty());
+}

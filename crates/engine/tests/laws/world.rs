@@ -1,5 +1,7 @@
 //! A ledger in memory and a trader on it: what the trader appends is folded at once, as a service does it.
 
+use std::collections::BTreeSet;
+
 use engine::portfolio::Portfolio;
 use engine::testing::settings;
 use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
@@ -19,6 +21,8 @@ pub struct World {
     pub cancels: Vec<i32>,
     pub now: Timestamp,
     fills: u32,
+    /// Subjects written, each once for ever.
+    subjects: BTreeSet<String>,
 }
 
 pub fn symbol(text: &str) -> Symbol {
@@ -68,6 +72,7 @@ impl World {
             cancels: Vec::new(),
             now: "2026-11-23T15:00:00Z".parse().unwrap(),
             fills: 0,
+            subjects: BTreeSet::new(),
         }
     }
 
@@ -85,6 +90,7 @@ impl World {
         let mut world = Self::on(portfolio, self.records);
         world.now = self.now;
         world.fills = self.fills;
+        world.subjects = self.subjects;
         world.begin();
         world.open();
         world
@@ -147,7 +153,16 @@ impl World {
     pub fn step(&mut self, input: Input) {
         for output in self.trader.step(self.now, input) {
             match output {
+                Output::Append(draft) if !self.trader.is_new(&draft) => {}
                 Output::Append(draft) => {
+                    let subject = protocol::subject::record(
+                        &draft.clone().record(self.trader.portfolio.epoch),
+                        self.trader.portfolio.sequence + 1,
+                    );
+                    assert!(
+                        self.subjects.insert(subject.clone()),
+                        "{subject} is written twice"
+                    );
                     if let Entry::Intent(intent) = &draft.entry {
                         assert!(
                             self.intents.iter().all(|(id, _)| *id != draft.id),

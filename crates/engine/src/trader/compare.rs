@@ -1,0 +1,115 @@
+//! What follows from reading the broker's whole truth: what was missed is recorded, what differs is told, and that
+//! nothing differs is told now and then.
+
+use protocol::decision::Level;
+use protocol::ledger::{Difference, Entry, Reconciled};
+use protocol::{Id, Symbol, Timestamp};
+
+use super::{Draft, Output, Trader};
+use crate::reconcile::{self, Pass, Truth};
+
+/// Wall seconds between two records that broker and ledger agree, when nothing happens.
+const RECONCILED_RECORD_SECONDS: i64 = 600;
+
+impl Trader {
+    pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
+        let missing = reconcile::missing(&self.portfolio, truth, pass);
+        if !missing.is_empty() {
+            // What differs can be told only once these are folded; the next reading tells it.
+            return missing
+                .into_iter()
+                .map(|event| self.event(self.now_or(wall), event))
+                .collect();
+        }
+        let differences = reconcile::differences(&self.portfolio, truth);
+        let mut outputs = Vec::new();
+        for difference in &differences {
+            if !self.portfolio.differences.contains(difference) {
+                let (id, symbol) = (self.difference_id(difference), difference.symbol);
+                outputs.push(Output::Append(Draft {
+                    id,
+                    at: wall,
+                    cause: None,
+                    entry: Entry::Difference(difference.clone()),
+                }));
+                outputs.push(self.alert(
+                    wall,
+                    "account-difference",
+                    Level::Critical,
+                    symbol,
+                    difference.text.clone(),
+                ));
+            }
+        }
+        for known in &self.portfolio.differences {
+            let over = !differences
+                .iter()
+                .any(|difference| difference.symbol == known.symbol);
+            if over && !differences.is_empty() && !self.moved_since(known.symbol, truth) {
+                let equal = Difference {
+                    ours: known.broker,
+                    text: "they agree again".to_owned(),
+                    ..known.clone()
+                };
+                let id = self.difference_id(&equal);
+                outputs.push(Output::Append(Draft {
+                    id,
+                    at: wall,
+                    cause: None,
+                    entry: Entry::Difference(equal),
+                }));
+            }
+        }
+        let settled = differences.is_empty() && !self.portfolio.differences.is_empty();
+        if differences.is_empty() && (settled || pass != Pass::Running || self.agreement_due(wall)) {
+            outputs.push(self.agreement(wall, truth));
+        }
+        outputs
+    }
+
+    fn agreement_due(&self, wall: Timestamp) -> bool {
+        let since = |at: Timestamp| wall.duration_since(at).as_secs();
+        self.portfolio
+            .reconciled_at
+            .is_none_or(|at| since(at) >= RECONCILED_RECORD_SECONDS)
+    }
+
+    /// The record that broker and ledger agree.
+    fn agreement(&self, wall: Timestamp, truth: &Truth) -> Output {
+        let entry = Entry::Reconciled(Reconciled {
+            text: "positions, orders, executions and cash of broker and ledger agree".to_owned(),
+            positions: u32::try_from(truth.positions.len()).unwrap_or(u32::MAX),
+            executions: u32::try_from(truth.executions.len()).unwrap_or(u32::MAX),
+            broker_equity: truth.equity,
+        });
+        let id = Id::derive(&[
+            "reconciled",
+            &self.portfolio.sequence.to_string(),
+            &wall.to_string(),
+        ]);
+        Output::Append(Draft {
+            id,
+            at: wall,
+            cause: None,
+            entry,
+        })
+    }
+
+    /// True when a symbol traded after the reading began, so that the reading says nothing about it.
+    fn moved_since(&self, symbol: Option<Symbol>, truth: &Truth) -> bool {
+        let mut trades = self
+            .portfolio
+            .trades
+            .iter()
+            .filter(|trade| trade.sequence > truth.folded);
+        trades.any(|trade| symbol.is_none_or(|symbol| trade.symbol == symbol))
+    }
+
+    fn difference_id(&self, difference: &Difference) -> Id {
+        Id::derive(&[
+            "difference",
+            &self.portfolio.sequence.to_string(),
+            &difference.text,
+        ])
+    }
+}

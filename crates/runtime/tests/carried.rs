@@ -1,0 +1,143 @@
+//! How things are carried, on a real nats-server: conditional appends, replay, the lease, questions and answers.
+
+// A test that meets what it did not expect has failed.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use protocol::ledger::{Entry, Epoch, Record, StateChange, TradingState};
+use protocol::subject::stream;
+use protocol::{Hash, Id};
+use runtime::lease::{Asked, Lease};
+use runtime::ledger::{AppendError, Ledger};
+use runtime::now;
+use runtime::testing::Server;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+fn record(id: &str, entry: Entry) -> Record {
+    Record {
+        id: id.parse().unwrap(),
+        at: now(),
+        cause: None,
+        epoch: 1,
+        previous_hash: Hash::zero(),
+        entry,
+    }
+}
+
+fn epoch() -> Entry {
+    Entry::Epoch(Epoch {
+        instance: "test".to_owned(),
+        version: "0".to_owned(),
+    })
+}
+
+fn state() -> Entry {
+    Entry::State(StateChange {
+        state: TradingState::Halted,
+        by: "test".to_owned(),
+        text: String::new(),
+    })
+}
+
+#[tokio::test]
+async fn only_one_of_two_writers_at_the_same_place_appends() {
+    let server = Server::start().await;
+    let bus = server.bus("execution").await;
+    let mut first = Ledger::after(&bus, 0, Hash::zero());
+    let mut second = Ledger::after(&bus, 0, Hash::zero());
+    let appended = first.append(record("a", epoch())).await.unwrap();
+    assert_eq!(
+        (appended.sequence, appended.record.previous_hash),
+        (1, Hash::zero())
+    );
+    let refused = second.append(record("b", state())).await.unwrap_err();
+    assert!(
+        matches!(refused, AppendError::Refused { sequence: 1, .. }),
+        "{refused}"
+    );
+    let next = first.append(record("c", state())).await.unwrap();
+    assert_eq!(
+        next.record.previous_hash, appended.hash,
+        "each record names the one before"
+    );
+
+    // The end is right this time, and the subject was written before.
+    let mut again = Ledger::after(&bus, 1, appended.hash);
+    let refused = again.append(record("c", state())).await.unwrap_err();
+    assert!(matches!(refused, AppendError::Refused { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn history_replays_in_order_and_goes_on_live() {
+    let server = Server::start().await;
+    let bus = server.bus("execution").await;
+    let empty = bus.history::<Record>(stream::LEDGER, ">", 1).await.unwrap();
+    assert_eq!(empty.head, 0, "nothing to wait for");
+    let mut ledger = Ledger::after(&bus, 0, Hash::zero());
+    for id in ["a", "b", "c"] {
+        ledger.append(record(id, state())).await.unwrap();
+    }
+    let mut history = bus.history::<Record>(stream::LEDGER, ">", 2).await.unwrap();
+    assert_eq!(history.head, 3);
+    let mut previous = None;
+    for sequence in 2..=3 {
+        let stored = history.next().await.unwrap();
+        assert_eq!(stored.sequence, sequence);
+        assert!(previous.is_none_or(|hash| hash == stored.message.previous_hash));
+        previous = Some(stored.hash());
+    }
+    ledger.append(record("d", state())).await.unwrap();
+    let live = tokio::time::timeout(WAIT, history.next()).await.unwrap().unwrap();
+    assert_eq!((live.sequence, live.message.id.as_str()), (4, "d"));
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder_and_can_be_given_up() {
+    let server = Server::start().await;
+    let bus = server.bus("execution").await;
+    let Asked::Held(mut lease) = Lease::ask(&bus, "DU1", "first").await.unwrap() else {
+        panic!("nobody holds it yet");
+    };
+    match Lease::ask(&bus, "DU1", "second").await.unwrap() {
+        Asked::Taken { holder } => assert_eq!(holder, "first"),
+        Asked::Held(_) => panic!("two holders"),
+    }
+    assert!(
+        matches!(Lease::ask(&bus, "DU2", "second").await.unwrap(), Asked::Held(_)),
+        "another account"
+    );
+    lease.renew().await.unwrap();
+    lease.release().await;
+    assert!(matches!(
+        Lease::ask(&bus, "DU1", "second").await.unwrap(),
+        Asked::Held(_)
+    ));
+}
+
+#[tokio::test]
+async fn questions_are_answered_and_the_unreadable_is_left_out() {
+    let server = Server::start().await;
+    let (asker, answerer) = (server.bus("operator").await, server.bus("persistence").await);
+    let mut requests = answerer.requests("query.*").await.unwrap();
+    let answer = async {
+        let request = requests.next().await.unwrap();
+        assert_eq!(
+            (request.last_token(), request.payload.as_ref()),
+            ("trades", b"\"how many?\"".as_slice())
+        );
+        request.reply(&7).await;
+    };
+    let (count, ()) = tokio::join!(asker.request::<_, u32>("query.trades", &"how many?"), answer);
+    assert_eq!(count.unwrap(), 7);
+
+    let mut ids = asker.subscribe::<Id>("alert.>").await.unwrap();
+    answerer.publish("alert.test.one", &"not an id!").await.unwrap();
+    answerer.publish("alert.test.two", &"an-id").await.unwrap();
+    let heard = tokio::time::timeout(WAIT, ids.next()).await.unwrap().unwrap();
+    assert_eq!(
+        (heard.subject.as_str(), heard.body.as_str()),
+        ("alert.test.two", "an-id")
+    );
+}
