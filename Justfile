@@ -40,11 +40,14 @@ export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
 @reset *ARGS: _built
     exec "{{ supervisor }}" reset "$@"
 
+# A test that never ends fails after this long, with its name above, instead of holding up everybody.
+patience := "target.'cfg(target_os = \"linux\")'.runner = ['timeout', '--kill-after=10', '900']"
+
 # run all tests: real nats-server, real processes, a real browser; ARGS go to cargo test
 test *ARGS: _base _ui
     @"{{ get }}" nats-cli browser
     cargo build --release --bins --tests
-    cargo test --release "$@"
+    cargo test --release --config {{ quote(patience) }} "$@"
 
 # how long from bar to order beside the floor of the same run, and what each process costs; --seconds N
 [no-exit-message]

@@ -162,8 +162,7 @@ impl Bus {
             .await
             .with_context(|| format!("subscribe to {filter}"))?;
         // The server must know of it before the caller reads history, or messages in between are lost.
-        self.client
-            .flush()
+        self.settle()
             .await
             .with_context(|| format!("subscribe to {filter}"))?;
         Ok(Subscription {
@@ -182,7 +181,9 @@ impl Bus {
             .subscribe(filter.to_owned())
             .await
             .with_context(|| format!("subscribe to {filter}"))?;
-        self.client.flush().await?;
+        self.settle()
+            .await
+            .with_context(|| format!("subscribe to {filter}"))?;
         Ok(Requests {
             client: self.client.clone(),
             subscriber,
@@ -240,9 +241,22 @@ impl Bus {
 
     /// Sends what is queued and waits until the server has it.
     pub async fn drain(&self) {
-        if let Err(error) = self.client.flush().await {
-            tracing::warn!(error = error.to_string(), "the last messages may be lost");
+        if let Err(error) = self.settle().await {
+            tracing::warn!(error = format!("{error:#}"), "the last messages may be lost");
         }
+    }
+
+    /// Waits until the server has handled everything sent on this connection. The client's flush would only wait until
+    /// it is written: a server that has not read a subscription yet tells an asker that nobody listens.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let inbox = self.client.new_inbox();
+        let mut echo = self.client.subscribe(inbox.clone()).await?;
+        self.client.publish(inbox, Bytes::new()).await?;
+        let heard = tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS_MAX), echo.next()).await;
+        heard
+            .context("the server did not answer in time")?
+            .context("the connection is closed")?;
+        Ok(())
     }
 
     /// Refuses to go on next to stages that speak another version of the wire.

@@ -117,6 +117,29 @@ async fn a_lease_has_one_holder_and_can_be_given_up() {
 }
 
 #[tokio::test]
+async fn who_listens_is_heard_by_everybody_at_once() {
+    let server = Server::start().await;
+    let (asker, answerer) = (server.bus("operator").await, server.bus("persistence").await);
+    for round in 0..200 {
+        let subject = format!("query.round-{round}");
+        let mut requests = answerer.requests(&subject).await.unwrap();
+        let answer = async {
+            requests.next().await.unwrap().reply(&round).await;
+            std::future::pending::<()>().await
+        };
+        let answered = tokio::select! {
+            answered = asker.request::<_, u32>(&subject, &"") => answered,
+            () = answer => unreachable!("an answer is all it gives"),
+        };
+        assert_eq!(
+            answered.unwrap(),
+            round,
+            "another connection reaches who has subscribed"
+        );
+    }
+}
+
+#[tokio::test]
 async fn questions_are_answered_and_the_unreadable_is_left_out() {
     let server = Server::start().await;
     let (asker, answerer) = (server.bus("operator").await, server.bus("persistence").await);
@@ -129,7 +152,8 @@ async fn questions_are_answered_and_the_unreadable_is_left_out() {
         );
         request.reply(&7).await;
     };
-    let (count, ()) = tokio::join!(asker.request::<_, u32>("query.trades", &"how many?"), answer);
+    let asked = async { tokio::join!(asker.request::<_, u32>("query.trades", &"how many?"), answer) };
+    let (count, ()) = tokio::time::timeout(WAIT, asked).await.unwrap();
     assert_eq!(count.unwrap(), 7);
 
     let mut ids = asker.subscribe::<Id>("alert.>").await.unwrap();
