@@ -4,6 +4,7 @@
 mod fold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use jiff::civil::Date;
 use protocol::ledger::{
@@ -80,6 +81,9 @@ pub struct Trade {
     pub execution_id: String,
     /// Sequence in LEDGER.
     pub sequence: u64,
+    /// Sequence of the broker's correction, where it corrected this execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<u64>,
     /// The order.
     pub order: Id,
     /// When, by the broker's clock.
@@ -102,6 +106,14 @@ pub struct Trade {
     pub realized: Option<Money>,
     /// Shares held after it.
     pub position_after: Quantity,
+}
+
+impl Trade {
+    /// Sequence of the last record that changed it.
+    #[must_use]
+    pub fn changed(&self) -> u64 {
+        self.corrected.unwrap_or(self.sequence)
+    }
 }
 
 /// A command and its answer.
@@ -130,6 +142,19 @@ pub struct DayFigures {
     pub orders: u32,
     /// Entries decided, by symbol.
     pub entries: BTreeMap<Symbol, u32>,
+}
+
+/// The part of an execution's id that its corrections keep, and the revision. IB numbers revisions in the last of four
+/// segments: `0000e0d5.67a5d6c8.01.02` corrects `0000e0d5.67a5d6c8.01.01`.
+#[must_use]
+pub fn revision_of(execution_id: &str) -> (&str, u32) {
+    match execution_id.rsplit_once('.') {
+        Some((root, last)) if root.split('.').count() == 3 => match last.parse() {
+            Ok(revision) => (root, revision),
+            Err(_) => (execution_id, 0),
+        },
+        _ => (execution_id, 0),
+    }
 }
 
 /// Why a record can't be what comes next in LEDGER.
@@ -241,13 +266,31 @@ impl Portfolio {
         }
     }
 
-    /// True when an execution is in the fold already, or is so old that it must have been.
+    /// True when an execution is in the fold already, or is so old that it must have been. A correction is new as long
+    /// as the trade that it corrects is still known; later, comparing with the broker shows what it changed.
     #[must_use]
     pub fn counted(&self, fill: &Fill) -> bool {
-        self.executions.contains_key(&fill.execution_id)
-            || self
+        let (root, revision) = revision_of(&fill.execution_id);
+        match self.revision_counted(root) {
+            Some(counted) if counted >= revision => true,
+            Some(_) => !self
+                .trades
+                .iter()
+                .any(|trade| revision_of(&trade.execution_id).0 == root),
+            None => self
                 .forgotten_until
-                .is_some_and(|until| fill.executed_at <= until)
+                .is_some_and(|until| fill.executed_at <= until),
+        }
+    }
+
+    /// The revision of an execution that is in the fold.
+    fn revision_counted(&self, root: &str) -> Option<u32> {
+        let from_root = (Bound::Included(root), Bound::Unbounded);
+        let alike = self.executions.range::<str, _>(from_root).map(|(id, _)| id);
+        let mut same = alike
+            .take_while(|id| id.starts_with(root))
+            .map(|id| revision_of(id));
+        same.find_map(|(other, revision)| (other == root).then_some(revision))
     }
 
     /// Orders that may still fill.

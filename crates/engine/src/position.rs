@@ -4,6 +4,8 @@ use protocol::ledger::Fill;
 use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::portfolio::Trade;
+
 /// What is held of a symbol.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Position {
@@ -97,5 +99,34 @@ impl Position {
             self.cost += rest * fill.price;
         }
         realized
+    }
+
+    /// Moves back what a trade moved, because the broker corrected it. Cost and gain keep their sum, so what was made
+    /// since then is reckoned again from here. `today` says whether it was made on the trading day that is counted.
+    pub(crate) fn take_back(&mut self, trade: &Trade, today: bool) {
+        let change = trade.side.signed(trade.quantity);
+        let before = trade.position_after - change;
+        let gain = trade.realized.unwrap_or_default();
+        let closed = match trade.realized {
+            None => Quantity::ZERO,
+            Some(_) if change.abs() < before.abs() => change,
+            Some(_) => -before,
+        };
+        let cost_of_closed = -closed * trade.price - gain;
+        self.quantity -= change;
+        self.cost += cost_of_closed - (change - closed) * trade.price;
+        self.realized -= gain;
+        if today {
+            self.realized_today -= gain;
+        }
+    }
+
+    /// A flat position costs nothing: what a correction left of its cost is gain or loss.
+    pub(crate) fn settle(&mut self) {
+        if self.quantity.is_zero() && !self.cost.is_zero() {
+            self.realized -= self.cost;
+            self.realized_today -= self.cost;
+            self.cost = Money::ZERO;
+        }
     }
 }

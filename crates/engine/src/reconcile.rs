@@ -222,7 +222,7 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
     let moved: BTreeSet<Symbol> = portfolio
         .trades
         .iter()
-        .filter(|trade| trade.sequence > truth.folded)
+        .filter(|trade| trade.changed() > truth.folded)
         .map(|trade| trade.symbol)
         .collect();
     let symbols: BTreeSet<Symbol> = portfolio

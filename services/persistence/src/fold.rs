@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use engine::equity::Curve;
-use engine::portfolio::{LedgerFault, Portfolio, Position};
+use engine::portfolio::{LedgerFault, Portfolio, Position, revision_of};
 use protocol::feed::EquityPoint;
 use protocol::ledger::{Entry, OrderChange, Record};
 use protocol::market::Bar;
@@ -171,7 +171,8 @@ impl Fold {
         batch.rows.push(Row {
             table: Table::Trades,
             number: number(trade.sequence),
-            id: trade.execution_id.clone(),
+            // A correction replaces the row of what it corrects.
+            id: revision_of(&trade.execution_id).0.to_owned(),
             symbol: Some(trade.symbol),
             at: trade.at,
             json: json(trade)?,

@@ -10,7 +10,7 @@ use protocol::{Money, Quantity, Symbol, Timestamp};
 
 use super::{
     COMMANDS_KEPT_MAX, Commanded, DayFigures, EXECUTIONS_KEPT_MAX, ORDERS_KEPT_MAX, Portfolio, Position,
-    TRADES_KEPT_MAX, Trade,
+    TRADES_KEPT_MAX, Trade, revision_of,
 };
 use crate::day::trading_day;
 use crate::order::{Order, OrderState};
@@ -110,9 +110,11 @@ impl Portfolio {
     }
 
     fn order_event(&mut self, sequence: u64, record: &Record, event: &OrderEvent) {
+        let mut corrected = None;
         match &event.change {
             OrderChange::Fill(fill) if self.counted(fill) => return,
             OrderChange::Fill(fill) => {
+                corrected = self.uncount(fill);
                 self.executions
                     .insert(fill.execution_id.clone(), fill.executed_at);
                 self.roll_day(fill.executed_at);
@@ -137,8 +139,47 @@ impl Portfolio {
         }
         if let OrderChange::Fill(fill) = &event.change {
             self.fill(sequence, event, fill, reason);
+            self.take_place(corrected);
         }
         self.forget();
+    }
+
+    /// Undoes the execution that a fill corrects, to the cent: what it moved is moved back.
+    fn uncount(&mut self, fill: &Fill) -> Option<Trade> {
+        let (root, _) = revision_of(&fill.execution_id);
+        self.revision_counted(root)?;
+        let same = |trade: &Trade| revision_of(&trade.execution_id).0 == root;
+        let old = self.trades.remove(self.trades.iter().position(same)?)?;
+        let notional = old.quantity * old.price;
+        let commission = old.commission.unwrap_or_default();
+        self.cash += old.side.signed(old.quantity) * old.price + commission;
+        let today = self.day.date == Some(trading_day(old.at));
+        self.position(old.symbol).take_back(&old, today);
+        self.position(old.symbol).commission -= commission;
+        if today {
+            self.day.realized -= old.realized.unwrap_or_default();
+            self.day.commission -= commission;
+        }
+        if let Some(order) = self.orders.get_mut(&old.order) {
+            order.filled -= old.quantity;
+            order.filled_notional -= notional;
+            order.commission -= commission;
+        }
+        self.executions.remove(&old.execution_id);
+        Some(old)
+    }
+
+    /// Puts the newest trade where the one was that it corrects.
+    fn take_place(&mut self, corrected: Option<Trade>) {
+        let Some(old) = corrected else { return };
+        let Some(mut trade) = self.trades.pop_back() else {
+            return;
+        };
+        self.position(trade.symbol).settle();
+        trade.corrected = Some(trade.sequence);
+        trade.sequence = old.sequence;
+        let place = self.trades.partition_point(|other| other.sequence < old.sequence);
+        self.trades.insert(place, trade);
     }
 
     /// A fill of an order that nobody here decided makes an order of its own, so that it is seen and counted.
@@ -179,6 +220,7 @@ impl Portfolio {
         self.trades.push_back(Trade {
             execution_id: fill.execution_id.clone(),
             sequence,
+            corrected: None,
             order: event.order.clone(),
             at: fill.executed_at,
             symbol: event.symbol,

@@ -101,7 +101,7 @@ impl Trader {
             .portfolio
             .trades
             .iter()
-            .filter(|trade| trade.sequence > truth.folded);
+            .filter(|trade| trade.changed() > truth.folded);
         trades.any(|trade| symbol.is_none_or(|symbol| trade.symbol == symbol))
     }
 

@@ -73,6 +73,38 @@ proptest! {
         prop_assert_eq!(amounts(&straight.trader.portfolio), amounts(&shuffled.trader.portfolio));
     }
 
+    /// IB tells a correction under the same id with a higher last segment.
+    #[test]
+    fn corrected_executions_count_once_in_any_order(parts in parts(), corrections in prop::collection::vec((0usize..6, 1u32..20, 9_000i64..11_000), 0..6), order in prop::collection::vec(0usize..12, 0..40)) {
+        let revised = |number: usize, revision: usize, quantity: u32, cents: i64| Fill {
+            execution_id: format!("0000e0d5.{number:08x}.01.{revision:02}"),
+            ..fill(number, quantity, cents)
+        };
+        let mut told: Vec<_> = parts.iter().enumerate().map(|(n, (quantity, cents))| revised(n, 1, *quantity, *cents)).collect();
+        let mut last = told.clone();
+        for (revision, (number, quantity, cents)) in corrections.iter().enumerate().filter(|(_, (number, ..))| *number < parts.len()) {
+            let correction = revised(*number, revision + 2, *quantity, *cents);
+            told.push(correction.clone());
+            last[*number] = correction;
+        }
+        let start = || {
+            let mut world = World::new(&[]);
+            world.quote("AAPL", "100");
+            world.bullish("AAPL");
+            world
+        };
+        let (mut straight, mut shuffled) = (start(), start());
+        last.iter().for_each(|fill| hear(&mut straight, fill));
+        order.iter().filter_map(|n| told.get(*n)).for_each(|fill| hear(&mut shuffled, fill));
+        told.iter().for_each(|fill| hear(&mut shuffled, fill));
+        let money = |world: &World| {
+            let position = &world.trader.portfolio.positions[&symbol("AAPL")];
+            let filled: Vec<_> = world.trader.portfolio.orders.values().map(|order| order.filled).collect();
+            (world.trader.portfolio.cash.normalize(), position.quantity.normalize(), position.cost.normalize(), filled)
+        };
+        prop_assert_eq!(money(&straight), money(&shuffled));
+    }
+
     #[test]
     fn what_was_missed_is_found_by_reading_the_broker(parts in parts(), heard in prop::collection::vec(any::<bool>(), 6)) {
         let mut world = World::new(&[]);
@@ -99,7 +131,10 @@ proptest! {
         let mut world = World::new(&[]);
         for (number, (buy, quantity, cents)) in trades.iter().enumerate() {
             let side = if *buy { Side::Buy } else { Side::Sell };
-            let fill = Fill { side, ..fill(number, *quantity, *cents) };
+            // Every fifth is the correction of one four trades ago.
+            let (root, revision) = if number % 5 == 4 { (number - 4, number) } else { (number, 1) };
+            let execution_id = format!("0000e0d5.{root:08x}.01.{revision:02}");
+            let fill = Fill { execution_id, side, ..fill(number, *quantity, *cents) };
             let news = News::Execution(symbol("AAPL"), fill);
             world.step(Input::Broker(Heard { order_ref: String::new(), order_id: 0, permanent_id: 9, news }));
             let portfolio = &world.trader.portfolio;
