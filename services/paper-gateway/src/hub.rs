@@ -6,7 +6,9 @@ mod contracts;
 mod executions;
 mod history;
 mod orders;
+mod pace;
 mod prices;
+mod quotes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +17,9 @@ use std::time::Duration;
 use anyhow::Result;
 use engine::venue::account::Account;
 use engine::venue::bars::Bar;
-use engine::venue::calendar::Phase;
-use engine::venue::market::Market;
 use engine::venue::record::Record;
 use engine::venue::{Input, Output, Venue};
-use protocol::{Symbol, Timestamp};
+use protocol::Symbol;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,22 +28,14 @@ use crate::clock::Clock;
 use crate::contracts::Directory;
 use crate::journal::Journal;
 use crate::message::account::{CurrentTime, CurrentTimeInMillis, ManagedAccounts, NextValidId, UserInfo};
+use crate::outbox::Outbox;
 use crate::peer::{NO_REQUEST, Peer};
 use crate::request::{Cancel, Request};
-use crate::session::Outbox;
 
 /// Most requests of all clients that wait for the hub; then their sockets wait.
 pub(crate) const COMMANDS_MAX: usize = 1024;
-/// Frames waiting for one client at which a replay holds its clock, until half of them are written.
-const REPLAY_FRAMES_WAITING: usize = 8192;
-/// Time for which a replay waits for a client that does not read, before it is cut off.
-const REPLAY_WAIT_SECONDS: u64 = 20;
-/// A replay begins when bars of every stock are asked for, or so long after the last price was asked for.
-const REPLAY_GRACE: Duration = Duration::from_secs(3);
-/// Closed hours longer than this many seconds of the market are leapt over, up to this long before their end.
-const CLOSED_SECONDS: i64 = 120;
-/// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
-const SLEPT_SECONDS: i64 = 60;
+/// Most requests that are answered in one turn, with one wait for the disk between them all.
+const TURN_COMMANDS_MAX: usize = 64;
 /// Interval of everything that is told once a second.
 const SECOND: Duration = Duration::from_secs(1);
 /// Seconds between two rounds of unasked account values.
@@ -75,8 +67,8 @@ pub(crate) struct Hub {
     name: String,
     directory: Directory,
     peers: BTreeMap<u64, Peer>,
-    /// What clients know of each stock's quote, and when they were told.
-    quotes: BTreeMap<Symbol, prices::Told>,
+    /// What clients know of each stock's quote.
+    quotes: quotes::Quotes,
     /// Five-second bars of the source bar in progress: a replay tells them to whoever asks later.
     row_bars: BTreeMap<Symbol, Vec<Bar>>,
     second: Instant,
@@ -105,7 +97,7 @@ impl Hub {
             clock,
             name,
             peers: BTreeMap::new(),
-            quotes: BTreeMap::new(),
+            quotes: quotes::Quotes::new(),
             row_bars: BTreeMap::new(),
             second: Instant::now() + SECOND,
             seconds: 0,
@@ -123,15 +115,20 @@ impl Hub {
         stop: CancellationToken,
     ) -> Result<()> {
         let drained = self.drained.clone();
+        let mut turn = Vec::new();
         loop {
             let wake = self.wake();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                command = commands.recv() => match command {
-                    Some(command) => self.handle(command)?,
-                    None => break,
-                },
+                count = commands.recv_many(&mut turn, TURN_COMMANDS_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    for command in turn.drain(..) {
+                        self.handle(command)?;
+                    }
+                }
                 () = drained.notified(), if self.held_since.is_some() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -140,6 +137,7 @@ impl Hub {
             if Instant::now() >= self.second {
                 self.tell_second()?;
             }
+            self.flush()?;
             self.drop_late();
         }
         self.journal.note_clock(self.venue.now())
@@ -148,11 +146,18 @@ impl Hub {
     /// When there is something to do without being asked.
     fn wake(&self) -> Instant {
         let market = self.venue.next_at().and_then(|next| self.clock.wall(next));
-        [market, self.quotes_due(), Some(self.second)]
+        [market, self.quotes.due(), Some(self.second)]
             .into_iter()
             .flatten()
             .min()
             .unwrap_or(self.second)
+    }
+
+    /// Lets go of all that was told in this turn, once the disk has what it is about.
+    fn flush(&mut self) -> Result<()> {
+        self.journal.sync()?;
+        self.peers.values_mut().for_each(Peer::flush);
+        Ok(())
     }
 
     /// Lets the market run up to now, carries out an input, keeps what happened, tells it.
@@ -185,80 +190,6 @@ impl Hub {
         }
         self.tell_quotes();
         Ok(())
-    }
-
-    /// Sets the clock of a replay going, holds it, or lets it leap; and catches up with a wall clock that leapt.
-    fn pace(&mut self) {
-        let Market::Replay(_) = self.venue.market() else {
-            let now = self.clock.now();
-            if now.as_second() - self.venue.now().as_second() > SLEPT_SECONDS {
-                tracing::warn!(from = %self.venue.now(), to = %now, "the clock leapt, its market is left out");
-                self.venue.skip_to(now);
-            }
-            return;
-        };
-        let Some(next) = self.venue.next_at() else {
-            if !std::mem::replace(&mut self.ended, true) {
-                tracing::info!(at = %self.venue.now(), "the replay is at its end: the market stays closed, requests are served");
-            }
-            return self.hold();
-        };
-        let may_run = self.is_watched() && !self.is_held_up();
-        let gap = next.as_second() - self.clock.now().as_second();
-        let closed = self.venue.market().calendar().phase(self.clock.now()) == Phase::Closed;
-        let Some(past) = self.clock.past() else { return };
-        past.run(may_run);
-        if past.is_running() && closed && gap > CLOSED_SECONDS {
-            past.leap(Timestamp::from_second(next.as_second() - CLOSED_SECONDS).unwrap_or(next));
-        }
-        // At full speed the next event is always due, at the pace of the clock.
-        if past.is_running()
-            && self.clock.wall(next).is_some_and(|wall| wall <= Instant::now())
-            && let Some(past) = self.clock.past()
-        {
-            past.leap_at_full_speed(next);
-        }
-    }
-
-    fn hold(&mut self) {
-        if let Some(past) = self.clock.past() {
-            past.run(false);
-        }
-    }
-
-    /// Whether there is anybody for whom a replay should run, with all of its stocks asked for.
-    fn is_watched(&self) -> bool {
-        let running = matches!(&self.clock, Clock::Past(past) if past.is_running());
-        let asked = |symbol: Symbol| {
-            self.peers
-                .values()
-                .any(|peer| peer.bars.values().any(|(of, _)| *of == symbol))
-        };
-        self.peers.values().any(Peer::watches_prices)
-            && (running
-                || self.asked.elapsed() >= REPLAY_GRACE
-                || self.directory.all().all(|stock| asked(stock.symbol)))
-    }
-
-    /// Whether a client reads too slowly for the replay to go on.
-    fn is_held_up(&mut self) -> bool {
-        let most = self.peers.values().map(Peer::waiting).max().unwrap_or(0);
-        let limit = if self.held_since.is_some() {
-            REPLAY_FRAMES_WAITING / 2
-        } else {
-            REPLAY_FRAMES_WAITING
-        };
-        if most <= limit {
-            self.held_since = None;
-            return false;
-        }
-        let since = *self.held_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > Duration::from_secs(REPLAY_WAIT_SECONDS) {
-            for peer in self.peers.values_mut().filter(|peer| peer.waiting() > limit) {
-                peer.late = true;
-            }
-        }
-        true
     }
 
     /// Cuts off clients whose queue is full.
@@ -311,6 +242,7 @@ impl Hub {
             );
             tracing::warn!(session, client, "client id in use");
             // Letting go of the peer closes the connection once the error is written.
+            peer.flush();
             return;
         }
         tracing::info!(session, client, "client connected");
@@ -442,10 +374,10 @@ impl Hub {
     fn cancel(&mut self, session: u64, kind: Cancel, id: i32) {
         let peer = self.peer(session);
         match kind {
-            Cancel::MarketData if peer.quotes.remove(&id).is_none() => {
+            Cancel::MarketData if peer.quotes.remove(id).is_none() => {
                 peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
             }
-            Cancel::Historical if peer.histories.remove(&id).is_none() => {
+            Cancel::Historical if peer.histories.remove(id).is_none() => {
                 peer.error(
                     id,
                     366,
@@ -462,14 +394,14 @@ impl Hub {
                     &format!("Failed to cancel PNL single (not subscribed):{id}"),
                 );
             }
-            Cancel::RealTimeBars if peer.bars.remove(&id).is_none() => {
+            Cancel::RealTimeBars if peer.bars.remove(id).is_none() => {
                 peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
             }
             Cancel::Other => {
                 peer.summaries.remove(&id);
                 peer.positions_multi.remove(&id);
                 peer.account_multi.remove(&id);
-                peer.ticks.remove(&id);
+                peer.ticks.remove(id);
             }
             _ => {}
         }

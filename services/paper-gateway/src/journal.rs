@@ -1,6 +1,6 @@
 //! The account on disk: a file of records, one JSON object a line, and a snapshot that shortens it.
 //!
-//! A record is on the disk before anybody is told of it. The state folder belongs to one gateway at a time.
+//! Records are on the disk before anybody is told of them, and all of one turn wait for it together. The state folder belongs to one gateway at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -31,6 +31,8 @@ pub(crate) struct Journal {
     last: u64,
     /// Length of the log up to its last whole record.
     length: u64,
+    /// Whether something was written that the disk may not have yet.
+    ahead: bool,
     /// Holds the folder against a second gateway for as long as it lives.
     _lock: File,
 }
@@ -74,13 +76,14 @@ impl Journal {
                 log,
                 last,
                 length,
+                ahead: false,
                 _lock: lock,
             },
             account,
         ))
     }
 
-    /// Writes records and waits until the disk has them. `account` is what they led to.
+    /// Writes records. `account` is what they led to. Nobody may be told of them before [`Journal::sync`].
     pub(crate) fn append(&mut self, records: &[Record], account: &Account) -> Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -93,10 +96,19 @@ impl Journal {
         }
         let failed = || format!("can't write to {}", self.folder.join("account.log").display());
         self.log.write_all(&text).with_context(failed)?;
-        self.log.sync_data().with_context(failed)?;
+        self.ahead = true;
         self.length += text.len() as u64;
         if self.length > LOG_BYTES_MAX {
             self.compact(account)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the disk has all that was written.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.ahead) {
+            let failed = || format!("can't write to {}", self.folder.join("account.log").display());
+            self.log.sync_data().with_context(failed)?;
         }
         Ok(())
     }

@@ -7,11 +7,13 @@
 mod clock;
 mod contracts;
 mod files;
+mod followed;
 mod hub;
 mod journal;
 mod message;
 mod number;
 mod options;
+mod outbox;
 mod peer;
 mod request;
 mod session;
@@ -198,6 +200,7 @@ fn opened(
         let record = Venue::opening(options.cash, at);
         account.apply(&record);
         journal.append(&[record], &account)?;
+        journal.sync()?;
     }
     Ok((journal, account))
 }

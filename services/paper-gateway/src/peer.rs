@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use engine::venue::bars::{Bar, BarSize};
 use prost::Message;
 use protocol::Symbol;
 
+use crate::followed::Followed;
 use crate::message::account::ErrorMessage;
-use crate::session::Outbox;
+use crate::outbox::{Outbox, QUEUE_BYTES_MAX};
 use crate::wire;
 
 /// Number of an error frame.
@@ -28,7 +29,6 @@ pub(crate) enum TickKind {
 /// A history that goes on.
 #[derive(Debug)]
 pub(crate) struct LiveHistory {
-    pub(crate) symbol: Symbol,
     pub(crate) size: BarSize,
     /// Whether times are told as text instead of seconds.
     pub(crate) as_text: bool,
@@ -41,13 +41,16 @@ pub(crate) struct LiveHistory {
 pub(crate) struct Peer {
     pub(crate) client: i32,
     outbox: Outbox,
+    /// Frames that are handed to the connection together, at the end of the hub's turn.
+    frames: usize,
+    buffer: BytesMut,
     /// Set when a limit was reached; the hub lets go of it at the end of its step.
     pub(crate) late: bool,
-    pub(crate) quotes: BTreeMap<i32, Symbol>,
+    pub(crate) quotes: Followed<()>,
     /// Bars of a stock, and whether of the regular session only.
-    pub(crate) bars: BTreeMap<i32, (Symbol, bool)>,
-    pub(crate) ticks: BTreeMap<i32, (Symbol, TickKind)>,
-    pub(crate) histories: BTreeMap<i32, LiveHistory>,
+    pub(crate) bars: Followed<bool>,
+    pub(crate) ticks: Followed<TickKind>,
+    pub(crate) histories: Followed<LiveHistory>,
     pub(crate) summaries: BTreeMap<i32, Vec<String>>,
     pub(crate) account_multi: BTreeSet<i32>,
     pub(crate) positions_multi: BTreeSet<i32>,
@@ -62,11 +65,13 @@ impl Peer {
         Self {
             client,
             outbox,
+            frames: 0,
+            buffer: BytesMut::new(),
             late: false,
-            quotes: BTreeMap::new(),
-            bars: BTreeMap::new(),
-            ticks: BTreeMap::new(),
-            histories: BTreeMap::new(),
+            quotes: Followed::default(),
+            bars: Followed::default(),
+            ticks: Followed::default(),
+            histories: Followed::default(),
             summaries: BTreeMap::new(),
             account_multi: BTreeSet::new(),
             positions_multi: BTreeSet::new(),
@@ -79,13 +84,29 @@ impl Peer {
 
     /// Queues a message.
     pub(crate) fn send(&mut self, number: i32, message: &impl Message) {
-        self.send_frame(wire::frame(number, message));
+        self.put(|buffer| wire::put_frame(buffer, number, message));
     }
 
-    /// Queues a frame that was made before.
-    pub(crate) fn send_frame(&mut self, frame: Bytes) {
-        if !self.late && !self.outbox.send(frame) {
-            self.late = true;
+    /// Queues a message about a request that was encoded without its first field, the request's number.
+    pub(crate) fn send_numbered(&mut self, number: i32, id: i32, rest: &[u8]) {
+        self.put(|buffer| wire::put_numbered(buffer, number, id, rest));
+    }
+
+    /// Queues one frame that is written into the buffer. Everything that a client is told goes through here.
+    fn put(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        if self.late {
+            return;
+        }
+        write(&mut self.buffer);
+        self.frames += 1;
+        self.late = self.buffer.len() > QUEUE_BYTES_MAX;
+    }
+
+    /// Hands all queued frames to the connection.
+    pub(crate) fn flush(&mut self) {
+        if self.frames > 0 && !self.late {
+            self.late = !self.outbox.hand(self.frames, &mut self.buffer);
+            self.frames = 0;
         }
     }
 
@@ -106,7 +127,7 @@ impl Peer {
 
     /// Frames that wait to be written.
     pub(crate) fn waiting(&self) -> usize {
-        self.outbox.waiting()
+        self.frames + self.outbox.waiting()
     }
 
     /// Ends the connection at once.

@@ -1,11 +1,10 @@
 //! One client's connection: its greeting, a reader that decodes requests, a writer with a bounded queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -13,48 +12,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Command;
+use crate::outbox::{Outgoing, outbox};
 use crate::request::Request;
 use crate::trace::Trace;
 use crate::{times, wire};
 
-/// Most frames that wait for a client that does not read; one more, and it is cut off.
-pub(crate) const QUEUE_FRAMES_MAX: usize = 1 << 16;
-/// Most bytes that wait for a client that does not read; above, and it is cut off.
-pub(crate) const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Time from the connection to the client's first request.
 const GREETING_SECONDS_MAX: u64 = 10;
-/// Most bytes of frames joined into one write.
-const WRITE_BYTES: usize = 64 << 10;
-/// Most frames joined into one write.
-const WRITE_FRAMES: usize = 256;
-
-/// The hub's end of a connection: frames to write, how many wait, and the switch that cuts it.
-#[derive(Debug, Clone)]
-pub(crate) struct Outbox {
-    sender: mpsc::Sender<Bytes>,
-    bytes: Arc<AtomicUsize>,
-    cut: CancellationToken,
-}
-
-impl Outbox {
-    /// Queues a frame. False when a limit is reached: the client reads too slowly.
-    pub(crate) fn send(&self, frame: Bytes) -> bool {
-        let length = frame.len();
-        let waiting = self.bytes.fetch_add(length, Ordering::Relaxed) + length;
-        waiting <= QUEUE_BYTES_MAX && self.sender.try_send(frame).is_ok()
-    }
-
-    /// Frames that wait to be written.
-    pub(crate) fn waiting(&self) -> usize {
-        self.sender.max_capacity() - self.sender.capacity()
-    }
-
-    /// Ends the connection without writing what waits.
-    pub(crate) fn cut(&self) {
-        self.cut.cancel();
-    }
-}
-
 /// Serves one connection to its end. Whatever is wrong with the client ends this connection and no other.
 pub(crate) async fn serve(
     socket: TcpStream,
@@ -112,17 +76,10 @@ async fn converse(
         .context("the client did not finish its greeting in time")??;
     let Some(client) = started else { return Ok(()) };
 
-    let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let outbox = Outbox {
-        sender,
-        bytes: bytes.clone(),
-        cut: cut.clone(),
-    };
+    let (outbox, outgoing) = outbox(cut.clone());
     let writing = tokio::spawn(write(
         writer,
-        receiver,
-        bytes,
+        outgoing,
         drained,
         (trace.clone(), number),
         cut.clone(),
@@ -156,38 +113,32 @@ async fn converse(
     }
 }
 
-/// Writes queued frames, several at once when several wait, until the hub lets go of the queue.
+/// Writes queued frames, all that wait at once, until the hub lets go of the queue.
 async fn write(
     mut writer: OwnedWriteHalf,
-    mut receiver: mpsc::Receiver<Bytes>,
-    bytes: Arc<AtomicUsize>,
+    outgoing: Outgoing,
     drained: Arc<Notify>,
     (trace, number): (Trace, u64),
     cut: CancellationToken,
 ) -> Result<()> {
-    let mut frames = Vec::with_capacity(WRITE_FRAMES);
-    let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
+    let mut buffer = BytesMut::new();
     loop {
-        let count = tokio::select! {
-            count = receiver.recv_many(&mut frames, WRITE_FRAMES) => count,
+        let more = tokio::select! {
+            more = outgoing.take(&mut buffer) => more,
             () = cut.cancelled() => return Ok(()),
         };
-        if count == 0 {
+        if !more {
             writer.shutdown().await.ok();
             return Ok(());
-        }
-        for frame in &frames {
-            buffer.extend_from_slice(frame);
         }
         let begin = trace.now();
         tokio::select! {
             result = writer.write_all(&buffer) => result.context("the client does not take what is written")?,
             () = cut.cancelled() => return Ok(()),
         }
-        trace.wrote(begin, number, &frames);
-        bytes.fetch_sub(buffer.len(), Ordering::Relaxed);
-        frames.clear();
+        trace.wrote(begin, number, &buffer);
         buffer.clear();
+        outgoing.written();
         drained.notify_one();
     }
 }

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use prost::Message as _;
 
 use crate::message::market::RealTimeBarTick;
@@ -80,13 +79,13 @@ impl Trace {
     }
 
     /// Writing these frames to a client began at an instant.
-    pub(crate) fn wrote(&self, at: u128, session: u64, frames: &[Bytes]) {
+    pub(crate) fn wrote(&self, at: u128, session: u64, written: &[u8]) {
         let Some(book) = &self.0 else { return };
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        for frame in frames {
-            let Some((BAR, body)) = wire::parts(frame) else {
+        for (number, body, length) in wire::frames(written) {
+            if number != BAR {
                 continue;
-            };
+            }
             let Ok(bar) = RealTimeBarTick::decode(body) else {
                 continue;
             };
@@ -96,9 +95,8 @@ impl Trace {
             };
             writeln!(
                 file,
-                "bar {at} {symbol} {} {}",
-                bar.time.unwrap_or_default(),
-                frame.len()
+                "bar {at} {symbol} {} {length}",
+                bar.time.unwrap_or_default()
             )
             .ok();
         }

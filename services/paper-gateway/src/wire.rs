@@ -3,10 +3,13 @@
 use anyhow::{Context, Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
+use prost::encoding::{encode_varint, encoded_len_varint};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Added to the number of a message whose body is protobuf; here that is every message.
 const PROTOBUF_OFFSET: i32 = 200;
+/// The first field of a message about a request, as it stands on the wire: its number.
+const REQUEST_FIELD: u8 = 1 << 3;
 /// Bytes before a frame's body: its length and the message's number.
 pub(crate) const HEAD_BYTES: usize = 8;
 /// Longest frame that a client may send. The protocol allows 16 MiB; no request comes near this.
@@ -18,20 +21,46 @@ pub(crate) const SERVER_VERSION_MIN: i32 = 213;
 /// Newest server version spoken here.
 pub(crate) const SERVER_VERSION_MAX: i32 = 225;
 
-/// A frame with a message in it.
-pub(crate) fn frame(number: i32, message: &impl Message) -> Bytes {
+/// Writes a frame with a message in it.
+pub(crate) fn put_frame(buffer: &mut BytesMut, number: i32, message: &impl Message) {
     let body = message.encoded_len();
-    let mut buffer = BytesMut::with_capacity(8 + body);
-    buffer.put_u32(u32::try_from(body + 4).expect("answers are far below four gigabytes"));
-    buffer.put_i32(number + PROTOBUF_OFFSET);
-    message.encode(&mut buffer).expect("the buffer grows as needed");
-    buffer.freeze()
+    buffer.reserve(HEAD_BYTES + body);
+    put_head(buffer, number, body);
+    message.encode(buffer).expect("the buffer grows as needed");
 }
 
-/// The number and the body of a frame made here.
-pub(crate) fn parts(frame: &Bytes) -> Option<(i32, &[u8])> {
-    let number = frame.get(4..HEAD_BYTES)?.try_into().ok()?;
-    Some((i32::from_be_bytes(number) - PROTOBUF_OFFSET, &frame[HEAD_BYTES..]))
+/// Writes a frame about a request: its number is the first field of the message, and `rest` the others, which
+/// are encoded once for all who are told.
+pub(crate) fn put_numbered(buffer: &mut BytesMut, number: i32, id: i32, rest: &[u8]) {
+    // A protobuf integer is 64 bits wide, with its sign.
+    let id = i64::from(id).cast_unsigned();
+    let body = 1 + encoded_len_varint(id) + rest.len();
+    buffer.reserve(HEAD_BYTES + body);
+    put_head(buffer, number, body);
+    buffer.put_u8(REQUEST_FIELD);
+    encode_varint(id, buffer);
+    buffer.put_slice(rest);
+}
+
+fn put_head(buffer: &mut BytesMut, number: i32, body: usize) {
+    buffer.put_u32(u32::try_from(body + 4).expect("answers are far below four gigabytes"));
+    buffer.put_i32(number + PROTOBUF_OFFSET);
+}
+
+/// Splits frames made here: the number, the body and the length of each.
+pub(crate) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (i32, &[u8], usize)> {
+    std::iter::from_fn(move || {
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let [a, b, c, d, number @ ..] = *head;
+        let length = (u32::from_be_bytes([a, b, c, d]) as usize).checked_sub(4)?;
+        let (body, next) = rest.split_at_checked(length)?;
+        bytes = next;
+        Some((
+            i32::from_be_bytes(number) - PROTOBUF_OFFSET,
+            body,
+            HEAD_BYTES + length,
+        ))
+    })
 }
 
 /// Reads the client's greeting and returns the server version to speak.
@@ -101,6 +130,7 @@ pub(crate) async fn read_frame(socket: &mut (impl AsyncRead + Unpin)) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::market::TickSize;
 
     #[test]
     fn versions_are_negotiated_or_refused() {
@@ -115,6 +145,32 @@ mod tests {
         ] {
             assert_eq!(negotiate(text).ok(), version, "{text}");
         }
+    }
+
+    #[test]
+    fn a_message_encoded_once_is_the_same_for_every_request() {
+        let tick = |req_id| TickSize {
+            req_id,
+            tick_type: Some(8),
+            size: Some("1200".into()),
+        };
+        let rest = tick(None).encode_to_vec();
+        let (mut whole, mut patched) = (BytesMut::new(), BytesMut::new());
+        for id in [0, 1, 127, 128, 1_500_000_007, i32::MAX, -1, i32::MIN] {
+            put_frame(&mut whole, 2, &tick(Some(id)));
+            put_numbered(&mut patched, 2, id, &rest);
+        }
+        assert_eq!(whole, patched);
+        let bodies: Vec<Option<i32>> = frames(&whole)
+            .map(|(number, body, _)| {
+                assert_eq!(number, 2);
+                TickSize::decode(body).unwrap().req_id
+            })
+            .collect();
+        assert_eq!(
+            (bodies.len(), bodies[4], bodies[6]),
+            (8, Some(1_500_000_007), Some(-1))
+        );
     }
 
     #[tokio::test]

@@ -88,15 +88,8 @@ impl Hub {
                 as_text,
                 ..
             } = query;
-            peer.histories.insert(
-                id,
-                LiveHistory {
-                    symbol,
-                    size,
-                    as_text,
-                    bar,
-                },
-            );
+            peer.histories
+                .insert(id, symbol, LiveHistory { size, as_text, bar });
             self.asked = tokio::time::Instant::now();
         }
     }
@@ -258,11 +251,7 @@ impl Hub {
     pub(super) fn tell_histories(&mut self, symbol: Symbol, five: &Bar) {
         for peer in self.peers.values_mut() {
             let mut updates = Vec::new();
-            for (id, live) in peer
-                .histories
-                .iter_mut()
-                .filter(|(_, live)| live.symbol == symbol)
-            {
+            for (id, live) in peer.histories.of_mut(symbol) {
                 let start = live.size.start(five.start);
                 match &mut live.bar {
                     Some(bar) if bar.start == start => bar.absorb(five),
@@ -275,7 +264,7 @@ impl Hub {
                 }
                 let told = live.bar.as_ref().map(|bar| written(bar, live.size, live.as_text));
                 updates.push(HistoricalDataUpdate {
-                    req_id: Some(*id),
+                    req_id: Some(id),
                     historical_data_bar: told,
                 });
             }

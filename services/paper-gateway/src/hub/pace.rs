@@ -1,0 +1,95 @@
+//! The pace of the market's clock: when it runs, when it stands, and when it leaps.
+
+use std::time::Duration;
+
+use engine::venue::calendar::Phase;
+use engine::venue::market::Market;
+use protocol::{Symbol, Timestamp};
+use tokio::time::Instant;
+
+use super::Hub;
+use crate::clock::Clock;
+use crate::peer::Peer;
+
+/// Frames waiting for one client at which a replay holds its clock, until half of them are written.
+const REPLAY_FRAMES_WAITING: usize = 8192;
+/// Time for which a replay waits for a client that does not read, before it is cut off.
+const REPLAY_WAIT_SECONDS: u64 = 20;
+/// A replay begins when bars of every stock are asked for, or so long after the last price was asked for.
+const REPLAY_GRACE: Duration = Duration::from_secs(3);
+/// Closed hours longer than this many seconds of the market are leapt over, up to this long before their end.
+const CLOSED_SECONDS: i64 = 120;
+/// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
+const SLEPT_SECONDS: i64 = 60;
+
+impl Hub {
+    /// Sets the clock of a replay going, holds it, or lets it leap; and catches up with a wall clock that leapt.
+    pub(super) fn pace(&mut self) {
+        let Market::Replay(_) = self.venue.market() else {
+            let now = self.clock.now();
+            if now.as_second() - self.venue.now().as_second() > SLEPT_SECONDS {
+                tracing::warn!(from = %self.venue.now(), to = %now, "the clock leapt, its market is left out");
+                self.venue.skip_to(now);
+            }
+            return;
+        };
+        let Some(next) = self.venue.next_at() else {
+            if !std::mem::replace(&mut self.ended, true) {
+                tracing::info!(at = %self.venue.now(), "the replay is at its end: the market stays closed, requests are served");
+            }
+            return self.hold();
+        };
+        let may_run = self.is_watched() && !self.is_held_up();
+        let gap = next.as_second() - self.clock.now().as_second();
+        let closed = self.venue.market().calendar().phase(self.clock.now()) == Phase::Closed;
+        let Some(past) = self.clock.past() else { return };
+        past.run(may_run);
+        if past.is_running() && closed && gap > CLOSED_SECONDS {
+            past.leap(Timestamp::from_second(next.as_second() - CLOSED_SECONDS).unwrap_or(next));
+        }
+        // At full speed the next event is always due, at the pace of the clock.
+        if past.is_running()
+            && self.clock.wall(next).is_some_and(|wall| wall <= Instant::now())
+            && let Some(past) = self.clock.past()
+        {
+            past.leap_at_full_speed(next);
+        }
+    }
+
+    fn hold(&mut self) {
+        if let Some(past) = self.clock.past() {
+            past.run(false);
+        }
+    }
+
+    /// Whether there is anybody for whom a replay should run, with all of its stocks asked for.
+    fn is_watched(&self) -> bool {
+        let running = matches!(&self.clock, Clock::Past(past) if past.is_running());
+        let asked = |symbol: Symbol| self.peers.values().any(|peer| peer.bars.follows(symbol));
+        self.peers.values().any(Peer::watches_prices)
+            && (running
+                || self.asked.elapsed() >= REPLAY_GRACE
+                || self.directory.all().all(|stock| asked(stock.symbol)))
+    }
+
+    /// Whether a client reads too slowly for the replay to go on.
+    fn is_held_up(&mut self) -> bool {
+        let most = self.peers.values().map(Peer::waiting).max().unwrap_or(0);
+        let limit = if self.held_since.is_some() {
+            REPLAY_FRAMES_WAITING / 2
+        } else {
+            REPLAY_FRAMES_WAITING
+        };
+        if most <= limit {
+            self.held_since = None;
+            return false;
+        }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > Duration::from_secs(REPLAY_WAIT_SECONDS) {
+            for peer in self.peers.values_mut().filter(|peer| peer.waiting() > limit) {
+                peer.late = true;
+            }
+        }
+        true
+    }
+}
