@@ -8,6 +8,7 @@ pub mod account;
 pub mod bars;
 pub mod book;
 pub mod calendar;
+pub mod depth;
 pub mod market;
 pub mod matching;
 pub mod money;
@@ -30,6 +31,7 @@ use protocol::{Money, Price, Symbol};
 use account::Account;
 use bars::{Bar, BarSize};
 use book::Book;
+use depth::Depth;
 use market::{Market, Tick};
 use money::Valuation;
 use order::Ticket;
@@ -196,6 +198,12 @@ impl Venue {
         self.books.get(&symbol)
     }
 
+    /// The price levels of a stock's book, best first; `None` before its first trade.
+    #[must_use]
+    pub fn levels(&self, symbol: Symbol) -> Option<Depth> {
+        self.books.get(&symbol).map(Book::depth)
+    }
+
     /// The market behind the exchange.
     #[must_use]
     pub fn market(&self) -> &Market {
@@ -245,7 +253,13 @@ impl Venue {
                 opens_row: true,
             };
             let limited = matches!(self.market, Market::Replay(_));
-            let mut book = Book::new(tick, limited, today.as_ref(), yesterday.map(|bar| bar.close));
+            let mut book = Book::new(
+                tick,
+                step,
+                limited,
+                today.as_ref(),
+                yesterday.map(|bar| bar.close),
+            );
             book.bar = None;
             self.books.insert(symbol, book);
         }

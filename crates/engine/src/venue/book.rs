@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use protocol::{Price, Quantity};
 
 use super::bars::{self, Bar, PUSHED_SECONDS};
+use super::depth::{self, Depth, Level};
 use super::market::Tick;
 use super::order::Side;
 
@@ -26,12 +27,25 @@ pub struct Book {
     pub shown: Option<(Price, Price)>,
     /// The five seconds in progress.
     pub bar: Option<Bar>,
+    /// The smallest step of its price.
+    step: Price,
+    /// The last trade with its whole quote, from which the depth follows.
+    whole: Tick,
+    /// Shares taken since then by sellers and by buyers.
+    sold: Quantity,
+    bought: Quantity,
 }
 
 impl Book {
     /// The book after a first trade. `limited` says that fills must stay within what source bars showed.
     #[must_use]
-    pub fn new(tick: Tick, limited: bool, day: Option<&Bar>, previous_close: Option<Price>) -> Self {
+    pub fn new(
+        tick: Tick,
+        step: Price,
+        limited: bool,
+        day: Option<&Bar>,
+        previous_close: Option<Price>,
+    ) -> Self {
         let shown = limited.then_some((tick.price, tick.price));
         let before = day.map_or(Quantity::ZERO, |bar| bar.volume);
         Self {
@@ -42,6 +56,10 @@ impl Book {
             previous_close,
             shown,
             bar: Some(five_seconds(&tick)),
+            step,
+            whole: tick.clone(),
+            sold: Quantity::ZERO,
+            bought: Quantity::ZERO,
             tick,
         }
     }
@@ -63,6 +81,8 @@ impl Book {
             Some(bar) => bar.absorb(&next),
             empty => *empty = Some(next),
         }
+        self.whole = tick.clone();
+        (self.sold, self.bought) = (Quantity::ZERO, Quantity::ZERO);
         self.tick = tick;
     }
 
@@ -73,38 +93,72 @@ impl Book {
         (self.open, self.high, self.low) = (self.tick.price, self.tick.price, self.tick.price);
     }
 
-    /// The price at which a market order of a side trades now: the other side's quote, but never a price
-    /// that a source bar has not shown.
-    #[must_use]
-    pub fn touch(&self, side: Side) -> Price {
-        let quote = match side {
-            Side::Buy => self.tick.ask,
-            Side::Sell => self.tick.bid,
-        };
-        self.within_shown(quote)
-    }
-
     /// A price, moved to the nearest one that may be traded at.
     #[must_use]
     pub fn within_shown(&self, price: Price) -> Price {
         self.shown.map_or(price, |(low, high)| price.clamp(low, high))
     }
 
-    /// Shares that an order of a side can have now.
+    /// Both sides of the book as they are shown.
     #[must_use]
-    pub fn available(&self, side: Side) -> Quantity {
-        match side {
-            Side::Buy => self.tick.ask_size,
-            Side::Sell => self.tick.bid_size,
+    pub fn depth(&self) -> Depth {
+        let left = |side| self.left(side).into_iter().map(|(_, level)| level).collect();
+        Depth {
+            bids: left(Side::Sell),
+            asks: left(Side::Buy),
         }
     }
 
-    /// Takes shares out of the quote.
+    /// What an order of a side can trade now, best price first. Where source bars limit the fills, the quote counts at
+    /// the nearest price that the bar has shown, and deeper levels only at their own.
+    #[must_use]
+    pub fn offers(&self, side: Side) -> Vec<Level> {
+        let mut offers = Vec::new();
+        for (place, level) in self.left(side) {
+            let price = self.within_shown(level.price);
+            if place == 0 || price == level.price {
+                offers.push(Level { price, ..level });
+            }
+        }
+        offers
+    }
+
+    /// Takes shares out of the levels that an order of a side meets, the best first.
     pub fn consume(&mut self, side: Side, quantity: Quantity) {
         match side {
-            Side::Buy => self.tick.ask_size -= quantity,
-            Side::Sell => self.tick.bid_size -= quantity,
+            Side::Buy => self.bought += quantity,
+            Side::Sell => self.sold += quantity,
         }
+        let best = self.left(side).first().map(|(_, level)| *level);
+        let (price, size) = match side {
+            Side::Buy => (&mut self.tick.ask, &mut self.tick.ask_size),
+            Side::Sell => (&mut self.tick.bid, &mut self.tick.bid_size),
+        };
+        match best {
+            Some(level) => (*price, *size) = (level.price, level.size),
+            None => *size = Quantity::ZERO,
+        }
+    }
+
+    /// The levels less what was taken since the last trade, with their places.
+    fn left(&self, side: Side) -> Vec<(usize, Level)> {
+        let mut taken = match side {
+            Side::Buy => self.bought,
+            Side::Sell => self.sold,
+        };
+        let mut left = Vec::new();
+        for (place, mut level) in depth::levels(&self.whole, self.step, side)
+            .into_iter()
+            .enumerate()
+        {
+            let gone = taken.min(level.size);
+            taken -= gone;
+            level.size -= gone;
+            if level.size > Quantity::ZERO {
+                left.push((place, level));
+            }
+        }
+        left
     }
 
     /// When the five seconds in progress end.

@@ -1,4 +1,4 @@
-//! Whether and at which price an order trades against what the book shows now.
+//! Whether and at which prices an order trades against what the book shows now.
 
 use protocol::{Price, Quantity};
 
@@ -16,39 +16,41 @@ pub struct Match {
     pub added_liquidity: bool,
 }
 
-/// What an order in the book trades now; `None` when it must wait.
+/// What an order in the book trades now, level by level; nothing when it must wait.
 /// `resting` says that it has already waited for one trade of the market or more.
 #[must_use]
-pub fn matched(order: &Order, book: &Book, resting: bool) -> Option<Match> {
+pub fn matched(order: &Order, book: &Book, resting: bool) -> Vec<Match> {
     let side = order.ticket.side;
-    let quantity = order.remaining().min(book.available(side));
-    if quantity <= Quantity::ZERO {
-        return None;
-    }
-    let touch = book.touch(side);
-    let Some(limit) = order.limit() else {
-        return Some(Match {
-            price: touch,
+    let limit = order.limit();
+    let crossed = |price: Price| match (limit, side) {
+        (None, _) => true,
+        (Some(limit), Side::Buy) => price <= limit,
+        (Some(limit), Side::Sell) => price >= limit,
+    };
+    let mut left = order.remaining();
+    let mut found = Vec::new();
+    for level in book.offers(side) {
+        if left <= Quantity::ZERO || !crossed(level.price) {
+            break;
+        }
+        let quantity = left.min(level.size);
+        left -= quantity;
+        found.push(Match {
+            price: level.price,
             quantity,
-            added_liquidity: false,
+            added_liquidity: resting && limit.is_some(),
         });
-    };
-    let crossed = match side {
-        Side::Buy => touch <= limit,
-        Side::Sell => touch >= limit,
-    };
-    if !crossed {
-        return None;
     }
     // The market came to an order that waited: it trades at its own price, where that has been shown.
-    let price = if resting && book.within_shown(limit) == limit {
-        limit
-    } else {
-        touch
-    };
-    Some(Match {
-        price,
-        quantity,
-        added_liquidity: resting,
-    })
+    if let Some(own) = limit.filter(|limit| resting && book.within_shown(*limit) == *limit)
+        && !found.is_empty()
+    {
+        let quantity = found.iter().map(|one| one.quantity).sum();
+        return vec![Match {
+            price: own,
+            quantity,
+            added_liquidity: true,
+        }];
+    }
+    found
 }

@@ -188,7 +188,11 @@ impl Venue {
             Some(book) => book.trade(tick),
             None => {
                 let limited = matches!(self.market, Market::Replay(_));
-                self.books.insert(symbol, Book::new(tick, limited, None, None));
+                let Some(step) = self.market.price_step(symbol) else {
+                    return;
+                };
+                self.books
+                    .insert(symbol, Book::new(tick, step, limited, None, None));
             }
         }
         if self.account.day.is_none() {
@@ -254,16 +258,18 @@ impl Venue {
         else {
             return;
         };
-        let Some(book) = self.books.get_mut(&order.ticket.symbol) else {
+        let (side, symbol) = (order.ticket.side, order.ticket.symbol);
+        let Some(book) = self.books.get_mut(&symbol) else {
             return;
         };
-        let Some(found) = matched(order, book, resting) else {
-            return;
-        };
-        book.consume(order.ticket.side, found.quantity);
-        let fill = self.fill(perm_id, found);
-        if let Some(fill) = fill {
-            self.record(Record::Filled { fill }, outputs);
+        let found = matched(order, book, resting);
+        for one in &found {
+            book.consume(side, one.quantity);
+        }
+        for one in found {
+            if let Some(fill) = self.fill(perm_id, one) {
+                self.record(Record::Filled { fill }, outputs);
+            }
         }
     }
 
