@@ -84,6 +84,13 @@ fn obstacles(store: Store) -> Vec<String> {
             texts.push("Trading is halted: exits that reduce pass, entries wait for Active.".to_owned())
         }
     }
+    store.portfolio.with(|portfolio| {
+        for symbol in portfolio.symbol_states.keys() {
+            texts.push(format!(
+                "{symbol} is halted on its own: its exits pass, its entries wait for `command.resume`."
+            ));
+        }
+    });
     if !opened {
         texts.push("The broker's positions are not loaded yet: nothing is ordered before.".to_owned());
     }

@@ -55,6 +55,9 @@ pub struct Portfolio {
     pub forgotten_until: Option<Timestamp>,
     /// What may be traded.
     pub state: TradingState,
+    /// Symbols that are halted or only reduce, whatever the account may do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub symbol_states: BTreeMap<Symbol, TradingState>,
     /// True while the kill switch is latched.
     pub killed: bool,
     /// The newest commands, oldest first.
@@ -207,6 +210,7 @@ impl Default for Portfolio {
             executions: BTreeMap::new(),
             forgotten_until: None,
             state: TradingState::Active,
+            symbol_states: BTreeMap::new(),
             killed: false,
             commands: VecDeque::new(),
             day: DayFigures::default(),
@@ -370,6 +374,7 @@ impl Portfolio {
             positions,
             orders,
             self.state,
+            &self.symbol_states,
             self.killed,
         );
         Hash::of(&serde_json::to_vec(&state).expect("plain data is always JSON"))

@@ -145,6 +145,18 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
     events
 }
 
+/// Working orders of the broker that carry the id of one of ours, with that order.
+pub fn ours_at_broker<'a>(
+    portfolio: &'a Portfolio,
+    truth: &'a Truth,
+) -> impl Iterator<Item = (&'a Order, &'a BrokerOrder)> {
+    truth.open.iter().filter_map(|theirs| {
+        let id = theirs.order_ref.parse::<Id>().ok()?;
+        let order = portfolio.orders.get(&id)?;
+        (theirs.status == BrokerStatus::Working).then_some((order, theirs))
+    })
+}
+
 fn late_commission(portfolio: &Portfolio, order: &Id, execution: &BrokerExecution) -> Option<OrderEvent> {
     let commission = execution.fill.commission?;
     let trade = portfolio

@@ -106,7 +106,7 @@ impl Look<'_> {
     /// The first check that refused.
     pub fn entry(&self, proposal: &Proposal) -> Result<(), Refused> {
         self.kill_switch()?;
-        self.trading_state()?;
+        self.trading_state(proposal.symbol)?;
         self.gate()?;
         self.session()?;
         self.freshness(proposal)?;
@@ -125,7 +125,11 @@ impl Look<'_> {
         })
     }
 
-    fn trading_state(&self) -> Result<(), Refused> {
+    fn trading_state(&self, symbol: Symbol) -> Result<(), Refused> {
+        let of_symbol = self.portfolio.symbol_states.get(&symbol);
+        refuse(of_symbol.is_some(), Check::TradingState, || {
+            format!("{symbol} is halted or only reduces: `command.resume` with its symbol resumes it")
+        })?;
         let state = self.portfolio.state;
         refuse(
             state != TradingState::Active,

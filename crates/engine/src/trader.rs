@@ -5,6 +5,7 @@ mod broker;
 mod command;
 mod compare;
 mod decide;
+mod incident;
 mod message;
 
 use std::collections::{BTreeMap, VecDeque};

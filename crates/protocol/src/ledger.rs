@@ -349,6 +349,9 @@ pub enum TradingState {
 pub struct StateChange {
     /// From now on.
     pub state: TradingState,
+    /// Of this symbol alone; absent: of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<Symbol>,
     /// Who, `operator`, `web` or `execution`.
     pub by: String,
     /// Why.

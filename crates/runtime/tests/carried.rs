@@ -36,6 +36,7 @@ fn epoch() -> Entry {
 fn state() -> Entry {
     Entry::State(StateChange {
         state: TradingState::Halted,
+        symbol: None,
         by: "test".to_owned(),
         text: String::new(),
     })

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use protocol::ledger::{
-    Adjusted, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason, Record, TradingState,
+    Adjusted, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason, Record, StateChange,
+    TradingState,
 };
 use protocol::operator::Verb;
 use protocol::{Money, Quantity, Symbol, Timestamp};
@@ -55,6 +56,14 @@ impl Portfolio {
                 }
             }
             Entry::Adjusted(adjusted) => self.adjust(adjusted),
+            Entry::State(StateChange {
+                state,
+                symbol: Some(symbol),
+                ..
+            }) => match state {
+                TradingState::Active => drop(self.symbol_states.remove(symbol)),
+                state => drop(self.symbol_states.insert(*symbol, *state)),
+            },
             Entry::State(change) => {
                 self.state = change.state;
                 self.flattening &= change.state == TradingState::Halted;

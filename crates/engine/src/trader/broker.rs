@@ -1,7 +1,7 @@
 //! What the broker says of orders as it happens, turned into records. Told twice, or in another order, it is the same.
 
 use protocol::decision::Level;
-use protocol::ledger::{OrderChange, OrderEvent};
+use protocol::ledger::{Entry, OrderChange, OrderEvent};
 use protocol::{Id, Timestamp};
 
 use super::{Heard, News, Output, Trader};
@@ -18,6 +18,21 @@ const NEEDS_A_LOOK: [i32; 3] = [100, 103, 104];
 
 impl Trader {
     pub(super) fn on_heard(&mut self, wall: Timestamp, heard: &Heard) -> Vec<Output> {
+        let mut outputs = self.news(wall, heard);
+        outputs.extend(self.doubled(wall, heard));
+        let events = outputs.iter().filter_map(|output| match output {
+            Output::Append(draft) => match &draft.entry {
+                Entry::Order(event) => Some(event.clone()),
+                _ => None,
+            },
+            _ => None,
+        });
+        let events: Vec<_> = events.collect();
+        outputs.extend(self.late_orders(wall, &events));
+        outputs
+    }
+
+    fn news(&mut self, wall: Timestamp, heard: &Heard) -> Vec<Output> {
         let at = self.now_or(wall);
         match &heard.news {
             News::Execution(symbol, fill) => {

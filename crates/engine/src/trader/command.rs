@@ -38,7 +38,10 @@ impl Outcome {
 
 /// True for verbs that are about everything, so that a symbol with them is a mistake.
 fn is_of_the_account(verb: Verb) -> bool {
-    !matches!(verb, Verb::Close | Verb::EmergencyExit | Verb::Settle)
+    !matches!(
+        verb,
+        Verb::Close | Verb::EmergencyExit | Verb::Settle | Verb::Halt | Verb::Reduce | Verb::Resume
+    )
 }
 
 fn sets_state(output: &Output) -> bool {
@@ -145,20 +148,28 @@ impl Trader {
     }
 
     fn set_state(&mut self, wall: Timestamp, ask: &Ask, state: TradingState, text: &str) -> Outcome {
+        let symbol = ask.command.symbol;
         let change = StateChange {
             state,
+            symbol,
             by: ask.by.clone(),
             text: ask.command.note.clone(),
         };
         let mut outputs = vec![self.account(wall, ask, "state", Entry::State(change))];
         if state != TradingState::Active {
-            outputs.extend(self.cancel_entries());
+            outputs.extend(self.cancel_entries(symbol));
         }
-        Outcome::done(outputs, text)
+        let whose = symbol.map_or(String::new(), |symbol| format!("{symbol}: "));
+        Outcome::done(outputs, format!("{whose}{text}"))
     }
 
-    fn cancel_entries(&self) -> Vec<Output> {
-        self.cancels(|order| order.side == Side::Buy && self.portfolio.held(order.symbol) >= Quantity::ZERO)
+    /// Cancellations of entries: of a symbol, or of all.
+    pub(super) fn cancel_entries(&self, symbol: Option<Symbol>) -> Vec<Output> {
+        self.cancels(|order| {
+            symbol.is_none_or(|symbol| symbol == order.symbol)
+                && order.side == Side::Buy
+                && self.portfolio.held(order.symbol) >= Quantity::ZERO
+        })
     }
 
     fn kill(&mut self, wall: Timestamp, ask: &Ask, latched: bool) -> Outcome {
@@ -197,11 +208,12 @@ impl Trader {
         }
         let halted = StateChange {
             state: TradingState::Halted,
+            symbol: None,
             by: ask.by.clone(),
             text: "flatten".to_owned(),
         };
         let mut outputs = vec![self.account(wall, ask, "state", Entry::State(halted))];
-        outputs.extend(self.cancel_entries());
+        outputs.extend(self.cancel_entries(None));
         outputs.extend(self.close_all(wall, &ask.id));
         self.flat_told = false;
         let count = self.portfolio.open_positions().count();

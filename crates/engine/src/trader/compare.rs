@@ -16,13 +16,13 @@ impl Trader {
         let missing = reconcile::missing(&self.portfolio, truth, pass);
         if !missing.is_empty() {
             // What differs can be told only once these are folded; the next reading tells it.
-            return missing
-                .into_iter()
-                .map(|event| self.event(self.now_or(wall), event))
-                .collect();
+            let incidents = self.late_orders(wall, &missing);
+            let at = self.now_or(wall);
+            let events = missing.into_iter().map(|event| self.event(at, event));
+            return events.chain(incidents).collect();
         }
         let differences = reconcile::differences(&self.portfolio, truth);
-        let mut outputs = Vec::new();
+        let mut outputs = self.ghosts(wall, truth);
         for difference in &differences {
             if !self.portfolio.differences.contains(difference) {
                 let (id, symbol) = (self.difference_id(difference), difference.symbol);

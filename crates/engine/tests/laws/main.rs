@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fold;
+mod incident;
 mod story;
 mod trading;
 mod world;

@@ -250,7 +250,7 @@ fn a_warning_about_an_order_does_not_end_it() {
 #[test]
 fn what_is_of_the_account_takes_no_symbol_and_nothing_is_promised_while_killed() {
     let mut world = World::new(&[("AAPL", "50"), ("NVDA", "20")]);
-    for verb in [Verb::Flatten, Verb::Halt, Verb::Kill, Verb::CancelAll] {
+    for verb in [Verb::Flatten, Verb::Kill, Verb::CancelAll] {
         assert!(!world.ask(verb, Some("AAPL")), "{verb}");
     }
     assert!(!world.ask(Verb::Release, None), "nothing is latched");

@@ -142,6 +142,7 @@ impl Scene {
             1,
             Entry::State(StateChange {
                 state,
+                symbol: None,
                 by: "operator".into(),
                 text: text.into(),
             }),

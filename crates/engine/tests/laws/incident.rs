@@ -1,0 +1,155 @@
+//! One symbol's own trading state, and what halts it without being asked.
+
+use engine::order::OrderState;
+use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::trader::{Heard, Input, News};
+use protocol::ledger::Side;
+use protocol::operator::Verb;
+
+use crate::world::{World, number, symbol};
+
+/// A world in which AAPL was bought once and the order is on its way.
+fn buying() -> World {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.quote("NVDA", "100");
+    world.bullish("AAPL");
+    assert_eq!(world.bought(), 1);
+    world
+}
+
+fn hear(world: &mut World, permanent_id: i64, status: BrokerStatus) {
+    let order_ref = world.intents[0].0.to_string();
+    world.step(Input::Broker(Heard {
+        order_ref,
+        order_id: 0,
+        permanent_id,
+        news: News::Status(status, String::new()),
+    }));
+}
+
+fn open_at_broker(world: &World, permanent_id: i64) -> Truth {
+    let ours = world.trader.portfolio.orders.values().next().unwrap();
+    let order = BrokerOrder {
+        order_ref: ours.id.to_string(),
+        order_id: ours.order_id,
+        permanent_id,
+        symbol: symbol("AAPL"),
+        side: Side::Buy,
+        quantity: ours.quantity,
+        status: BrokerStatus::Working,
+        text: String::new(),
+    };
+    Truth {
+        open: vec![order],
+        folded: world.trader.portfolio.sequence,
+        cash: Some(number("100000")),
+        ..Truth::default()
+    }
+}
+
+fn is_halted(world: &World) -> bool {
+    world.trader.portfolio.symbol_states.contains_key(&symbol("AAPL"))
+}
+
+#[test]
+fn a_halted_symbol_waits_while_the_others_trade_and_its_exits_pass() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    world.quote("AAPL", "100");
+    world.quote("NVDA", "100");
+    world.quote("IXHL", "100");
+    assert!(world.ask(Verb::Halt, Some("NVDA")) && world.ask(Verb::Reduce, Some("AAPL")));
+    let mut world = world.restart();
+    for name in ["AAPL", "NVDA", "IXHL"] {
+        world.quote(name, "100");
+    }
+    world.bullish("NVDA");
+    assert_eq!(world.bought(), 0, "halted through a restart");
+    world.bullish("IXHL");
+    assert_eq!(world.bought(), 1, "the others trade");
+    world.bearish("AAPL");
+    assert_eq!(
+        world.intents.last().unwrap().1.side,
+        Side::Sell,
+        "its exit passes"
+    );
+    assert!(world.ask(Verb::Resume, Some("NVDA")));
+    world.bullish("NVDA");
+    assert_eq!(world.bought(), 2);
+    assert!(world.ask(Verb::Halt, None) && world.ask(Verb::Resume, None));
+    assert_eq!(
+        world.trader.portfolio.symbol_states.len(),
+        1,
+        "the account's state is another"
+    );
+}
+
+#[test]
+fn an_order_that_appears_late_is_adopted_and_halts_its_symbol() {
+    let world = buying();
+    let mut world = world.restart();
+    for pass in [Pass::First, Pass::Second] {
+        let truth = Truth {
+            folded: world.trader.portfolio.sequence,
+            cash: Some(number("100000")),
+            ..Truth::default()
+        };
+        world.step(Input::Truth(truth, pass));
+    }
+    let state = |world: &World| world.trader.portfolio.orders.values().next().unwrap().state;
+    assert_eq!(state(&world), OrderState::Absent);
+    assert!(!is_halted(&world));
+    let late = open_at_broker(&world, 7);
+    world.step(Input::Truth(late.clone(), Pass::Running));
+    assert!(is_halted(&world));
+    let records = world.records.len();
+    world.step(Input::Truth(
+        Truth {
+            folded: world.trader.portfolio.sequence,
+            ..late
+        },
+        Pass::Running,
+    ));
+    let halts = world.records[records..]
+        .iter()
+        .filter(|(_, _, record)| matches!(record.entry, protocol::ledger::Entry::State(_)));
+    assert_eq!(halts.count(), 0, "said once");
+}
+
+#[test]
+fn two_orders_of_one_halt_the_symbol() {
+    let mut world = buying();
+    hear(&mut world, 7, BrokerStatus::Working);
+    assert!(!is_halted(&world));
+    hear(&mut world, 7, BrokerStatus::Working);
+    assert!(!is_halted(&world), "the same one said twice is one");
+    hear(&mut world, 8, BrokerStatus::Working);
+    assert!(is_halted(&world));
+
+    let mut world = buying();
+    hear(&mut world, 7, BrokerStatus::Working);
+    let truth = open_at_broker(&world, 9);
+    world.step(Input::Truth(truth, Pass::Running));
+    assert!(is_halted(&world), "also when it is read");
+}
+
+#[test]
+fn what_is_over_here_and_works_there_is_cancelled_and_halts_the_symbol() {
+    let mut world = buying();
+    hear(&mut world, 7, BrokerStatus::Working);
+    let stale = open_at_broker(&world, 7);
+    hear(&mut world, 7, BrokerStatus::Cancelled);
+    world.step(Input::Truth(stale, Pass::Running));
+    assert!(
+        !is_halted(&world),
+        "a reading that began before the end proves nothing"
+    );
+    let truth = open_at_broker(&world, 7);
+    world.step(Input::Truth(truth, Pass::Running));
+    assert!(is_halted(&world));
+    assert_eq!(world.cancels, [world.intents[0].1.order_id]);
+    world.later(60);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    assert_eq!(world.bought(), 1, "nothing is added meanwhile");
+}
