@@ -1,11 +1,11 @@
-//! The market's clock: wall time, or the time of the past at a chosen speed, which can be held.
+//! The market's clock: wall time, or a time of its own at a chosen speed, which can be held.
 
 use std::time::Duration;
 
 use protocol::Timestamp;
 use tokio::time::Instant;
 
-/// How fast a replay runs.
+/// How fast the market's own time runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
     /// So many seconds of the market in one second, above zero.
@@ -14,12 +14,12 @@ pub enum Speed {
     Max,
 }
 
-/// Five-second bars that are told each second at most when a replay runs as fast as it can. Clients keep a
+/// Five-second bars that are told each second at most when the market runs as fast as it can. Clients keep a
 /// limited number of bars that they have not handled yet, and the socket does not show how many, so this
 /// pace is what keeps a busy one from losing any.
 pub const MAX_BARS_A_SECOND: u32 = 4_000;
 
-/// Most time behind its pace that a replay at full speed makes up for.
+/// Most time behind its pace that a market at full speed makes up for.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
 impl std::str::FromStr for Speed {
@@ -43,11 +43,11 @@ impl std::str::FromStr for Speed {
 pub(crate) enum Clock {
     /// The market runs on wall time.
     Wall,
-    /// The market runs on the time of the past.
+    /// The market runs on a time of its own: of the past, or faster than the wall's.
     Past(Past),
 }
 
-/// A clock of the past: a point at which both times were the same, and whether it runs.
+/// A clock of the market's own: a point at which both times were the same, and whether it runs.
 #[derive(Debug)]
 pub(crate) struct Past {
     speed: Speed,
@@ -91,6 +91,14 @@ impl Past {
     pub(crate) fn leap(&mut self, to: Timestamp) {
         if self.now() < to {
             self.market = to;
+            self.wall = Instant::now();
+        }
+    }
+
+    /// Waits at a time: the clock must not run further ahead of what it drives.
+    pub(crate) fn wait_at(&mut self, at: Timestamp) {
+        if self.now() > at {
+            self.market = at;
             self.wall = Instant::now();
         }
     }
@@ -144,7 +152,7 @@ impl Clock {
         }
     }
 
-    /// The clock of the past, if it is one.
+    /// The market's own clock, if it has one.
     pub(crate) fn past(&mut self) -> Option<&mut Past> {
         match self {
             Self::Wall => None,

@@ -21,6 +21,7 @@ mod times;
 mod trace;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use engine::venue::Venue;
 use engine::venue::account::Account;
 use engine::venue::market::Market;
 use engine::venue::replay::Replay;
+use engine::venue::rows::Rows;
 use engine::venue::synthetic::{STOCKS, Synthetic};
 use protocol::{Symbol, Timestamp};
 use tokio::net::TcpListener;
@@ -83,27 +85,10 @@ impl Gateway {
             .transpose()?;
         let (journal, account) = Journal::open(&options.state)?;
         let replay = files.is_some();
+        let noted = [journal.clock(), account.latest].into_iter().flatten().max();
         let (market, clock, start) = match files {
-            None => synthetic(options),
-            Some(files) => {
-                let noted = [journal.clock(), account.latest].into_iter().flatten().max();
-                let first = files
-                    .values()
-                    .filter_map(|rows| rows.rows.first())
-                    .map(|row| row.start)
-                    .min();
-                let begin = options.start.or(first).unwrap_or_default();
-                let longest = files.values().map(|rows| rows.seconds).max().unwrap_or(1);
-                // A bar in progress when the gateway stopped is history now: the clock goes on after it.
-                let start = noted.map_or(begin, |noted| next_bar(noted, longest).max(begin));
-                let replay = Replay::new(files, options.seed, start);
-                tracing::info!(%start, end = %replay.end(), "replay begins when somebody asks for prices");
-                (
-                    Market::Replay(replay),
-                    Clock::Past(Past::new(options.speed, start)),
-                    start,
-                )
-            }
+            None => synthetic(options, noted),
+            Some(files) => replay_of(files, options, noted),
         };
         let name = options.account.clone();
         let name = name.unwrap_or_else(|| {
@@ -166,7 +151,14 @@ impl Gateway {
     }
 }
 
-fn synthetic(options: &Options) -> (Market, Clock, Timestamp) {
+/// Speed of a replay that nobody chose one for.
+const SPEED_REPLAY: Speed = Speed::Times(60.0);
+/// An account that has seen times further ahead of the wall's than this many seconds was used on a faster clock.
+const AHEAD_SECONDS: i64 = 60;
+
+/// Made-up prices. They follow the wall's clock, unless another speed or start is asked for, or the account has
+/// already seen later times.
+fn synthetic(options: &Options, noted: Option<Timestamp>) -> (Market, Clock, Timestamp) {
     let demo = || {
         STOCKS
             .iter()
@@ -179,8 +171,43 @@ fn synthetic(options: &Options) -> (Market, Clock, Timestamp) {
         options.symbols.clone()
     };
     let now = Timestamp::now();
-    let market = Synthetic::new(&symbols, options.seed, options.trades_per_second, now);
-    (Market::Synthetic(market), Clock::Wall, now)
+    let speed = options.speed.unwrap_or(Speed::Times(1.0));
+    let ahead = noted.is_some_and(|noted| noted.as_second() > now.as_second() + AHEAD_SECONDS);
+    let (clock, start) = if speed == Speed::Times(1.0) && options.start.is_none() && !ahead {
+        (Clock::Wall, now)
+    } else {
+        let begin = options.start.unwrap_or(now);
+        let start = noted.map_or(begin, |noted| noted.max(begin));
+        tracing::info!(%start, "the market runs while a client is connected");
+        (Clock::Past(Past::new(speed, start)), start)
+    };
+    let market = Synthetic::new(&symbols, options.seed, options.trades_per_second, start);
+    (Market::Synthetic(market), clock, start)
+}
+
+/// The bars of the past, from where the last gateway stopped.
+fn replay_of(
+    files: BTreeMap<Symbol, Rows>,
+    options: &Options,
+    noted: Option<Timestamp>,
+) -> (Market, Clock, Timestamp) {
+    let first = files
+        .values()
+        .filter_map(|rows| rows.rows.first())
+        .map(|row| row.start)
+        .min();
+    let begin = options.start.or(first).unwrap_or_default();
+    let longest = files.values().map(|rows| rows.seconds).max().unwrap_or(1);
+    // A bar in progress when the gateway stopped is history now: the clock goes on after it.
+    let start = noted.map_or(begin, |noted| next_bar(noted, longest).max(begin));
+    let replay = Replay::new(files, options.seed, start);
+    tracing::info!(%start, end = %replay.end(), "replay begins when somebody asks for prices");
+    let speed = options.speed.unwrap_or(SPEED_REPLAY);
+    (
+        Market::Replay(replay),
+        Clock::Past(Past::new(speed, start)),
+        start,
+    )
 }
 
 /// The first instant at which no bar of so many seconds is in progress.

@@ -26,12 +26,13 @@ pub struct Options {
     /// Replay the bars of this folder (SYMBOL.csv: timestamp,open,high,low,close,volume) instead of making prices up.
     #[arg(long, value_name = "DIR")]
     pub market: Option<PathBuf>,
-    /// Speed of a replay: 60 plays a minute in a second, `max` plays as fast as clients can be told.
-    #[arg(long, default_value = "60", value_name = "N|max", requires = "market")]
-    pub speed: Speed,
-    /// Begin the replay here instead of with the first bar; bars before it are history. Later starts go on
-    /// where the last one stopped.
-    #[arg(long, value_name = "TIME", requires = "market")]
+    /// Speed of the market's time: 60 plays a minute in a second, `max` plays as fast as clients can be told.
+    /// By default 60 for a replay and 1 for made-up prices.
+    #[arg(long, value_name = "N|max")]
+    pub speed: Option<Speed>,
+    /// Begin here instead of with the first bar of a replay, whose earlier bars are history, or instead of now.
+    /// Later starts go on where the last one stopped.
+    #[arg(long, value_name = "TIME")]
     pub start: Option<Timestamp>,
     /// Trade only these stocks, separated by commas. By default those of the demo, or all files of the folder.
     #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]

@@ -11,28 +11,25 @@ use super::Hub;
 use crate::clock::Clock;
 use crate::peer::Peer;
 
-/// Frames waiting for one client at which a replay holds its clock, until half of them are written.
+/// Frames waiting for one client at which the market's own clock is held, until half of them are written.
 const REPLAY_FRAMES_WAITING: usize = 8192;
-/// Time for which a replay waits for a client that does not read, before it is cut off.
+/// Time for which the market waits for a client that does not read, before it is cut off.
 const REPLAY_WAIT_SECONDS: u64 = 20;
 /// A replay begins when bars of every stock are asked for, or so long after the last price was asked for.
 const REPLAY_GRACE: Duration = Duration::from_secs(3);
 /// Closed hours longer than this many seconds of the market are leapt over, up to this long before their end.
 const CLOSED_SECONDS: i64 = 120;
+/// Most seconds of the market that are made up for in one turn: a clock that is too fast waits for its market.
+const BEHIND_SECONDS_MAX: i64 = 10;
 /// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
 const SLEPT_SECONDS: i64 = 60;
 
 impl Hub {
-    /// Sets the clock of a replay going, holds it, or lets it leap; and catches up with a wall clock that leapt.
+    /// Sets the market's own clock going, holds it, or lets it leap; catches up with a wall clock that leapt.
     pub(super) fn pace(&mut self) {
-        let Market::Replay(_) = self.venue.market() else {
-            let now = self.clock.now();
-            if now.as_second() - self.venue.now().as_second() > SLEPT_SECONDS {
-                tracing::warn!(from = %self.venue.now(), to = %now, "the clock leapt, its market is left out");
-                self.venue.skip_to(now);
-            }
-            return;
-        };
+        if matches!(self.clock, Clock::Wall) {
+            return self.skip_sleep();
+        }
         let Some(next) = self.venue.next_at() else {
             if !std::mem::replace(&mut self.ended, true) {
                 tracing::info!(at = %self.venue.now(), "the replay is at its end: the market stays closed, requests are served");
@@ -44,6 +41,7 @@ impl Hub {
         let closed = self.venue.market().calendar().phase(self.clock.now()) == Phase::Closed;
         let Some(past) = self.clock.past() else { return };
         past.run(may_run);
+        past.wait_at(Timestamp::from_second(next.as_second() + BEHIND_SECONDS_MAX).unwrap_or(next));
         if past.is_running() && closed && gap > CLOSED_SECONDS {
             past.leap(Timestamp::from_second(next.as_second() - CLOSED_SECONDS).unwrap_or(next));
         }
@@ -56,14 +54,26 @@ impl Hub {
         }
     }
 
+    fn skip_sleep(&mut self) {
+        let now = self.clock.now();
+        if now.as_second() - self.venue.now().as_second() > SLEPT_SECONDS {
+            tracing::warn!(from = %self.venue.now(), to = %now, "the clock leapt, its market is left out");
+            self.venue.skip_to(now);
+        }
+    }
+
     fn hold(&mut self) {
         if let Some(past) = self.clock.past() {
             past.run(false);
         }
     }
 
-    /// Whether there is anybody for whom a replay should run, with all of its stocks asked for.
+    /// Whether there is anybody for whom the market should run. A replay waits until all of its stocks are asked
+    /// for, so that nobody misses its beginning.
     fn is_watched(&self) -> bool {
+        if matches!(self.venue.market(), Market::Synthetic(_)) {
+            return !self.peers.is_empty();
+        }
         let running = matches!(&self.clock, Clock::Past(past) if past.is_running());
         let asked = |symbol: Symbol| self.peers.values().any(|peer| peer.bars.follows(symbol));
         self.peers.values().any(Peer::watches_prices)
@@ -72,7 +82,7 @@ impl Hub {
                 || self.directory.all().all(|stock| asked(stock.symbol)))
     }
 
-    /// Whether a client reads too slowly for the replay to go on.
+    /// Whether a client reads too slowly for the market to go on.
     fn is_held_up(&mut self) -> bool {
         let most = self.peers.values().map(Peer::waiting).max().unwrap_or(0);
         let limit = if self.held_since.is_some() {

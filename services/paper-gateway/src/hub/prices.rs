@@ -3,7 +3,7 @@
 use crate::number::approximate;
 use engine::venue::bars::Bar;
 use engine::venue::calendar::Phase;
-use engine::venue::market::Tick;
+use engine::venue::market::{Market, Tick};
 use prost::Message;
 use protocol::{Quantity, Symbol};
 use tokio::time::Instant;
@@ -133,7 +133,7 @@ impl Hub {
 
     /// Five seconds of a stock are over.
     pub(super) fn tell_bar(&mut self, symbol: Symbol, bar: &Bar) {
-        if matches!(self.clock, crate::clock::Clock::Past(_)) {
+        if matches!(self.venue.market(), Market::Replay(_)) {
             self.row_bars.entry(symbol).or_default().push(bar.clone());
         }
         let regular = self.is_regular(bar);

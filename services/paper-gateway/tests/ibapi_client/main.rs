@@ -14,3 +14,4 @@ mod program;
 mod replay;
 mod restart;
 mod session;
+mod speed;
