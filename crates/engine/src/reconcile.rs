@@ -31,6 +31,23 @@ pub struct Truth {
     pub folded: u64,
 }
 
+impl Truth {
+    /// True when nothing was traded from before `earlier` was read until after this was: then each is what the account
+    /// was at one moment.
+    #[must_use]
+    pub fn is_of_the_same_moment(&self, earlier: &Self) -> bool {
+        let ids = |truth: &Self| -> BTreeSet<String> {
+            let all = truth.executions.iter();
+            all.map(|execution| execution.fill.execution_id.clone()).collect()
+        };
+        let shares = |truth: &Self| -> BTreeMap<Symbol, Quantity> {
+            let all = truth.positions.iter();
+            all.map(|(symbol, holding)| (*symbol, holding.quantity)).collect()
+        };
+        ids(self) == ids(earlier) && shares(self) == shares(earlier) && self.cash == earlier.cash
+    }
+}
+
 /// An order as the broker tells it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BrokerOrder {

@@ -247,13 +247,12 @@ async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream)
         "loading positions, orders and executions from the broker",
     );
     desk.listen(notices).await?;
+    if !desk.trader.portfolio.opened {
+        let truth = still(desk).await?;
+        desk.append(opening(&truth)).await?;
+    }
     for _ in 0..READINGS_MAX {
-        let truth = truth::read(&desk.broker, desk.trader.portfolio.sequence).await;
-        let truth = truth
-            .map_err(|error| Exit::error(code::AGAIN, format!("broker truth is not known: {error:#}")))?;
-        if !desk.trader.portfolio.opened {
-            desk.append(opening(&truth)).await?;
-        }
+        let truth = read(desk).await?;
         let before = desk.trader.portfolio.sequence;
         let outputs = desk.trader.step(now(), Input::Truth(truth, Pass::First));
         let settled = outputs.iter().all(|output| !is_order_event(output));
@@ -276,6 +275,27 @@ async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream)
         )
         .await;
     Ok(())
+}
+
+async fn read(desk: &Desk) -> anyhow::Result<Truth> {
+    truth::read(&desk.broker, desk.trader.portfolio.sequence)
+        .await
+        .map_err(|error| Exit::error(code::AGAIN, format!("broker truth is not known: {error:#}")))
+}
+
+/// The account as two readings in a row tell it: a fill between the questions of one reading would be in the opening
+/// positions and counted again as an execution.
+async fn still(desk: &Desk) -> anyhow::Result<Truth> {
+    let mut before = read(desk).await?;
+    for _ in 0..READINGS_MAX {
+        let truth = read(desk).await?;
+        if truth.is_of_the_same_moment(&before) {
+            return Ok(truth);
+        }
+        before = truth;
+    }
+    let text = "the account did not stand still long enough to take its positions over: another try follows";
+    Err(Exit::error(code::AGAIN, text))
 }
 
 fn is_order_event(output: &engine::trader::Output) -> bool {

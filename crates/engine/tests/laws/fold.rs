@@ -226,3 +226,38 @@ fn what_was_forgotten_is_not_counted_again() {
     ));
     assert_eq!(world.held("AAPL"), Quantity::from(total));
 }
+
+#[test]
+fn two_readings_are_of_one_moment_when_nothing_moved() {
+    let held = |quantity: &str| protocol::ledger::Holding {
+        quantity: number(quantity),
+        average_cost: number("100"),
+    };
+    let still = Truth {
+        cash: Some(number("1000")),
+        positions: [(symbol("AAPL"), held("10"))].into(),
+        ..Truth::default()
+    };
+    assert!(still.clone().is_of_the_same_moment(&still));
+    // A fill that came after the executions were told and before the positions were.
+    let moved = Truth {
+        positions: [(symbol("AAPL"), held("20"))].into(),
+        ..still.clone()
+    };
+    assert!(!moved.is_of_the_same_moment(&still));
+    let execution = BrokerExecution {
+        order_ref: String::new(),
+        symbol: symbol("AAPL"),
+        fill: fill(1, 10, 10_000),
+    };
+    let told = Truth {
+        executions: vec![execution],
+        ..still.clone()
+    };
+    assert!(!told.is_of_the_same_moment(&still));
+    let paid = Truth {
+        cash: None,
+        ..still.clone()
+    };
+    assert!(!paid.is_of_the_same_moment(&still));
+}
