@@ -9,6 +9,8 @@ pub mod bars;
 pub mod book;
 pub mod calendar;
 pub mod depth;
+#[cfg(test)]
+mod limits;
 pub mod market;
 pub mod matching;
 pub mod money;

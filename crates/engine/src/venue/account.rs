@@ -14,6 +14,12 @@ use super::record::{Fill, Record};
 
 /// Days of trades and ended orders that the account can tell of, today included.
 pub const DAYS_KEPT: i64 = 7;
+/// Most trades that the account can tell of, the latest ones, however many there were in those days.
+pub const FILLS_KEPT_MAX: usize = 10_000;
+/// Most ended orders that it can tell of, those that ended last.
+pub const COMPLETED_KEPT_MAX: usize = 5_000;
+/// So many are forgotten at a time once a limit is reached, which spares looking for the oldest each time.
+const FORGOTTEN: usize = 500;
 /// The first permanent number.
 const PERM_ID_FIRST: i64 = 1_000_000_001;
 
@@ -156,7 +162,7 @@ impl Account {
                         at: *at,
                         reason: reason.clone(),
                     });
-                    self.completed.insert(*perm_id, order);
+                    self.complete(order);
                 }
                 self.see(*at);
             }
@@ -238,12 +244,11 @@ impl Account {
         self.last_perm_id = self.last_perm_id.max(order.perm_id);
         let next = self.next_order_id.entry(order.client).or_insert(1);
         *next = (*next).max(order.order_id.saturating_add(1));
-        let book = if order.end.is_some() {
-            &mut self.completed
+        if order.end.is_some() {
+            self.complete(order.clone());
         } else {
-            &mut self.open
-        };
-        book.insert(order.perm_id, order.clone());
+            self.open.insert(order.perm_id, order.clone());
+        }
         self.see(order.placed_at);
     }
 
@@ -269,11 +274,26 @@ impl Account {
                     reason: format!("Filled Size: {}", order.filled.normalize()),
                 });
                 self.open.remove(&fill.perm_id);
-                self.completed.insert(fill.perm_id, order);
+                self.complete(order);
             }
         }
         self.last_fill = self.last_fill.max(fill.number);
+        if self.fills.len() >= FILLS_KEPT_MAX {
+            self.fills.drain(..FORGOTTEN);
+        }
         self.fills.push(fill.clone());
         self.see(fill.at);
+    }
+
+    /// Keeps an order that has ended, and forgets those that ended first where there are too many.
+    fn complete(&mut self, order: Order) {
+        if self.completed.len() >= COMPLETED_KEPT_MAX {
+            let ended = |order: &Order| (order.end.as_ref().map(|end| end.at), order.perm_id);
+            let mut ends: Vec<_> = self.completed.values().map(ended).collect();
+            let (_, last, _) = ends.select_nth_unstable(FORGOTTEN - 1);
+            let last = *last;
+            self.completed.retain(|_, order| ended(order) > last);
+        }
+        self.completed.insert(order.perm_id, order);
     }
 }

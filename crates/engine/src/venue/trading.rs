@@ -12,6 +12,9 @@ use super::order::{End, Kind, Lifetime, Order, Status, Ticket};
 use super::record::{Fill, Record};
 use super::{Output, Refusal, Venue};
 
+/// Most open orders of the account, of all clients together; one more is rejected.
+pub const OPEN_ORDERS_MAX: usize = 2_000;
+
 impl Venue {
     pub(super) fn place(&mut self, client: i32, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) {
         if let Err(why) = self.check(client, order_id, &ticket) {
@@ -101,7 +104,7 @@ impl Venue {
             placed_at: self.now,
             end: None,
         };
-        if let Some(reason) = self.unaffordable(&order) {
+        if let Some(reason) = self.too_many().or_else(|| self.unaffordable(&order)) {
             order.status = Status::Rejected;
             order.end = Some(End { at: self.now, reason });
         }
@@ -112,6 +115,13 @@ impl Venue {
             outputs,
         );
         perm_id
+    }
+
+    fn too_many(&self) -> Option<String> {
+        let full = self.account.open.len() >= OPEN_ORDERS_MAX;
+        full.then(|| {
+            format!("the account has {OPEN_ORDERS_MAX} open orders, which is the most that it may have")
+        })
     }
 
     /// Why the account can't carry an order: margin must suffice if all working orders of the stock trade.
