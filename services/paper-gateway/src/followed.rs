@@ -39,6 +39,11 @@ impl<T> Followed<T> {
         self.numbers.contains_key(&id)
     }
 
+    /// How many requests there are.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// Whether there is no request.
     pub(crate) fn is_empty(&self) -> bool {
         self.numbers.is_empty()

@@ -277,6 +277,16 @@ impl Hub {
     }
 
     fn answer(&mut self, session: u64, request: Request) -> Result<()> {
+        if let Some(id) = request.goes_on()
+            && self.peer(session).is_full()
+        {
+            self.peer(session).error(
+                id,
+                322,
+                "Error processing request.-'bF' : cause - too many requests go on",
+            );
+            return Ok(());
+        }
         match request {
             Request::StartApi(_) | Request::Ignored => {}
             Request::CurrentTime

@@ -12,6 +12,8 @@ use crate::message::account::ErrorMessage;
 use crate::outbox::{Outbox, QUEUE_BYTES_MAX};
 use crate::wire;
 
+/// Most requests that go on at a time for one client, of all kinds together.
+const REQUESTS_MAX: usize = 1_000;
 /// Number of an error frame.
 const ERROR: i32 = 4;
 /// The id of what concerns no request.
@@ -133,6 +135,16 @@ impl Peer {
     /// Ends the connection at once.
     pub(crate) fn cut(&self) {
         self.outbox.cut();
+    }
+
+    /// Whether it follows as much as one client may.
+    pub(crate) fn is_full(&self) -> bool {
+        let prices = self.quotes.len() + self.bars.len() + self.ticks.len() + self.histories.len();
+        let account = self.account_multi.len()
+            + self.positions_multi.len()
+            + self.gains.len()
+            + self.gains_single.len();
+        prices + account >= REQUESTS_MAX
     }
 
     /// Whether any price of any stock is pushed to it.

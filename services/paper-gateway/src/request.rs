@@ -72,6 +72,21 @@ pub(crate) enum Cancel {
 const WITHOUT_REQUEST_ID: [i32; 13] = [12, 13, 18, 19, 24, 65, 66, 69, 70, 72, 73, 80, 85];
 
 impl Request {
+    /// The number of a request that goes on until it is cancelled.
+    pub(crate) fn goes_on(&self) -> Option<i32> {
+        match self {
+            Self::MarketData(request) => request.req_id,
+            Self::TickByTick(request) => request.req_id,
+            Self::RealTimeBars(request) => request.req_id,
+            Self::HistoricalData(request) => request.req_id.filter(|_| request.keep_up_to_date == Some(true)),
+            Self::PositionsMulti(request) => request.req_id,
+            Self::AccountUpdatesMulti(request) => request.req_id,
+            Self::PnL(request) => request.req_id,
+            Self::PnLSingle(request) => request.req_id,
+            _ => None,
+        }
+    }
+
     /// Decodes the body of a message.
     pub(crate) fn decode(number: i32, body: Bytes) -> Result<Self, DecodeError> {
         let cancel = |kind| Numbered::decode(body.clone()).map(|numbered| Self::Cancel(kind, numbered));
