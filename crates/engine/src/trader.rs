@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{Entry, Intent, OrderChange, OrderEvent, Record, TradingState};
+use protocol::ledger::{Entry, OrderChange, OrderEvent, Record, TradingState};
 use protocol::market::{Phase, Quote};
-use protocol::settings::Settings;
+use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
+use crate::gate::Unsent;
 use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
 use crate::risk::{Look, Refused};
@@ -93,6 +94,12 @@ impl Trader {
         self.next_order_id = self.next_order_id.max(next);
     }
 
+    /// The limits that it trades by.
+    #[must_use]
+    pub fn limits(&self) -> &Risk {
+        &self.settings.risk
+    }
+
     /// Why nothing may be sent, if so.
     #[must_use]
     pub fn gate(&self) -> Option<&str> {
@@ -146,12 +153,29 @@ impl Trader {
         }
     }
 
-    /// The last look before an intent is written to the broker: what closed the gate since it was decided stops it.
+    /// True while any kill switch is latched.
     #[must_use]
-    pub fn may_send(&self, intent: &Intent) -> bool {
-        let killed = self.portfolio.killed || self.killed_here;
-        let emergency = intent.reason == protocol::ledger::Reason::EmergencyExit;
-        self.gate.is_none() && (!killed || emergency)
+    pub fn killed(&self) -> bool {
+        self.portfolio.killed || self.killed_here
+    }
+
+    /// What follows when the last gate stops an order whose intent is written: it is over, as nothing of it was sent.
+    #[must_use]
+    pub fn never_sent(&self, wall: Timestamp, unsent: &Unsent) -> Vec<Output> {
+        let (id, symbol, why) = (&unsent.id, unsent.intent.symbol, &unsent.why);
+        let change = OrderChange::Cancelled {
+            text: format!("never sent: {why}"),
+        };
+        let event = OrderEvent {
+            order: id.clone(),
+            symbol,
+            change,
+        };
+        let text = format!("order {id} of {symbol} was stopped at the last gate: {why}");
+        vec![
+            self.event(self.now_or(wall), event),
+            self.alert(wall, "order-stopped", Level::Critical, Some(symbol), text),
+        ]
     }
 
     /// Takes an input. `wall` is the wall clock, for liveness only.

@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use engine::gate::Gate;
 use engine::reconcile::{Pass, Truth};
-use engine::trader::{Ask, Draft, Input as Step, Output, Trader};
+use engine::trader::{Ask, Input as Step, Trader};
 use ibapi::orders::OrderUpdate;
 use ibapi::subscriptions::{NoticeStream, Subscription as Rows, SubscriptionItem};
 use ibapi::{Error, Notice};
 use protocol::Id;
 use protocol::decision::Level;
-use protocol::ledger::{Entry, Mode};
+use protocol::ledger::Mode;
 use protocol::operator::{Command, HealthState, Reply, Verb};
-use protocol::subject::{self, filter, stream};
+use protocol::subject::{filter, stream};
 use runtime::lease::Lease;
 use runtime::ledger::Ledger;
 use runtime::{Context, Exit, Request, code, now};
@@ -21,7 +22,7 @@ use runtime::{Context, Exit, Request, code, now};
 use crate::broker::{self, Broker};
 use crate::ears::{Ears, Input};
 use crate::notice::{Links, Meaning};
-use crate::witness::{Memory, Witness};
+use crate::witness::Witness;
 
 /// Characters of an operator's note that are recorded.
 const NOTE_CHARACTERS_MAX: usize = 500;
@@ -33,18 +34,19 @@ pub struct Desk {
     pub broker: Broker,
     pub trader: Trader,
     lease: Option<Lease>,
-    ledger: Ledger,
-    witness: Witness,
-    order_id_max: i32,
+    pub ledger: Ledger,
+    pub witness: Witness,
+    pub order_id_max: i32,
+    pub last_gate: Gate,
     links: Links,
     rows: Option<(Rows<OrderUpdate>, NoticeStream)>,
-    asked: BTreeMap<Id, Request>,
+    pub asked: BTreeMap<Id, Request>,
     failed_readings: u32,
     /// True from the loss of a link until a reading that began after its return was compared.
     compare_due: bool,
     /// True when the reading under way began before the link was whole again.
     outdated: bool,
-    sent: u64,
+    pub sent: u64,
 }
 
 impl std::fmt::Debug for Desk {
@@ -66,7 +68,9 @@ impl Desk {
     ) -> Self {
         trader.raise_order_id(order_id_max + 1);
         trader.raise_order_id(broker.client.next_order_id());
+        let used_max = order_id_max.max(trader.portfolio.order_id_max);
         Self {
+            last_gate: Gate::new(trader.limits().clone(), used_max),
             broker,
             trader,
             lease: Some(lease),
@@ -385,82 +389,10 @@ impl Desk {
         }
         Ok(())
     }
-
-    /// Does what was decided, in its order.
-    pub async fn perform(&mut self, context: &Context, outputs: Vec<Output>) -> anyhow::Result<()> {
-        for output in outputs {
-            match output {
-                Output::Append(draft) if !self.trader.is_new(&draft) => {}
-                Output::Append(draft) => self.append(draft).await?,
-                Output::Cancel(order_id) => {
-                    self.broker
-                        .cancel(order_id)
-                        .await
-                        .map_err(|error| again(format!("{error:#}")))?;
-                }
-                Output::Refuse(refusal) => {
-                    tracing::info!(symbol = refusal.symbol.as_str(), check = ?refusal.check, "{}", refusal.text);
-                    context
-                        .bus
-                        .publish(subject::refusal(refusal.symbol), &refusal)
-                        .await?;
-                }
-                Output::Alert(alert) => context.bus.send_alert(&alert).await,
-                Output::Reply(reply) => {
-                    if let Some(request) = self.asked.get(&reply.id) {
-                        request.reply(&reply).await;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends a record of this epoch; an intent is sent once it is acknowledged.
-    pub async fn append(&mut self, draft: Draft) -> anyhow::Result<()> {
-        self.append_as(self.trader.portfolio.epoch, draft).await
-    }
-
-    /// Appends a record of `epoch`: to LEDGER and to the witness side by side; both must have it.
-    pub async fn append_as(&mut self, epoch: u64, draft: Draft) -> anyhow::Result<()> {
-        let record = draft.record(epoch);
-        let pending = match &record.entry {
-            Entry::Intent(intent) => {
-                self.order_id_max = self.order_id_max.max(intent.order_id);
-                Some(format!("{} order id {}", record.id, intent.order_id))
-            }
-            _ => None,
-        };
-        let memory = Memory {
-            sequence: self.ledger.sequence(),
-            hash: self.ledger.hash().clone(),
-            order_id_max: self.order_id_max,
-        };
-        let (appended, witnessed) =
-            tokio::join!(self.ledger.append(record), self.witness.remember(memory, pending));
-        let appended = appended.map_err(|error| again(error.to_string()))?;
-        witnessed.map_err(|error| again(format!("{error:#}")))?;
-        let applied = self
-            .trader
-            .applied(appended.sequence, &appended.hash, &appended.record, now());
-        applied.map_err(|fault| again(fault.to_string()))?;
-        if let Entry::Intent(intent) = &appended.record.entry
-            && self.trader.may_send(intent)
-        {
-            self.broker
-                .submit(&appended.record.id, intent)
-                .await
-                .map_err(|error| again(format!("{error:#}")))?;
-            self.sent += 1;
-            tracing::info!(id = appended.record.id.as_str(), symbol = intent.symbol.as_str(), side = ?intent.side,
-                    quantity = intent.quantity.to_string(), reason = ?intent.reason, "order sent");
-        }
-        Ok(())
-    }
 }
 
 /// The safe answer to doubt: end, and let the next incarnation read the truth.
-fn again(text: impl Into<String>) -> anyhow::Error {
+pub fn again(text: impl Into<String>) -> anyhow::Error {
     Exit::error(
         code::AGAIN,
         format!("{}; a new incarnation reads the truth", text.into()),

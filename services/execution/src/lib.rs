@@ -11,6 +11,7 @@ mod notice;
 mod start;
 mod truth;
 mod witness;
+mod writer;
 
 use protocol::decision::Level;
 use protocol::operator::HealthState;

@@ -238,6 +238,7 @@ async fn first_records(context: &Context, desk: &mut Desk, identity: Identity) -
         },
     )
     .await
+    .map(drop)
 }
 
 /// Positions, orders and executions of the broker, folded in, before anything else.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use engine::gate::Gate;
 use engine::portfolio::Portfolio;
 use engine::testing::settings;
 use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
@@ -21,6 +22,8 @@ pub struct World {
     pub cancels: Vec<i32>,
     pub now: Timestamp,
     fills: u32,
+    /// Counts for itself what goes out.
+    gate: Gate,
     /// Subjects written, each once for ever.
     subjects: BTreeSet<String>,
 }
@@ -64,6 +67,7 @@ impl World {
 
     fn on(portfolio: Portfolio, records: Vec<(u64, Hash, Record)>) -> Self {
         Self {
+            gate: Gate::new(settings().risk, portfolio.order_id_max),
             trader: Trader::new(settings(), portfolio),
             records,
             intents: Vec::new(),
@@ -176,7 +180,16 @@ impl World {
                         );
                         self.intents.push((draft.id.clone(), intent.clone()));
                     }
-                    self.store(draft.record(self.trader.portfolio.epoch));
+                    self.store(draft.clone().record(self.trader.portfolio.epoch));
+                    if let Entry::Intent(intent) = &draft.entry {
+                        let (killed, closed) = (self.trader.killed(), self.trader.gate());
+                        let passed = self.gate.pass(draft.at, &draft.id, intent, killed, closed);
+                        assert_eq!(
+                            passed,
+                            Ok(()),
+                            "what is decided well passes the last gate: {intent:?}"
+                        );
+                    }
                 }
                 Output::Refuse(refusal) => self.refused.push((refusal.symbol, refusal.check)),
                 Output::Reply(reply) => self.replies.push(reply),
