@@ -16,6 +16,7 @@ pub mod matching;
 pub mod money;
 pub mod noise;
 pub mod order;
+pub mod past;
 pub mod record;
 pub mod replay;
 pub mod rows;
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 use protocol::{Money, Price, Symbol};
 
 use account::Account;
-use bars::{Bar, BarSize};
+use bars::Bar;
 use book::Book;
 use depth::Depth;
 use market::{Market, Tick};
@@ -102,9 +103,6 @@ pub enum Refusal {
     /// The order has ended.
     Ended,
 }
-
-/// Days in which the last price before the clock began is looked for: a long weekend and some.
-const DAYS_BACK: i64 = 5;
 
 /// The exchange.
 #[derive(Debug)]
@@ -225,45 +223,9 @@ impl Venue {
     /// Books as they would stand if the exchange had been watching until `at`.
     fn open_books(&mut self, at: Timestamp) {
         for symbol in self.market.symbols() {
-            let day = calendar::midnight(calendar::local(at).date());
-            let back = |days: i64| Timestamp::from_second(day.as_second() - days * 86_400).unwrap_or(day);
-            let today = self.market.bars(symbol, day, at, BarSize::Day).pop();
-            let yesterday = self.market.bars(symbol, back(DAYS_BACK), day, BarSize::Day).pop();
-            // The last trade before the clock began gives the quote; nothing is known before the first one.
-            let recent = match &self.market {
-                Market::Synthetic(_) => {
-                    let seconds_ago = Timestamp::from_second(at.as_second() - 10).unwrap_or(at);
-                    self.market
-                        .bars(symbol, seconds_ago, at, BarSize::Seconds(1))
-                        .pop()
-                }
-                Market::Replay(_) => self.market.bars(symbol, back(DAYS_BACK), at, BarSize::Day).pop(),
-            };
-            let Some(last) = recent else { continue };
-            let Some(step) = self.market.price_step(symbol) else {
-                continue;
-            };
-            let tick = Tick {
-                symbol,
-                at: last.start,
-                price: last.close,
-                size: protocol::Quantity::ZERO,
-                bid: last.close - step,
-                ask: last.close,
-                bid_size: protocol::Quantity::ONE_HUNDRED,
-                ask_size: protocol::Quantity::ONE_HUNDRED,
-                opens_row: true,
-            };
-            let limited = matches!(self.market, Market::Replay(_));
-            let mut book = Book::new(
-                tick,
-                step,
-                limited,
-                today.as_ref(),
-                yesterday.map(|bar| bar.close),
-            );
-            book.bar = None;
-            self.books.insert(symbol, book);
+            if let Some(book) = past::book_at(&self.market, symbol, at) {
+                self.books.insert(symbol, book);
+            }
         }
     }
 

@@ -54,6 +54,25 @@ impl<T> Followed<T> {
         self.of(symbol).next().is_some()
     }
 
+    /// The stocks that are followed, each once for every request.
+    pub(crate) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.numbers.values().copied()
+    }
+
+    /// All requests with their stocks, to change them.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = (i32, Symbol, &mut T)> {
+        self.stocks
+            .iter_mut()
+            .map(|((symbol, id), about)| (*id, *symbol, about))
+    }
+
+    /// All requests with their stocks.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (i32, Symbol, &T)> {
+        self.stocks
+            .iter()
+            .map(|((symbol, id), about)| (*id, *symbol, about))
+    }
+
     /// The requests that follow a stock, in order of their numbers.
     pub(crate) fn of(&self, symbol: Symbol) -> impl Iterator<Item = (i32, &T)> {
         let all = (symbol, i32::MIN)..=(symbol, i32::MAX);

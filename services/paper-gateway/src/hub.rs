@@ -5,6 +5,8 @@ mod account;
 mod contracts;
 mod executions;
 mod history;
+mod late;
+pub(crate) mod lines;
 mod orders;
 mod pace;
 mod prices;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use anyhow::Result;
 use engine::venue::account::Account;
 use engine::venue::bars::Bar;
+use engine::venue::past::LateBooks;
 use engine::venue::record::Record;
 use engine::venue::{Input, Output, Venue};
 use protocol::Symbol;
@@ -26,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::contracts::Directory;
+use crate::hub::lines::DataRules;
 use crate::journal::Journal;
+use crate::line::DataType;
 use crate::message::account::{CurrentTime, CurrentTimeInMillis, ManagedAccounts, NextValidId, UserInfo};
 use crate::outbox::Outbox;
 use crate::peer::{NO_REQUEST, Peer};
@@ -71,6 +76,9 @@ pub(crate) struct Hub {
     quotes: quotes::Quotes,
     /// Five-second bars of the source bar in progress: a replay tells them to whoever asks later.
     row_bars: BTreeMap<Symbol, Vec<Bar>>,
+    rules: DataRules,
+    late: LateBooks,
+    late_told: BTreeMap<Symbol, quotes::Told>,
     second: Instant,
     seconds: u64,
     /// When the last price was asked for.
@@ -87,6 +95,7 @@ impl Hub {
         journal: Journal,
         clock: Clock,
         name: String,
+        (rules, late_seconds): (DataRules, i64),
         drained: Arc<Notify>,
     ) -> Self {
         Self {
@@ -99,6 +108,9 @@ impl Hub {
             peers: BTreeMap::new(),
             quotes: quotes::Quotes::new(),
             row_bars: BTreeMap::new(),
+            rules,
+            late: LateBooks::new(late_seconds),
+            late_told: BTreeMap::new(),
             second: Instant::now() + SECOND,
             seconds: 0,
             asked: Instant::now(),
@@ -305,8 +317,12 @@ impl Hub {
             Request::ContractData(request) => self.contract_data(session, &request),
             Request::MatchingSymbols(request) => self.matching_symbols(session, &request),
             Request::MarketRule(request) => self.market_rule(session, &request),
-            // Live data is there for everybody, so the type asked for changes nothing.
-            Request::MarketDataType => {}
+            Request::MarketDataType(request) => {
+                // A type that does not exist changes nothing.
+                if let Some(kind) = request.market_data_type.and_then(DataType::of) {
+                    self.peer(session).data_type = kind;
+                }
+            }
             Request::MarketData(request) => self.market_data(session, &request),
             Request::TickByTick(request) => self.tick_by_tick(session, &request),
             Request::RealTimeBars(request) => self.real_time_bars(session, &request),
@@ -422,6 +438,8 @@ impl Hub {
         self.second = Instant::now() + SECOND;
         self.seconds += 1;
         self.tell_gains();
+        self.tell_late();
+        self.tell_types();
         if self.seconds.is_multiple_of(ACCOUNT_SECONDS) {
             self.tell_account();
         }

@@ -10,6 +10,7 @@ mod files;
 mod followed;
 mod hub;
 mod journal;
+mod line;
 mod message;
 mod number;
 mod options;
@@ -42,9 +43,11 @@ use tokio_util::task::TaskTracker;
 pub use clock::{MAX_BARS_A_SECOND, Speed};
 pub use files::FilesError;
 pub use journal::Locked;
+pub use line::Entitlement;
 pub use options::Options;
 
 use clock::{Clock, Past};
+use hub::lines::DataRules;
 use journal::Journal;
 
 /// Names of the accounts: IB's paper accounts begin with DU.
@@ -111,11 +114,16 @@ impl Gateway {
         let stop = CancellationToken::new();
         let drained = Arc::new(Notify::new());
         let (commands, receiver) = mpsc::channel(hub::COMMANDS_MAX);
+        let rules = DataRules {
+            entitlement: options.data,
+            lines: options.lines,
+        };
         let hub = hub::Hub::new(
             Venue::new(market, account, start),
             journal,
             clock,
             name,
+            (rules, options.delay_seconds),
             drained.clone(),
         );
         let hub = tokio::spawn(hub.run(receiver, stop.clone()));

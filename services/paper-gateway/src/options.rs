@@ -6,6 +6,7 @@ use clap::Parser;
 use protocol::{Money, Symbol, Timestamp};
 
 use crate::clock::Speed;
+use crate::line::Entitlement;
 
 /// A paper trading server that speaks the socket protocol of Interactive Brokers' TWS and IB Gateway.
 ///
@@ -49,6 +50,15 @@ pub struct Options {
     /// Name of the account; IB's paper accounts begin with DU. By default it follows from the market.
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,
+    /// What prices the account may see: `live`, `delayed` (late, and only to who asks for delayed ones) or `none`.
+    #[arg(long, default_value = "live", value_name = "live|delayed|none")]
+    pub data: Entitlement,
+    /// How late delayed prices are, in seconds of the market.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(i64).range(1..=86_400), value_name = "N")]
+    pub delay_seconds: i64,
+    /// Market data lines: how many stocks all clients together may follow at a time.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub lines: usize,
     /// Note in this file when bars were written and orders were read, for measuring.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,

@@ -8,6 +8,7 @@ use prost::Message;
 use protocol::Symbol;
 
 use crate::followed::Followed;
+use crate::line::{DataType, Line};
 use crate::message::account::ErrorMessage;
 use crate::outbox::{Outbox, QUEUE_BYTES_MAX};
 use crate::wire;
@@ -48,7 +49,9 @@ pub(crate) struct Peer {
     buffer: BytesMut,
     /// Set when a limit was reached; the hub lets go of it at the end of its step.
     pub(crate) late: bool,
-    pub(crate) quotes: Followed<()>,
+    /// The kind of prices that it asked for last.
+    pub(crate) data_type: DataType,
+    pub(crate) quotes: Followed<Line>,
     /// Bars of a stock, and whether of the regular session only.
     pub(crate) bars: Followed<bool>,
     pub(crate) ticks: Followed<TickKind>,
@@ -70,6 +73,7 @@ impl Peer {
             frames: 0,
             buffer: BytesMut::new(),
             late: false,
+            data_type: DataType::default(),
             quotes: Followed::default(),
             bars: Followed::default(),
             ticks: Followed::default(),

@@ -6,9 +6,9 @@ use prost::{DecodeError, Message};
 use crate::message::request::{
     AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest,
     ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistoricalDataRequest,
-    HistoricalTicksRequest, MarketDataRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered,
-    PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest,
-    StartApiRequest, TickByTickRequest,
+    HistoricalTicksRequest, MarketDataRequest, MarketDataTypeRequest, MarketRuleRequest,
+    MatchingSymbolsRequest, Numbered, PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest,
+    RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
 };
 
 /// Number of the request that must come first.
@@ -33,7 +33,7 @@ pub(crate) enum Request {
     ContractData(ContractDataRequest),
     MatchingSymbols(MatchingSymbolsRequest),
     MarketRule(MarketRuleRequest),
-    MarketDataType,
+    MarketDataType(MarketDataTypeRequest),
     MarketData(MarketDataRequest),
     TickByTick(TickByTickRequest),
     RealTimeBars(RealTimeBarsRequest),
@@ -107,7 +107,7 @@ impl Request {
             9 => Self::ContractData(Message::decode(body)?),
             81 => Self::MatchingSymbols(Message::decode(body)?),
             91 => Self::MarketRule(Message::decode(body)?),
-            59 => Self::MarketDataType,
+            59 => Self::MarketDataType(Message::decode(body)?),
             1 => Self::MarketData(Message::decode(body)?),
             97 => Self::TickByTick(Message::decode(body)?),
             50 => Self::RealTimeBars(Message::decode(body)?),

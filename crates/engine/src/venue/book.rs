@@ -15,6 +15,8 @@ pub struct Book {
     pub tick: Tick,
     /// Shares traded today.
     pub volume: Quantity,
+    /// Price times shares, summed over today.
+    pub turnover: Price,
     /// First, highest and lowest price of today.
     pub open: Price,
     /// Highest price of today.
@@ -50,6 +52,7 @@ impl Book {
         let before = day.map_or(Quantity::ZERO, |bar| bar.volume);
         Self {
             volume: before + tick.size,
+            turnover: day.map_or(Quantity::ZERO, |bar| bar.turnover) + tick.price * tick.size,
             open: day.map_or(tick.price, |bar| bar.open),
             high: day.map_or(tick.price, |bar| bar.high.max(tick.price)),
             low: day.map_or(tick.price, |bar| bar.low.min(tick.price)),
@@ -67,6 +70,7 @@ impl Book {
     /// Takes in the next trade.
     pub fn trade(&mut self, tick: Tick) {
         self.volume += tick.size;
+        self.turnover += tick.price * tick.size;
         self.high = self.high.max(tick.price);
         self.low = self.low.min(tick.price);
         if let Some((low, high)) = &mut self.shown {
@@ -90,7 +94,17 @@ impl Book {
     pub fn begin_day(&mut self) {
         self.previous_close = Some(self.tick.price);
         self.volume = Quantity::ZERO;
+        self.turnover = Quantity::ZERO;
         (self.open, self.high, self.low) = (self.tick.price, self.tick.price, self.tick.price);
+    }
+
+    /// Today's average price weighted by shares, to six decimals; the last price where nothing traded.
+    #[must_use]
+    pub fn average(&self) -> Price {
+        if self.volume.is_zero() {
+            return self.tick.price;
+        }
+        (self.turnover / self.volume).round_dp(6).normalize()
     }
 
     /// A price, moved to the nearest one that may be traded at.

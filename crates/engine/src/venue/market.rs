@@ -87,6 +87,24 @@ impl Market {
         }
     }
 
+    /// The first trades of a stock from `from` up to `to`, at most so many.
+    #[must_use]
+    pub fn ticks(&self, symbol: Symbol, from: Timestamp, to: Timestamp, most: usize) -> Vec<Tick> {
+        match self {
+            Self::Synthetic(market) => market.ticks(symbol, from, to, most),
+            Self::Replay(market) => market.ticks(symbol, from, to, most),
+        }
+    }
+
+    /// The last trades of a stock before an instant, at most so many, in order of time.
+    #[must_use]
+    pub fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize) -> Vec<Tick> {
+        match self {
+            Self::Synthetic(market) => market.ticks_before(symbol, to, most),
+            Self::Replay(market) => market.ticks_before(symbol, to, most),
+        }
+    }
+
     /// The first instant of which there is data.
     #[must_use]
     pub fn first(&self, symbol: Symbol) -> Option<Timestamp> {

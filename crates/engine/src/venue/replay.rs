@@ -141,9 +141,7 @@ impl Replay {
             true => joiner.push_into(row.start, bar),
             false => joiner.push(bar),
         };
-        let first = stock
-            .rows
-            .partition_point(|row| after(row.start, stock.seconds) <= from);
+        let first = stock.first_after(from);
         for row in stock.rows.iter().skip(first).take_while(|row| row.start < to) {
             let whole = row.start >= from && after(row.start, stock.seconds) <= to;
             if whole && size.seconds() >= stock.seconds {
@@ -160,6 +158,32 @@ impl Replay {
         joiner.finish()
     }
 
+    pub(super) fn ticks(&self, symbol: Symbol, from: Timestamp, to: Timestamp, most: usize) -> Vec<Tick> {
+        let Some(stock) = self.stock(symbol) else {
+            return Vec::new();
+        };
+        let rows = stock.rows.iter().skip(stock.first_after(from));
+        let within = |tick: &Tick| tick.at >= from && tick.at < to;
+        rows.take_while(|row| row.start < to)
+            .flat_map(|row| stock.shown(row))
+            .filter(within)
+            .take(most)
+            .collect()
+    }
+
+    pub(super) fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize) -> Vec<Tick> {
+        let Some(stock) = self.stock(symbol) else {
+            return Vec::new();
+        };
+        let end = stock.rows.partition_point(|row| row.start < to);
+        let rows = stock.rows.iter().take(end).rev();
+        let before = |tick: &Tick| tick.at < to;
+        let backwards = rows.flat_map(|row| stock.shown(row).into_iter().rev());
+        let mut ticks: Vec<Tick> = backwards.filter(before).take(most).collect();
+        ticks.reverse();
+        ticks
+    }
+
     fn stock(&self, symbol: Symbol) -> Option<&Stock> {
         self.index
             .get(&symbol)
@@ -168,6 +192,21 @@ impl Replay {
 }
 
 impl Stock {
+    /// The first row that ends after an instant.
+    fn first_after(&self, at: Timestamp) -> usize {
+        self.rows
+            .partition_point(|row| after(row.start, self.seconds) <= at)
+    }
+
+    /// All trades of a row.
+    fn shown(&self, row: &Row) -> Vec<Tick> {
+        let prints = unfold(row, self.seconds, self.seed).into_iter();
+        prints
+            .enumerate()
+            .map(|(index, print)| self.tick(print, index == 0))
+            .collect()
+    }
+
     /// Unfolds the next row if the present one is used up, and says when the next trade is.
     fn refill(&mut self) -> Option<Timestamp> {
         if self.prints.is_empty() {
@@ -182,6 +221,11 @@ impl Stock {
     fn next(&mut self) -> Option<Tick> {
         let print = self.prints.pop_front()?;
         let opens_row = std::mem::replace(&mut self.fresh, false);
+        Some(self.tick(print, opens_row))
+    }
+
+    /// A trade and the quote after it.
+    fn tick(&self, print: Print, opens_row: bool) -> Tick {
         let hash = noise::at(self.seed ^ 0x40, print.at.as_millisecond());
         let step = Decimal::new(1, self.places);
         // The trade was at the bid or at the ask; the other side stands a step away.
@@ -191,7 +235,7 @@ impl Stock {
             (print.price - step, print.price)
         };
         let lots = |shift: u32| Quantity::from(100 * (1 + (hash >> shift) % 8));
-        Some(Tick {
+        Tick {
             symbol: self.symbol,
             at: print.at,
             price: print.price,
@@ -201,7 +245,7 @@ impl Stock {
             bid_size: lots(8),
             ask_size: lots(16),
             opens_row,
-        })
+        }
     }
 }
 

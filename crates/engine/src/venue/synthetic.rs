@@ -224,9 +224,7 @@ impl Synthetic {
         let Some(stock) = self.stock(symbol) else {
             return Vec::new();
         };
-        let from_ms = from.as_millisecond().max(FIRST_SECOND * 1000);
-        let first = (from_ms - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
-        let last = (to.as_millisecond() - stock.phase_ms - 1).div_euclid(self.period_ms);
+        let (first, last) = self.numbers(stock, from, to);
         // Longer bars look at fewer trades each, and count each for as many as it stands for.
         let in_a_bar = size.seconds() * 1000 / self.period_ms;
         let in_all = (last - first).max(0);
@@ -244,6 +242,31 @@ impl Synthetic {
             number += stride;
         }
         joiner.finish()
+    }
+
+    /// Numbers of the first and the last trade from `from` up to `to`.
+    fn numbers(&self, stock: &Stock, from: Timestamp, to: Timestamp) -> (i64, i64) {
+        let from_ms = from.as_millisecond().max(FIRST_SECOND * 1000);
+        let first = (from_ms - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
+        let last = (to.as_millisecond() - stock.phase_ms - 1).div_euclid(self.period_ms);
+        (first, last)
+    }
+
+    pub(super) fn ticks(&self, symbol: Symbol, from: Timestamp, to: Timestamp, most: usize) -> Vec<Tick> {
+        let Some(stock) = self.stock(symbol) else {
+            return Vec::new();
+        };
+        let (first, last) = self.numbers(stock, from, to);
+        let tick = |number: i64| stock.tick(number, number * self.period_ms + stock.phase_ms);
+        (first..=last).map_while(tick).take(most).collect()
+    }
+
+    pub(super) fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize) -> Vec<Tick> {
+        let most_ms = i64::try_from(most)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(self.period_ms);
+        let from = Timestamp::from_millisecond(to.as_millisecond().saturating_sub(most_ms));
+        self.ticks(symbol, from.unwrap_or(Timestamp::UNIX_EPOCH), to, most)
     }
 
     pub(super) fn regime(&self, symbol: Symbol, at: Timestamp) -> Option<Regime> {

@@ -9,60 +9,17 @@ use protocol::{Quantity, Symbol};
 use tokio::time::Instant;
 
 use super::Hub;
-use crate::contracts::{Stock, UNKNOWN};
+use super::lines::duplicate;
+use crate::contracts::UNKNOWN;
+use crate::line::Entitlement;
 use crate::message::market::{
-    HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast, MarketDataType, RealTimeBarTick,
-    TickAttribBidAsk, TickAttribLast, TickByTickData, TickReqParams,
+    HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast, RealTimeBarTick, TickAttribBidAsk,
+    TickAttribLast, TickByTickData,
 };
-use crate::message::request::{MarketDataRequest, RealTimeBarsRequest, TickByTickRequest};
+use crate::message::request::RealTimeBarsRequest;
 use crate::peer::{NO_REQUEST, TickKind};
 
-/// Number of the frame with a market data type, and the type: live.
-const MARKET_DATA_TYPE: i32 = 58;
-const LIVE: i32 = 1;
-
 impl Hub {
-    pub(super) fn market_data(&mut self, session: u64, request: &MarketDataRequest) {
-        let id = request.req_id.unwrap_or(NO_REQUEST);
-        let Some(stock) = self.directory.find(request.contract.as_ref()).cloned() else {
-            return self.peer(session).error(id, 200, UNKNOWN);
-        };
-        let snapshot = request.snapshot.unwrap_or(false) || request.regulatory_snapshot.unwrap_or(false);
-        let peer = self.peer(session);
-        if peer.quotes.contains(id) {
-            return peer.error(
-                id,
-                322,
-                "Error processing request.-'bF' : cause - Duplicate ticker id",
-            );
-        }
-        peer.send(
-            MARKET_DATA_TYPE,
-            &MarketDataType {
-                req_id: Some(id),
-                market_data_type: Some(LIVE),
-            },
-        );
-        let step = stock.step.to_string();
-        peer.send(
-            81,
-            &TickReqParams {
-                req_id: Some(id),
-                min_tick: Some(step),
-                bbo_exchange: Some("9c0001".into()),
-                snapshot_permissions: Some(3),
-            },
-        );
-        self.tell_all(session, id, stock.symbol);
-        let peer = self.peer(session);
-        if snapshot {
-            peer.send(57, &crate::message::market::TickSnapshotEnd { req_id: Some(id) });
-            return;
-        }
-        peer.quotes.insert(id, stock.symbol, ());
-        self.asked = Instant::now();
-    }
-
     pub(super) fn real_time_bars(&mut self, session: u64, request: &RealTimeBarsRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         let Some(stock) = self.directory.find(request.contract.as_ref()) else {
@@ -79,40 +36,25 @@ impl Hub {
         let regular_only = request.use_rth.unwrap_or(false);
         let mut earlier = self.row_bars.get(&symbol).cloned().unwrap_or_default();
         earlier.retain(|bar| !regular_only || self.is_regular(bar));
+        let full = !self.has_line_for(symbol);
+        let entitled = self.rules.entitlement;
         let peer = self.peer(session);
         if peer.bars.contains(id) {
-            return peer.error(
-                id,
-                322,
-                "Error processing request.-'bO' : cause - Duplicate ticker id",
-            );
+            return peer.error(id, 322, &duplicate("bO"));
+        }
+        if entitled != Entitlement::Live {
+            let text = "Invalid Real-time Query:No market data permissions for this contract";
+            return peer.error(id, 420, text);
+        }
+        if full {
+            tracing::warn!("a client asks for more stocks than there are market data lines (--lines)");
+            return peer.error(id, 101, "Max number of tickers has been reached");
         }
         // A replay first tells what it already told of the source bar in progress, so that none is torn.
         for bar in &earlier {
             peer.send(50, &five_seconds(Some(id), bar));
         }
         peer.bars.insert(id, symbol, regular_only);
-        self.asked = Instant::now();
-    }
-
-    pub(super) fn tick_by_tick(&mut self, session: u64, request: &TickByTickRequest) {
-        let id = request.req_id.unwrap_or(NO_REQUEST);
-        let Some(stock) = self.directory.find(request.contract.as_ref()) else {
-            return self.peer(session).error(id, 200, UNKNOWN);
-        };
-        let symbol = stock.symbol;
-        let kind = match request.tick_type.as_deref() {
-            Some("Last") => TickKind::Last,
-            Some("AllLast") => TickKind::AllLast,
-            Some("BidAsk") => TickKind::BidAsk,
-            Some("MidPoint") => TickKind::MidPoint,
-            other => {
-                let text =
-                    format!("Error validating request.-'cn' : cause - tick type {other:?} is not known");
-                return self.peer(session).error(id, 321, &text);
-            }
-        };
-        self.peer(session).ticks.insert(id, symbol, kind);
         self.asked = Instant::now();
     }
 
@@ -153,20 +95,6 @@ impl Hub {
 
     fn is_regular(&self, bar: &Bar) -> bool {
         self.venue.market().calendar().phase(bar.start) == Phase::Regular
-    }
-
-    /// The stock of a request's contract, or the error that there is none.
-    pub(super) fn stock(
-        &mut self,
-        session: u64,
-        id: i32,
-        contract: Option<&crate::message::shared::Contract>,
-    ) -> Option<Stock> {
-        let stock = self.directory.find(contract).cloned();
-        if stock.is_none() {
-            self.peer(session).error(id, 200, UNKNOWN);
-        }
-        stock
     }
 }
 

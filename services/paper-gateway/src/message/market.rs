@@ -95,6 +95,16 @@ pub(crate) struct TickSize {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct TickGeneric {
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) req_id: Option<i32>,
+    #[prost(int32, optional, tag = "2")]
+    pub(crate) tick_type: Option<i32>,
+    #[prost(double, optional, tag = "3")]
+    pub(crate) value: Option<f64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct TickString {
     #[prost(int32, optional, tag = "1")]
     pub(crate) req_id: Option<i32>,

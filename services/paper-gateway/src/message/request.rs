@@ -109,6 +109,12 @@ pub(crate) struct MarketDataRequest {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct MarketDataTypeRequest {
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) market_data_type: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct TickByTickRequest {
     #[prost(int32, optional, tag = "1")]
     pub(crate) req_id: Option<i32>,

@@ -1,0 +1,173 @@
+//! What the market showed in the past: its trades one by one, a book as it stood, and books some time late.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use protocol::{Quantity, Symbol};
+
+use super::bars::BarSize;
+use super::book::Book;
+use super::calendar;
+use super::market::{Market, Tick};
+
+/// Days in which the last price before an instant is looked for: a long weekend and some.
+const DAYS_BACK: i64 = 5;
+/// Most trades that a late book takes in at a time; what is further behind is taken from bars.
+const TRADES_BEHIND_MAX: usize = 5_000;
+
+/// A stock's book as it would stand if somebody had been watching until `at`; `None` before the first trade.
+#[must_use]
+pub fn book_at(market: &Market, symbol: Symbol, at: Timestamp) -> Option<Book> {
+    let day = calendar::midnight(calendar::local(at).date());
+    let back = |days: i64| Timestamp::from_second(day.as_second() - days * 86_400).unwrap_or(day);
+    let today = market.bars(symbol, day, at, BarSize::Day).pop();
+    let yesterday = market.bars(symbol, back(DAYS_BACK), day, BarSize::Day).pop();
+    // The last trade before the clock began gives the quote; nothing is known before the first one.
+    let recent = match market {
+        Market::Synthetic(_) => {
+            let seconds_ago = Timestamp::from_second(at.as_second() - 10).unwrap_or(at);
+            market.bars(symbol, seconds_ago, at, BarSize::Seconds(1)).pop()
+        }
+        Market::Replay(_) => market.bars(symbol, back(DAYS_BACK), at, BarSize::Day).pop(),
+    };
+    let last = recent?;
+    let step = market.price_step(symbol)?;
+    let tick = Tick {
+        symbol,
+        at: last.start,
+        price: last.close,
+        size: Quantity::ZERO,
+        bid: last.close - step,
+        ask: last.close,
+        bid_size: Quantity::ONE_HUNDRED,
+        ask_size: Quantity::ONE_HUNDRED,
+        opens_row: true,
+    };
+    let limited = matches!(market, Market::Replay(_));
+    let mut book = Book::new(
+        tick,
+        step,
+        limited,
+        today.as_ref(),
+        yesterday.map(|bar| bar.close),
+    );
+    book.bar = None;
+    Some(book)
+}
+
+/// Books as they stood some time ago, for those who may not see newer ones.
+#[derive(Debug)]
+pub struct LateBooks {
+    seconds: i64,
+    books: BTreeMap<Symbol, (Timestamp, Option<Book>)>,
+}
+
+impl LateBooks {
+    /// Books that are so many seconds late.
+    #[must_use]
+    pub fn new(seconds: i64) -> Self {
+        Self {
+            seconds,
+            books: BTreeMap::new(),
+        }
+    }
+
+    /// A stock's book as it stood so many seconds before `now`; `None` before its first trade.
+    pub fn book(&mut self, market: &Market, symbol: Symbol, now: Timestamp) -> Option<&Book> {
+        let at = Timestamp::from_second(now.as_second() - self.seconds).unwrap_or(now);
+        let anew = || (at, book_at(market, symbol, at));
+        let (known, book) = self.books.entry(symbol).or_insert_with(anew);
+        if *known < at {
+            let trades = market.ticks(symbol, *known, at, TRADES_BEHIND_MAX);
+            match book {
+                Some(book) if trades.len() < TRADES_BEHIND_MAX => {
+                    for trade in trades {
+                        if calendar::local(trade.at).date() > calendar::local(book.tick.at).date() {
+                            book.begin_day();
+                        }
+                        book.trade(trade);
+                    }
+                    *known = at;
+                }
+                _ => (*known, *book) = anew(),
+            }
+        }
+        book.as_ref()
+    }
+
+    /// Forgets all books but those of some stocks.
+    pub fn keep(&mut self, wanted: impl Fn(Symbol) -> bool) {
+        self.books.retain(|symbol, _| wanted(*symbol));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::replay::Replay;
+    use super::super::rows;
+    use super::super::synthetic::Synthetic;
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn replay() -> Market {
+        let mut text = String::from("timestamp,open,high,low,close,volume\n");
+        for minute in 0..60 {
+            let price = 100 + minute % 7;
+            text += &format!("2013-10-07T14:{minute:02}:00Z,{price},{price}.5,{price},{price}.25,1000\n");
+        }
+        let files = [("SPY".parse().unwrap(), rows::parse(&text).unwrap())].into();
+        Market::Replay(Replay::new(files, 7, at("2013-10-07T14:00:00Z")))
+    }
+
+    fn synthetic() -> Market {
+        let symbols = ["AAPL".parse().unwrap()];
+        Market::Synthetic(Synthetic::new(&symbols, 7, 2, at("2026-11-23T15:00:00Z")))
+    }
+
+    #[test]
+    fn trades_of_the_past_are_those_that_were_shown() {
+        for (mut market, begin) in [
+            (replay(), "2013-10-07T14:00:00Z"),
+            (synthetic(), "2026-11-23T15:00:00Z"),
+        ] {
+            let symbol = market.symbols()[0];
+            let shown: Vec<Tick> = (0..100).filter_map(|_| market.take()).collect();
+            let plain = |mut tick: Tick| {
+                tick.opens_row = false;
+                tick
+            };
+            let end = Timestamp::from_millisecond(shown[99].at.as_millisecond() + 1).unwrap();
+            let told = market.ticks(symbol, at(begin), end, 1000);
+            let shown: Vec<Tick> = shown.into_iter().map(plain).collect();
+            assert_eq!(told.into_iter().map(plain).collect::<Vec<_>>(), shown);
+            let last: Vec<Tick> = market
+                .ticks_before(symbol, end, 30)
+                .into_iter()
+                .map(plain)
+                .collect();
+            assert_eq!(last, shown[70..]);
+            assert_eq!(market.ticks(symbol, at(begin), end, 3).len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_late_book_is_the_book_of_then() {
+        let market = replay();
+        let symbol = market.symbols()[0];
+        let mut late = LateBooks::new(600);
+        assert!(late.book(&market, symbol, at("2013-10-07T14:05:00Z")).is_none());
+        for minute in 11..60 {
+            let now = Timestamp::from_second(at("2013-10-07T14:00:00Z").as_second() + minute * 60).unwrap();
+            let then = Timestamp::from_second(now.as_second() - 600).unwrap();
+            let book = late.book(&market, symbol, now).unwrap().clone();
+            let trades = market.ticks_before(symbol, then, 1);
+            assert_eq!(book.tick.price, trades[0].price);
+            let all = market.ticks(symbol, Timestamp::UNIX_EPOCH, then, usize::MAX);
+            assert_eq!(book.volume, all.iter().map(|tick| tick.size).sum::<Quantity>());
+            assert_eq!(book.high, all.iter().map(|tick| tick.price).max().unwrap());
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The gateway by raw frames: what every request is answered with, down to the numbers.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't go on should panic where it stands"
+)]
+
+mod lines;
+mod raw;
