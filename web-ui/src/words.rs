@@ -95,7 +95,7 @@ pub fn check(check: Check) -> &'static str {
         Check::DailyLoss => "Daily loss",
         Check::BuyingPower => "Buying power",
         Check::OrdersPerMinute => "Orders per minute",
-        Check::Duplicate => "Already decided",
+        Check::Duplicate => "Likely a duplicate",
     }
 }
 

@@ -112,6 +112,7 @@ impl Look<'_> {
         self.freshness(proposal)?;
         self.unsettled(proposal.symbol)?;
         self.cooldown(proposal.symbol)?;
+        self.duplicate(proposal)?;
         self.limits(proposal)?;
         self.daily_loss()?;
         self.buying_power(proposal)?;
@@ -229,6 +230,24 @@ impl Look<'_> {
                 )
             },
         )
+    }
+
+    /// Two decisions of the same symbol, side and size in a short time look like one that was made twice.
+    fn duplicate(&self, proposal: &Proposal) -> Result<(), Refused> {
+        let window = SignedDuration::from_secs(i64::from(self.settings.risk.duplicate_window_seconds));
+        let alike = self.portfolio.orders.values().find(|order| {
+            (order.symbol, order.side, order.quantity) == (proposal.symbol, proposal.side, proposal.quantity)
+                && order.reason == proposal.reason
+                && self.now.duration_since(order.created_at) < window
+        });
+        refuse(alike.is_some(), Check::Duplicate, || {
+            format!(
+                "{} {} was ordered less than {} s ago and looks like the same again",
+                proposal.quantity,
+                proposal.symbol,
+                window.as_secs()
+            )
+        })
     }
 
     fn limits(&self, proposal: &Proposal) -> Result<(), Refused> {

@@ -141,6 +141,8 @@ pub struct Risk {
     pub daily_loss_max: Money,
     /// Orders out in any minute of market time.
     pub orders_per_minute_max: u32,
+    /// Seconds of market time in which a second entry of the same symbol and size is held back as a likely mistake.
+    pub duplicate_window_seconds: u32,
 }
 
 /// `[bridge]`

@@ -2,7 +2,7 @@
 //! held and working, so saying the same thing twice changes nothing.
 
 use jiff::SignedDuration;
-use protocol::decision::Signal;
+use protocol::decision::{Check, Level, Signal};
 use protocol::ledger::{Difference, Entry, Intent, OrderType, Reason, Side, TimeInForce};
 use protocol::market::{Phase, Quote};
 use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
@@ -96,7 +96,13 @@ impl Trader {
             return Vec::new();
         }
         if let Err(refused) = self.look(wall, symbol).entry(&proposal) {
-            return vec![self.refusal(wall, source.cause, symbol, refused)];
+            let likely_mistake = refused.check == Check::Duplicate;
+            let text = format!("an entry is held back: {}", refused.text);
+            let mut outputs = vec![self.refusal(wall, source.cause, symbol, refused)];
+            if likely_mistake {
+                outputs.push(self.alert(wall, "order-duplicate", Level::Warning, Some(symbol), text));
+            }
+            return outputs;
         }
         if target.is_zero() {
             return Vec::new();

@@ -181,3 +181,20 @@ fn an_old_signal_and_an_old_quote_are_not_acted_on() {
     assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::StaleQuote)));
     assert_eq!(world.bought(), 0);
 }
+
+#[test]
+fn the_same_entry_again_so_soon_is_held_back_and_said() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    world.reject_last();
+    world.later(5);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    assert_eq!(world.bought(), 1);
+    assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::Duplicate)));
+    world.later(6);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    assert_eq!(world.bought(), 2, "later it is a decision like any other");
+}

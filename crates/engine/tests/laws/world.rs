@@ -272,6 +272,18 @@ impl World {
         self.fill(&id, &intent.quantity.to_string(), price);
     }
 
+    /// The broker refuses the last order.
+    pub fn reject_last(&mut self) {
+        let order_ref = self.intents.last().unwrap().0.to_string();
+        let news = News::Error(201, "no".into());
+        self.step(Input::Broker(Heard {
+            order_ref,
+            order_id: 0,
+            permanent_id: 0,
+            news,
+        }));
+    }
+
     pub fn ask(&mut self, verb: Verb, name: Option<&str>) -> bool {
         let id = Id::derive(&["ask", &self.records.len().to_string(), verb.as_str()]);
         let command = Command {

@@ -160,6 +160,7 @@ fn decide_often(settings: &mut Settings) {
     settings.exits.profit_target = Money::new(5, 1);
     settings.risk.trades_per_symbol_per_day_max = 1_000_000;
     settings.risk.orders_per_minute_max = 1_000_000;
+    settings.risk.duplicate_window_seconds = 0;
     settings.risk.daily_loss_max = Money::new(1_000_000, 0);
 }
 
