@@ -10,3 +10,4 @@
 #[path = "../ibapi_client/harness.rs"]
 mod harness;
 mod python;
+mod rust;

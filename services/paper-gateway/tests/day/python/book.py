@@ -59,20 +59,21 @@ def executions(client, **conditions):
     return [(event.contract, event.execution, reports[event.execution.execId]) for event in found]
 
 
-def reconcile(client, start, new_day_after=None):
-    """Cash, positions and gains of the account must follow from its executions, to the cent."""
+def reconcile(client, start, today=""):
+    """Cash, positions and gains of the account must follow from its executions, to the cent. Gains are those of
+    `today`, a date, without which all executions are of today."""
     book, told = Book(start), executions(client)
     ids = [execution.execId for _, execution, _ in told]
     expect("each execution has an id of its own", len(set(ids)), len(ids))
     realized_told = Decimal(0)
     for contract, execution, report in told:
         before = book.realized
-        if new_day_after is not None and not new_day_after(execution):
-            before = book.realized = realized_told = Decimal(0)
         book.trade(contract.symbol, execution.side, execution.shares, exact(execution.price), exact(report.commissionAndFees))
         expect("the currency of a commission", report.currency, "USD")
         close("the gain of an execution", exact(report.realizedPNL), book.realized - before)
         realized_told += exact(report.realizedPNL)
+        if execution.time < today:
+            book.realized = realized_told = Decimal(0)
     book.executions = told
 
     values, holdings = account_values(client)

@@ -1,0 +1,10 @@
+//! The day as the real `ibapi` crate sees it.
+
+mod book;
+mod live;
+mod trader;
+
+use rust_decimal::Decimal;
+
+/// Cash of a new account.
+const CASH: Decimal = Decimal::from_parts(100_000, 0, 0, false, 0);
