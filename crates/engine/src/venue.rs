@@ -8,7 +8,9 @@ pub mod account;
 pub mod bars;
 pub mod book;
 pub mod calendar;
+pub mod checks;
 pub mod depth;
+mod family;
 #[cfg(test)]
 mod limits;
 pub mod market;
@@ -20,6 +22,7 @@ pub mod past;
 pub mod record;
 pub mod replay;
 pub mod rows;
+mod session;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,7 @@ use protocol::{Money, Price, Symbol};
 use account::Account;
 use bars::Bar;
 use book::Book;
+use checks::Rules;
 use depth::Depth;
 use market::{Market, Tick};
 use money::Valuation;
@@ -86,12 +90,18 @@ pub enum Output {
 }
 
 /// Why an input was not carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// No stock of that name is traded here.
     UnknownSymbol,
     /// The number belongs to an order that has ended.
     UsedId,
+    /// The number belongs to an order that has traded all of its shares.
+    Filled,
+    /// The order that this one is to wait for does not exist, or has ended.
+    NoParent,
+    /// The broker rejects new terms, for this reason; the old ones stay.
+    Rejected(String),
     /// New terms name another stock or the other side, or fewer shares than have traded.
     Mismatch,
     /// A price is not above zero or not a multiple of the stock's price step.
@@ -113,6 +123,11 @@ pub struct Venue {
     now: Timestamp,
     /// When the market next opens, closes or changes its date.
     next_change: Option<Timestamp>,
+    /// When the next order ends by its date.
+    expiry: Option<Timestamp>,
+    /// Orders that have traded all of their shares in this step and whose children have not been looked at.
+    traded: Vec<i64>,
+    rules: Rules,
 }
 
 impl Venue {
@@ -129,9 +144,19 @@ impl Venue {
             books: BTreeMap::new(),
             now: start,
             next_change,
+            expiry: None,
+            traded: Vec::new(),
+            rules: Rules::default(),
         };
+        venue.expiry = venue.next_expiry();
         venue.open_books(start);
         venue
+    }
+
+    /// The same exchange at a broker that does not do everything.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The account's first record, which the owner applies once when there is no other.
@@ -158,14 +183,16 @@ impl Venue {
         outputs
     }
 
-    /// When something will happen by itself next: a trade, the end of five seconds, a session's begin or end.
+    /// When something will happen by itself next: a trade, the end of five seconds, a session's begin or end, the end of
+    /// an order. Where no trade can come any more, nothing happens to orders either.
     #[must_use]
     pub fn next_at(&self) -> Option<Timestamp> {
         let bar = self.books.values().filter_map(Book::bar_end).min();
-        [self.market.next_at(), bar, self.next_change]
+        let market = [self.market.next_at(), bar, self.next_change]
             .into_iter()
             .flatten()
-            .min()
+            .min()?;
+        Some(self.expiry.map_or(market, |expiry| expiry.min(market)))
     }
 
     /// The market's time.
@@ -245,6 +272,8 @@ impl Venue {
                 .any(|end| end <= next)
             {
                 self.end_bars(next, outputs);
+            } else if self.expiry.is_some_and(|expiry| expiry <= next) {
+                self.expire(next, outputs);
             } else if let Some(tick) = self.market.take() {
                 self.trade(tick, outputs);
             } else {

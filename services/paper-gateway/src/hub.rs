@@ -7,10 +7,12 @@ mod executions;
 mod history;
 mod late;
 pub(crate) mod lines;
+mod order_frames;
 mod orders;
 mod pace;
 mod prices;
 mod quotes;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -194,7 +196,7 @@ impl Hub {
                     client,
                     order_id,
                     why,
-                } => self.tell_refusal(client, order_id, why),
+                } => self.tell_refusal(client, order_id, &why),
             }
         }
         if let Some(past) = self.clock.past().filter(|_| bars > 0) {

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use engine::venue::Venue;
 use engine::venue::account::Account;
+use engine::venue::checks::Rules;
 use engine::venue::market::Market;
 use engine::venue::replay::Replay;
 use engine::venue::rows::Rows;
@@ -111,6 +112,9 @@ impl Gateway {
             })?;
         let address = listener.local_addr().context("the socket has no address")?;
 
+        let broker = Rules {
+            not_shortable: options.not_shortable.iter().copied().collect(),
+        };
         let stop = CancellationToken::new();
         let drained = Arc::new(Notify::new());
         let (commands, receiver) = mpsc::channel(hub::COMMANDS_MAX);
@@ -119,7 +123,7 @@ impl Gateway {
             lines: options.lines,
         };
         let hub = hub::Hub::new(
-            Venue::new(market, account, start),
+            Venue::new(market, account, start).with_rules(broker),
             journal,
             clock,
             name,

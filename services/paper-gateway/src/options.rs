@@ -47,6 +47,9 @@ pub struct Options {
     /// Cash in dollars that a new account begins with.
     #[arg(long, default_value = "100000")]
     pub cash: Money,
+    /// Stocks that nobody lends, separated by commas: a short sale of one is rejected.
+    #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]
+    pub not_shortable: Vec<Symbol>,
     /// Name of the account; IB's paper accounts begin with DU. By default it follows from the market.
     #[arg(long, value_name = "NAME")]
     pub account: Option<String>,

@@ -1,6 +1,7 @@
 //! Times as IB writes and reads them: New York wall time with the zone's name, or UTC with a dash.
 
 use engine::venue::calendar;
+use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, Time};
 use protocol::Timestamp;
 
@@ -73,6 +74,14 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     }
 }
 
+/// Reads the instant until which something is good: as [`parse`], and a date alone is good until its end.
+pub(crate) fn parse_end(text: &str) -> Option<Timestamp> {
+    match parse_date(text.trim()) {
+        Some(date) => date.checked_add(1.day()).ok().map(calendar::midnight),
+        None => parse(text),
+    }
+}
+
 fn parse_date(text: &str) -> Option<Date> {
     if text.len() != 8 || !text.is_ascii() {
         return None;
@@ -108,6 +117,8 @@ mod tests {
             assert_eq!(parse(text), Some(at), "{text}");
         }
         assert_eq!(with_zone(at), "20131007 09:30:05 US/Eastern");
+        assert_eq!(parse_end("20131007-13:30:05"), Some(at));
+        assert_eq!(parse_end("20131007"), "2013-10-08T04:00:00Z".parse().ok());
         for text in [
             "",
             "2013-10-07",

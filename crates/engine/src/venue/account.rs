@@ -128,7 +128,7 @@ impl Account {
             Record::Accepted { order } => self.accept(order),
             Record::Modified { perm_id, ticket, at } => {
                 if let Some(order) = self.open.get_mut(perm_id) {
-                    order.ticket = (**ticket).clone();
+                    order.change(ticket);
                 }
                 self.see(*at);
             }
@@ -146,6 +146,12 @@ impl Account {
             Record::Held { perm_id, at } => {
                 if let Some(order) = self.open.get_mut(perm_id) {
                     order.status = Status::Held;
+                }
+                self.see(*at);
+            }
+            Record::Trailed { perm_id, stop, at } => {
+                if let Some(order) = self.open.get_mut(perm_id) {
+                    order.trail_stop = Some(*stop);
                 }
                 self.see(*at);
             }

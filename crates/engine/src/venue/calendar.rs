@@ -40,7 +40,7 @@ pub struct Session {
 /// The days and hours on which a market trades.
 #[derive(Debug, Clone)]
 pub enum Calendar {
-    /// Around the clock, every day; each New York date is one session.
+    /// Around the clock, every day; each New York date is one session, and orders for the close trade at 16:00.
     Always,
     /// On these New York dates only, with extended hours 04:00-20:00 and regular hours 09:30-16:00.
     Days(BTreeSet<Date>),
@@ -111,16 +111,29 @@ impl Calendar {
         }
     }
 
-    /// The next instant after `at` at which the phase or the session's date changes; `None` when nothing more comes.
+    /// The next instant after `at` at which the phase or the session's date changes, or orders for the close trade;
+    /// `None` when nothing more comes.
     #[must_use]
     pub fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
         let today = local(at).date();
         let Self::Days(days) = self else {
-            return Some(midnight(next_day(today)));
+            let close = instant(today, CLOSE);
+            return Some(if close > at {
+                close
+            } else {
+                midnight(next_day(today))
+            });
         };
         days.range(today..)
             .flat_map(|day| [PRE_OPEN, OPEN, CLOSE, AFTER_CLOSE].map(|time| instant(*day, time)))
             .find(|change| *change > at)
+    }
+
+    /// Whether the regular session's closing trade has just been: at 16:00 in New York, around the clock too.
+    #[must_use]
+    pub fn closes_at(&self, at: Timestamp) -> bool {
+        let now = local(at);
+        self.trades_on(now.date()) && now.time() == CLOSE
     }
 
     /// The session of a date: all hours in which orders may trade.

@@ -31,14 +31,10 @@ fn opened() -> Account {
 
 /// A day of GTC buys: so many shares at a dollar, where nothing trades, or at the market.
 fn buy(order_id: i32, kind: Kind) -> Input {
+    let symbol = "AAPL".parse().unwrap();
     let ticket = Ticket {
-        symbol: "AAPL".parse().unwrap(),
-        side: Side::Buy,
-        kind,
-        quantity: 1.into(),
         lifetime: Lifetime::GoodTillCancelled,
-        outside_regular: false,
-        reference: String::new(),
+        ..Ticket::new(symbol, Side::Buy, kind, 1.into())
     };
     Input::Place {
         client: 1,

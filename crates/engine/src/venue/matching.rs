@@ -3,7 +3,7 @@
 use protocol::{Price, Quantity};
 
 use super::book::Book;
-use super::order::{Order, Side};
+use super::order::{Lifetime, Order, Side};
 
 /// A trade that the book allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub fn matched(order: &Order, book: &Book, resting: bool) -> Vec<Match> {
             quantity,
             added_liquidity: resting && limit.is_some(),
         });
+    }
+    if order.ticket.lifetime == Lifetime::FillOrKill && left > Quantity::ZERO {
+        return Vec::new();
     }
     // The market came to an order that waited: it trades at its own price, where that has been shown.
     if let Some(own) = limit.filter(|limit| resting && book.within_shown(*limit) == *limit)

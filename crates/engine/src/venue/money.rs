@@ -1,5 +1,7 @@
 //! What trading costs and what the account may afford: commission, worth and margin.
 
+use std::collections::BTreeMap;
+
 use protocol::{Money, Price, Quantity, Symbol};
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -96,21 +98,35 @@ impl Valuation {
 
 /// Margin of a stock if the worse side of its position and working orders came true.
 #[must_use]
-pub fn worst_margin<'a>(
-    shares: Quantity,
-    price: Price,
-    orders: impl Iterator<Item = (&'a Order, Price)>,
-) -> Money {
+pub fn worst_margin(shares: Quantity, price: Price, orders: &[(&Order, Price)]) -> Money {
+    let (long, short) = reach(shares, orders.iter().map(|(order, _)| *order));
+    let dearest = orders.iter().fold(price, |dearest, (_, at)| dearest.max(*at));
+    long.abs().max(short.abs()) * dearest * MARGIN
+}
+
+/// The most and the fewest shares that a position can come to if orders trade. Of a group in which one cancels the
+/// others only the greatest counts.
+#[must_use]
+pub fn reach<'a>(shares: Quantity, orders: impl Iterator<Item = &'a Order>) -> (Quantity, Quantity) {
     let (mut long, mut short) = (shares, shares);
-    let mut dearest = price;
-    for (order, at) in orders {
-        dearest = dearest.max(at);
-        match order.ticket.side {
-            Side::Buy => long += order.remaining(),
-            Side::Sell => short -= order.remaining(),
+    let mut groups: BTreeMap<(i32, &str, bool), Quantity> = BTreeMap::new();
+    for order in orders {
+        let buys = order.ticket.side == Side::Buy;
+        match &order.ticket.group {
+            Some(group) => {
+                let most = groups
+                    .entry((order.client, group.name.as_str(), buys))
+                    .or_default();
+                *most = (*most).max(order.remaining());
+            }
+            None if buys => long += order.remaining(),
+            None => short -= order.remaining(),
         }
     }
-    long.abs().max(short.abs()) * dearest * MARGIN
+    for ((_, _, buys), most) in groups {
+        if buys { long += most } else { short -= most }
+    }
+    (long, short)
 }
 
 #[cfg(test)]

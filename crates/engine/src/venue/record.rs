@@ -49,10 +49,19 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
-    /// A session ended that an order outlives: it waits for the next one.
+    /// An order waits: it was transmitted, has new terms, or outlives the session that ended.
     Held {
         /// Which.
         perm_id: i64,
+        /// When.
+        at: Timestamp,
+    },
+    /// A trailing stop followed the market.
+    Trailed {
+        /// Which.
+        perm_id: i64,
+        /// Where it stands now.
+        stop: Price,
         /// When.
         at: Timestamp,
     },

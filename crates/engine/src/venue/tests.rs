@@ -1,6 +1,9 @@
 //! Laws of the exchange: a replay shows exactly its files, money reconciles to the last decimal, nothing
 //! trades at a price that was not shown, and the same seed makes the same day.
 
+mod families;
+mod kinds;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,7 +14,7 @@ use rust_decimal::Decimal;
 use super::account::Account;
 use super::bars::{Bar, BarSize, Joiner};
 use super::market::Market;
-use super::order::{Kind, Lifetime, Side, Status, Ticket};
+use super::order::{Kind, Side, Status, Ticket};
 use super::record::Record;
 use super::replay::Replay;
 use super::rows::{Row, Rows};
@@ -56,14 +59,10 @@ fn replay(rows: Vec<Row>, seconds: i64) -> Venue {
 }
 
 fn ticket(side: Side, kind: Kind, quantity: i64) -> Ticket {
+    let reference = "t".into();
     Ticket {
-        symbol: symbol("SPY"),
-        side,
-        kind,
-        quantity: quantity.into(),
-        lifetime: Lifetime::Day,
-        outside_regular: false,
-        reference: "t".into(),
+        reference,
+        ..Ticket::new(symbol("SPY"), side, kind, quantity.into())
     }
 }
 
@@ -367,7 +366,7 @@ fn what_can_not_be_done_is_said_and_changes_nothing() {
     ] {
         let outputs = venue.step(after(OPEN, 20), input);
         assert!(
-            matches!(outputs[..], [Output::Refused { why: said, .. }] if said == why),
+            matches!(&outputs[..], [Output::Refused { why: said, .. }] if *said == why),
             "{outputs:?}"
         );
     }

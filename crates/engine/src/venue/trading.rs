@@ -1,15 +1,15 @@
-//! The exchange's dealings with orders: taking, changing, cancelling, matching, and the end of a session.
+//! The exchange's dealings with orders: taking, changing, cancelling and matching.
 
 use protocol::{Price, Quantity, Symbol};
 use rust_decimal::Decimal;
 
 use super::book::Book;
-use super::calendar::{self, Phase};
 use super::market::{Market, Tick};
 use super::matching::{Match, matched};
 use super::money;
-use super::order::{End, Kind, Lifetime, Order, Status, Ticket};
+use super::order::{End, Group, GroupEffect, Order, Status, Ticket};
 use super::record::{Fill, Record};
+use super::session::in_session;
 use super::{Output, Refusal, Venue};
 
 /// Most open orders of the account, of all clients together; one more is rejected.
@@ -17,103 +17,52 @@ pub const OPEN_ORDERS_MAX: usize = 2_000;
 
 impl Venue {
     pub(super) fn place(&mut self, client: i32, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) {
-        if let Err(why) = self.check(client, order_id, &ticket) {
-            outputs.push(Output::Refused {
-                client,
-                order_id,
-                why,
-            });
-            return;
-        }
-        let symbol = ticket.symbol;
-        let perm_id = match self
-            .account
-            .find_open(client, order_id)
-            .map(|order| order.perm_id)
-        {
-            Some(perm_id) => {
-                let record = Record::Modified {
-                    perm_id,
-                    ticket: Box::new(ticket),
-                    at: self.now,
-                };
-                self.record(record, outputs);
-                perm_id
+        let (symbol, transmit) = (ticket.symbol, ticket.transmit);
+        let placed = self.check(client, order_id, &ticket).and_then(|()| {
+            let working = self
+                .account
+                .find_open(client, order_id)
+                .map(|order| order.perm_id);
+            match working {
+                Some(perm_id) => self.modify(perm_id, ticket, outputs).map(|()| perm_id),
+                None => Ok(self.accept(client, order_id, ticket, outputs)),
             }
-            None => self.accept(client, order_id, ticket, outputs),
+        });
+        let perm_id = match placed {
+            Ok(perm_id) => perm_id,
+            Err(why) => {
+                outputs.push(Output::Refused {
+                    client,
+                    order_id,
+                    why,
+                });
+                return;
+            }
         };
+        if transmit {
+            self.transmit(perm_id, outputs);
+        }
         self.awaken(symbol, outputs);
         self.work(perm_id, false, outputs);
-        let spent = |order: &&Order| order.ticket.lifetime == Lifetime::ImmediateOrCancel;
-        if self.account.open.get(&perm_id).filter(spent).is_some() {
-            self.end(
-                perm_id,
-                Status::Cancelled,
-                "Immediate or cancel: nothing more could trade at once",
-                outputs,
-            );
-        }
-    }
-
-    /// What can be said about an order before it is one.
-    fn check(&self, client: i32, order_id: i32, ticket: &Ticket) -> Result<(), Refusal> {
-        let step = self
-            .market
-            .price_step(ticket.symbol)
-            .ok_or(Refusal::UnknownSymbol)?;
-        if ticket.quantity <= Quantity::ZERO || !ticket.quantity.fract().is_zero() {
-            return Err(Refusal::Size);
-        }
-        let prices = match ticket.kind {
-            Kind::Market => [None, None],
-            Kind::Limit(limit) => [Some(limit), None],
-            Kind::Stop(stop) => [Some(stop), None],
-            Kind::StopLimit { stop, limit } => [Some(stop), Some(limit)],
-        };
-        let off_step = |price: &Price| *price <= Price::ZERO || !(price % step).is_zero();
-        if prices.iter().flatten().any(off_step) {
-            return Err(Refusal::PriceStep);
-        }
-        if let Some(order) = self.account.find_open(client, order_id) {
-            let same = order.ticket.symbol == ticket.symbol && order.ticket.side == ticket.side;
-            return if same && ticket.quantity > order.filled {
-                Ok(())
-            } else {
-                Err(Refusal::Mismatch)
-            };
-        }
-        if order_id < self.account.next_order_id(client) {
-            return Err(Refusal::UsedId);
-        }
-        Ok(())
+        self.end_spent(perm_id, outputs);
+        self.rouse(outputs);
     }
 
     fn accept(&mut self, client: i32, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) -> i64 {
         let perm_id = self.account.next_perm_id();
-        let mut order = Order {
-            perm_id,
-            client,
-            order_id,
-            ticket,
-            status: Status::Held,
-            triggered: false,
-            filled: Quantity::ZERO,
-            turnover: Decimal::ZERO,
-            commission: Decimal::ZERO,
-            last_price: Price::ZERO,
-            placed_at: self.now,
-            end: None,
-        };
-        if let Some(reason) = self.too_many().or_else(|| self.unaffordable(&order)) {
+        let mut order = self.fresh(perm_id, client, order_id, ticket);
+        let objection = self.too_many().or_else(|| {
+            let goes = order.ticket.transmit;
+            self.objection(&order, None).filter(|_| goes)
+        });
+        if let Some(reason) = objection {
             order.status = Status::Rejected;
             order.end = Some(End { at: self.now, reason });
+        } else if !order.ticket.transmit {
+            order.status = Status::Untransmitted;
         }
-        self.record(
-            Record::Accepted {
-                order: Box::new(order),
-            },
-            outputs,
-        );
+        let order = Box::new(order);
+        self.record(Record::Accepted { order }, outputs);
         perm_id
     }
 
@@ -124,42 +73,64 @@ impl Venue {
         })
     }
 
-    /// Why the account can't carry an order: margin must suffice if all working orders of the stock trade.
-    fn unaffordable(&self, order: &Order) -> Option<String> {
-        let symbol = order.ticket.symbol;
-        let mark = self.mark(symbol).unwrap_or(Price::ZERO);
-        let price_of = |order: &Order| order.limit().unwrap_or(mark);
-        let mut needed = Decimal::ZERO;
-        let mut before = Decimal::ZERO;
-        let held = self.account.positions.keys();
-        let asked = self.account.open.values().map(|open| &open.ticket.symbol);
-        let symbols: std::collections::BTreeSet<&Symbol> = held.chain(asked).chain([&symbol]).collect();
-        for other in symbols {
-            let mark = self.mark(*other).unwrap_or(Price::ZERO);
-            let working = || {
-                self.account
-                    .open
-                    .values()
-                    .filter(|open| open.ticket.symbol == *other)
-            };
-            let priced = |open| -> (&Order, Price) { (open, Order::limit(open).unwrap_or(mark)) };
-            let present = money::worst_margin(self.account.shares(*other), mark, working().map(priced));
-            before += present;
-            needed += if *other == symbol {
-                let all = working().map(priced).chain([(order, price_of(order))]);
-                money::worst_margin(self.account.shares(symbol), mark, all)
-            } else {
-                present
-            };
+    /// An order as it begins.
+    pub(super) fn fresh(&self, perm_id: i64, client: i32, order_id: i32, mut ticket: Ticket) -> Order {
+        let parent_perm_id = ticket
+            .parent
+            .and_then(|parent| self.account.find_open(client, parent))
+            .map(|parent| parent.perm_id);
+        // The children of an order are a group even if nobody says so: the account is to leave its position once.
+        if let Some(parent) = parent_perm_id.filter(|_| ticket.group.is_none()) {
+            ticket.group = Some(Group {
+                name: parent.to_string(),
+                effect: GroupEffect::ReduceWithoutBlock,
+            });
         }
-        let equity = self.valuation().equity();
-        (needed > before && needed > equity).then(|| {
-            format!(
-                "Your Available Funds are insufficient: equity with loan value {} USD, margin needed {} USD",
-                equity.round_dp(2),
-                needed.round_dp(2)
-            )
-        })
+        Order {
+            perm_id,
+            client,
+            order_id,
+            status: Status::Held,
+            triggered: false,
+            trail_stop: ticket.kind.start(),
+            parent_perm_id,
+            filled: Quantity::ZERO,
+            turnover: Decimal::ZERO,
+            commission: Decimal::ZERO,
+            last_price: Price::ZERO,
+            placed_at: self.now,
+            end: None,
+            ticket,
+        }
+    }
+
+    /// Gives a working order new terms. Family and group stay, unless another group is named.
+    fn modify(&mut self, perm_id: i64, ticket: Ticket, outputs: &mut Vec<Output>) -> Result<(), Refusal> {
+        let order = self.account.open.get(&perm_id).ok_or(Refusal::UnknownOrder)?;
+        let mut ticket = Box::new(ticket);
+        ticket.parent = order.ticket.parent;
+        if ticket.group.is_none() {
+            ticket.group.clone_from(&order.ticket.group);
+        }
+        if order.status != Status::Untransmitted {
+            let mut changed = order.clone();
+            changed.change(&ticket);
+            if let Some(reason) = self.objection(&changed, Some(order)) {
+                return Err(Refusal::Rejected(reason));
+            }
+        }
+        let at = self.now;
+        self.record(Record::Modified { perm_id, ticket, at }, outputs);
+        // The new terms may have to wait for what the old ones did not.
+        let phase = self.market.calendar().phase(self.now);
+        let waits = |order: &&Order| {
+            order.status == Status::Working
+                && (order.awaits_trigger() || order.awaits_close() || !in_session(order, phase))
+        };
+        if self.account.open.get(&perm_id).filter(waits).is_some() {
+            self.record(Record::Held { perm_id, at }, outputs);
+        }
+        Ok(())
     }
 
     pub(super) fn cancel(&mut self, client: i32, order_id: i32, outputs: &mut Vec<Output>) {
@@ -212,49 +183,71 @@ impl Venue {
             return;
         }
         self.awaken(symbol, outputs);
-        for perm_id in self.working(symbol) {
+        for perm_id in self.orders_of(symbol, Status::Working) {
             self.work(perm_id, true, outputs);
+        }
+        self.rouse(outputs);
+    }
+
+    fn orders_of(&self, symbol: Symbol, status: Status) -> Vec<i64> {
+        let ours = |order: &&Order| order.ticket.symbol == symbol && order.status == status;
+        let orders = self.account.open.values().filter(ours);
+        orders.map(|order| order.perm_id).collect()
+    }
+
+    /// Puts held orders into the book whose turn, session and trigger have come.
+    fn awaken(&mut self, symbol: Symbol, outputs: &mut Vec<Output>) {
+        for perm_id in self.orders_of(symbol, Status::Held) {
+            self.wake(perm_id, outputs);
         }
     }
 
-    fn working(&self, symbol: Symbol) -> Vec<i64> {
-        let ours = |order: &&Order| order.ticket.symbol == symbol && order.status == Status::Working;
-        self.account
-            .open
-            .values()
-            .filter(ours)
-            .map(|order| order.perm_id)
-            .collect()
+    /// Puts a held order into the book if nothing keeps it; a trailing stop that goes on sleeping follows the market.
+    pub(super) fn wake(&mut self, perm_id: i64, outputs: &mut Vec<Output>) {
+        let Some(order) = self.account.open.get(&perm_id) else {
+            return;
+        };
+        let symbol = order.ticket.symbol;
+        let phase = self.market.calendar().phase(self.now);
+        let waits = order.awaits_close() || self.awaits_parent(order) || !in_session(order, phase);
+        if order.status != Status::Held || waits {
+            return;
+        }
+        let (at, triggered) = (self.now, order.awaits_trigger());
+        if triggered {
+            let (Some(price), Some(step)) = (self.mark(symbol), self.market.price_step(symbol)) else {
+                return;
+            };
+            if !order.wakes_at(price) {
+                if let Some(stop) = order.trailed(price, step) {
+                    self.record(Record::Trailed { perm_id, stop, at }, outputs);
+                }
+                return;
+            }
+        }
+        let record = Record::Working {
+            perm_id,
+            triggered,
+            at,
+        };
+        self.record(record, outputs);
+        self.work(perm_id, false, outputs);
+        self.end_spent(perm_id, outputs);
     }
 
-    /// Puts held orders into the book whose session and trigger have come.
-    fn awaken(&mut self, symbol: Symbol, outputs: &mut Vec<Output>) {
-        let phase = self.market.calendar().phase(self.now);
-        let last = self.books.get(&symbol).map(|book| book.tick.price);
-        let awake = |order: &&Order| {
-            let waits = order.pending_stop().is_some() && !last.is_some_and(|price| order.wakes_at(price));
-            order.ticket.symbol == symbol
-                && order.status == Status::Held
-                && in_session(order, phase)
-                && !waits
+    /// Ends an order that could not trade at once but had to.
+    fn end_spent(&mut self, perm_id: i64, outputs: &mut Vec<Output>) {
+        let Some(order) = self.account.open.get(&perm_id) else {
+            return;
         };
-        let ready: Vec<(i64, bool)> = self
-            .account
-            .open
-            .values()
-            .filter(awake)
-            .map(|order| (order.perm_id, order.pending_stop().is_some()))
-            .collect();
-        for (perm_id, triggered) in ready {
-            self.record(
-                Record::Working {
-                    perm_id,
-                    triggered,
-                    at: self.now,
-                },
-                outputs,
-            );
-            self.work(perm_id, false, outputs);
+        let had_its_chance = match order.status {
+            Status::Working => true,
+            Status::Held => !order.awaits_trigger() && !order.awaits_close() && !self.awaits_parent(order),
+            _ => false,
+        };
+        if had_its_chance && order.ticket.lifetime.is_immediate() {
+            let reason = "Immediate: nothing more could trade at once";
+            self.end(perm_id, Status::Cancelled, reason, outputs);
         }
     }
 
@@ -277,9 +270,15 @@ impl Venue {
             book.consume(side, one.quantity);
         }
         for one in found {
-            if let Some(fill) = self.fill(perm_id, one) {
-                self.record(Record::Filled { fill }, outputs);
-            }
+            self.execute(perm_id, one, outputs);
+        }
+    }
+
+    /// Carries a trade out.
+    pub(super) fn execute(&mut self, perm_id: i64, found: Match, outputs: &mut Vec<Output>) {
+        if let Some(fill) = self.fill(perm_id, found) {
+            self.record(Record::Filled { fill }, outputs);
+            self.pass_on(perm_id, found.quantity, outputs);
         }
     }
 
@@ -320,72 +319,10 @@ impl Venue {
         })
     }
 
-    fn end(&mut self, perm_id: i64, status: Status, reason: &str, outputs: &mut Vec<Output>) {
-        let record = Record::Ended {
-            perm_id,
-            status,
-            reason: reason.into(),
-            at: self.now,
-        };
-        self.record(record, outputs);
-    }
-
-    /// The session changed: what was good for the day ends, what may trade now wakes, a new day begins.
-    pub(super) fn change_session(&mut self, at: jiff::Timestamp, outputs: &mut Vec<Output>) {
-        let calendar = self.market.calendar();
-        let phase = calendar.phase(at);
-        let date = calendar::local(at).date();
-        let around_the_clock = matches!(calendar, calendar::Calendar::Always);
-        let day_over = |order: &Order| match phase {
-            Phase::After => !order.ticket.outside_regular,
-            Phase::Closed => true,
-            Phase::Pre => false,
-            Phase::Regular => around_the_clock,
-        };
-        let (mut over, mut held) = (Vec::new(), Vec::new());
-        for order in self.account.open.values() {
-            if order.ticket.lifetime != Lifetime::GoodTillCancelled && day_over(order) && order.placed_at < at
-            {
-                over.push(order.perm_id);
-            } else if order.status == Status::Working && !in_session(order, phase) {
-                held.push(order.perm_id);
-            }
-        }
-        for perm_id in over {
-            self.end(
-                perm_id,
-                Status::Cancelled,
-                "Expired at the end of the session",
-                outputs,
-            );
-        }
-        for perm_id in held {
-            self.record(Record::Held { perm_id, at }, outputs);
-        }
-        if self.account.day.is_some_and(|day| day < date) && phase != Phase::Closed {
-            for book in self.books.values_mut() {
-                book.begin_day();
-            }
-            self.begin_day(outputs);
-        }
-    }
-
-    fn begin_day(&mut self, outputs: &mut Vec<Output>) {
-        let date = calendar::local(self.now).date();
-        let equity = self.valuation().equity();
-        self.record(Record::Day { date, equity }, outputs);
-    }
-
-    fn record(&mut self, record: Record, outputs: &mut Vec<Output>) {
+    /// Takes a fact in and tells it.
+    pub(super) fn record(&mut self, record: Record, outputs: &mut Vec<Output>) {
         self.account.apply(&record);
+        self.expiry = self.next_expiry();
         outputs.push(Output::Record(record));
-    }
-}
-
-fn in_session(order: &Order, phase: Phase) -> bool {
-    match phase {
-        Phase::Regular => true,
-        Phase::Pre | Phase::After => order.ticket.outside_regular,
-        Phase::Closed => false,
     }
 }

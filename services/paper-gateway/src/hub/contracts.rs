@@ -18,7 +18,8 @@ use crate::times;
 const HOURS_DAYS: i64 = 7;
 /// Most names that are told as matching.
 const MATCHES_MAX: usize = 16;
-const ORDER_TYPES: &str = "DAY,GTC,IOC,LMT,MKT,STP,STPLMT,OUTSIDERTH";
+const ORDER_TYPES: &str = "DAY,FOK,GTC,GTD,IOC,LIT,LMT,LOC,MIT,MKT,MOC,OUTSIDERTH,STP,STPLMT,TRAIL,\
+                          TRAILLMT,WHATIF";
 
 impl Hub {
     pub(super) fn contract_data(&mut self, session: u64, request: &ContractDataRequest) {

@@ -206,6 +206,17 @@ pub(crate) struct PlaceOrderRequest {
     pub(crate) contract: Option<Contract>,
     #[prost(message, optional, tag = "3")]
     pub(crate) order: Option<Order>,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) attached_orders: Option<AttachedOrders>,
+}
+
+/// Exits that a client's presets would add; one of the clients sends it empty with each order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct AttachedOrders {
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) stop_loss_order_id: Option<i32>,
+    #[prost(int32, optional, tag = "3")]
+    pub(crate) profit_taker_order_id: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

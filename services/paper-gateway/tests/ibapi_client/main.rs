@@ -9,6 +9,7 @@ mod account;
 mod harness;
 mod limits;
 mod orders;
+mod orders_of_each_kind;
 mod prices;
 mod program;
 mod replay;

@@ -9,12 +9,12 @@ use ibapi::subscriptions::Subscription;
 use crate::harness::{all, connect, notice, synthetic, until};
 
 /// The statuses, errors and fills of orders, in the order in which they came.
-async fn story(updates: &mut Subscription<OrderUpdate>, last: &str) -> Vec<String> {
+pub async fn story(updates: &mut Subscription<OrderUpdate>, last: &str) -> Vec<String> {
     let seen = until(last, updates, |update| line(update) == last).await;
     seen.iter().map(line).collect()
 }
 
-fn line(update: &OrderUpdate) -> String {
+pub fn line(update: &OrderUpdate) -> String {
     match update {
         OrderUpdate::OrderStatus(status) => {
             format!("{} {}/{}", status.status, status.filled, status.remaining)
@@ -27,7 +27,7 @@ fn line(update: &OrderUpdate) -> String {
 }
 
 /// The first order of an answer.
-fn order_data(orders: &[Orders]) -> &OrderData {
+pub fn order_data(orders: &[Orders]) -> &OrderData {
     let found = orders.iter().find_map(|item| match item {
         Orders::OrderData(data) => Some(data),
         Orders::OrderStatus(_) => None,
@@ -35,7 +35,7 @@ fn order_data(orders: &[Orders]) -> &OrderData {
     found.unwrap_or_else(|| panic!("no order in {orders:?}"))
 }
 
-fn tagged(order: Order, reference: &str) -> Order {
+pub fn tagged(order: Order, reference: &str) -> Order {
     Order {
         order_ref: reference.into(),
         ..order
@@ -192,7 +192,7 @@ async fn refused_orders_get_their_code() {
         (
             5,
             &contract,
-            order_builder::market_on_close(Action::Buy, 1.0),
+            order_builder::market_to_limit(Action::Buy, 1.0),
             387,
         ),
     ] {

@@ -1,0 +1,231 @@
+//! What speaks against an order: what it lacks to be one, and what the broker does not let the account do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{Money, Price, Quantity, Symbol};
+use rust_decimal::Decimal;
+
+use super::calendar::Phase;
+use super::money;
+use super::order::{Kind, Lifetime, Order, Status, Ticket, Trail};
+use super::{Refusal, Venue};
+
+/// Least worth of an account that may owe shares, in dollars.
+const SHORT_EQUITY_MIN: Money = Decimal::from_parts(2000, 0, 0, false, 0);
+
+/// What this broker does not do.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Stocks that nobody lends.
+    pub not_shortable: BTreeSet<Symbol>,
+}
+
+/// What an order would need and cost, if it were placed now and traded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The order as it would be.
+    pub order: Order,
+    /// What it would add to the margin that positions need; below zero where it makes them smaller.
+    pub margin_change: Money,
+    /// What the broker would take.
+    pub commission: Money,
+}
+
+impl Venue {
+    /// What can be said about an order before it is one.
+    pub(super) fn check(&self, client: i32, order_id: i32, ticket: &Ticket) -> Result<(), Refusal> {
+        self.check_ticket(ticket)?;
+        if let Some(order) = self.account.find_open(client, order_id) {
+            let same = order.ticket.symbol == ticket.symbol && order.ticket.side == ticket.side;
+            return if same && ticket.quantity > order.filled {
+                Ok(())
+            } else {
+                Err(Refusal::Mismatch)
+            };
+        }
+        if order_id < self.account.next_order_id(client) {
+            let filled = self
+                .account
+                .find_completed(client, order_id)
+                .is_some_and(|order| order.status == Status::Filled);
+            return Err(if filled { Refusal::Filled } else { Refusal::UsedId });
+        }
+        match ticket.parent {
+            Some(parent) if self.account.find_open(client, parent).is_none() => Err(Refusal::NoParent),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a ticket lacks, whoever sends it.
+    fn check_ticket(&self, ticket: &Ticket) -> Result<(), Refusal> {
+        let step = self
+            .market
+            .price_step(ticket.symbol)
+            .ok_or(Refusal::UnknownSymbol)?;
+        if ticket.quantity <= Quantity::ZERO || !ticket.quantity.fract().is_zero() {
+            return Err(Refusal::Size);
+        }
+        let none = [None; 3];
+        let prices = match ticket.kind {
+            Kind::Market => none,
+            Kind::Limit(limit) => [Some(limit), None, None],
+            Kind::Stop(stop) => [Some(stop), None, None],
+            Kind::StopLimit { stop, limit } => [Some(stop), Some(limit), None],
+            Kind::Touch { price, limit } => [Some(price), limit, None],
+            Kind::OnClose { limit } => [limit, None, None],
+            Kind::Trail {
+                by: Trail::Amount(amount),
+                start,
+                limit_offset,
+            } => [
+                Some(amount),
+                start,
+                limit_offset.filter(|offset| !offset.is_zero()),
+            ],
+            Kind::Trail {
+                by: Trail::Percent(percent),
+                start,
+                limit_offset,
+            } => {
+                if percent <= Decimal::ZERO || percent >= Decimal::ONE_HUNDRED {
+                    return Err(Refusal::PriceStep);
+                }
+                [start, limit_offset.filter(|offset| !offset.is_zero()), None]
+            }
+        };
+        let off_step = |price: &Price| *price <= Price::ZERO || !(price % step).is_zero();
+        if prices.iter().flatten().any(off_step) {
+            return Err(Refusal::PriceStep);
+        }
+        Ok(())
+    }
+
+    /// Why the broker rejects an order. `present` is what it stands for, if it has been accepted before.
+    pub(super) fn objection(&self, order: &Order, present: Option<&Order>) -> Option<String> {
+        if matches!(order.ticket.lifetime, Lifetime::GoodTillDate(end) if end <= self.now) {
+            return Some("The good-till date has passed".into());
+        }
+        let calendar = self.market.calendar();
+        if order.awaits_close() && calendar.phase(self.now) == Phase::After {
+            return Some("Orders for the close are taken until the close only".into());
+        }
+        if present.is_none() && self.has_group_traded(order) {
+            return Some("The OCA group has traded already".into());
+        }
+        // What waits for another order needs nothing before its turn comes.
+        if self.awaits_parent(order) {
+            return None;
+        }
+        self.no_short_sale(order)
+            .or_else(|| self.unaffordable(order, present))
+    }
+
+    /// Whether an order of the same group has traded to its end today.
+    fn has_group_traded(&self, order: &Order) -> bool {
+        let Some(group) = &order.ticket.group else {
+            return false;
+        };
+        let midnight = super::calendar::midnight(super::calendar::local(self.now).date());
+        self.account.completed.values().any(|other| {
+            other.status == Status::Filled
+                && other.client == order.client
+                && other
+                    .ticket
+                    .group
+                    .as_ref()
+                    .is_some_and(|of| of.name == group.name)
+                && other.end.as_ref().is_some_and(|end| end.at >= midnight)
+        })
+    }
+
+    /// Why an order can't be carried out that could leave the account owing shares.
+    fn no_short_sale(&self, order: &Order) -> Option<String> {
+        let symbol = order.ticket.symbol;
+        let shares = self.account.shares(symbol);
+        let others = self.others(order).filter(|other| other.ticket.symbol == symbol);
+        let (_, before) = money::reach(shares, others.clone());
+        let (_, after) = money::reach(shares, others.chain([order]));
+        if after >= before.min(Quantity::ZERO) {
+            return None;
+        }
+        if self.rules.not_shortable.contains(&symbol) {
+            return Some("The contract is not available for short sale".into());
+        }
+        let equity = self.valuation().equity();
+        (equity < SHORT_EQUITY_MIN).then(|| {
+            format!(
+                "Short sales need equity with loan value of {SHORT_EQUITY_MIN} USD, there are {}",
+                equity.round_dp(2)
+            )
+        })
+    }
+
+    /// Why the account can't carry an order: margin must suffice if all working orders trade.
+    fn unaffordable(&self, order: &Order, present: Option<&Order>) -> Option<String> {
+        let before = self.need(self.others(order).chain(present));
+        let needed = self.need(self.others(order).chain([order]));
+        let equity = self.valuation().equity();
+        (needed > before && needed > equity).then(|| {
+            format!(
+                "Your Available Funds are insufficient: equity with loan value {} USD, margin needed {} USD",
+                equity.round_dp(2),
+                needed.round_dp(2)
+            )
+        })
+    }
+
+    /// All other orders that may trade without another one trading first.
+    fn others(&self, order: &Order) -> impl Iterator<Item = &Order> + Clone {
+        let perm_id = order.perm_id;
+        self.account.open.values().filter(move |other| {
+            other.perm_id != perm_id && other.status != Status::Untransmitted && !self.awaits_parent(other)
+        })
+    }
+
+    /// Margin of all positions if the worst of some orders came true.
+    fn need<'a>(&'a self, orders: impl Iterator<Item = &'a Order>) -> Money {
+        let mut by_symbol: BTreeMap<Symbol, Vec<(&Order, Price)>> = self
+            .account
+            .positions
+            .keys()
+            .map(|symbol| (*symbol, Vec::new()))
+            .collect();
+        for order in orders {
+            let priced = (order, self.worth(order));
+            by_symbol.entry(order.ticket.symbol).or_default().push(priced);
+        }
+        let margin = |(symbol, orders): (Symbol, Vec<(&Order, Price)>)| {
+            let mark = self.mark(symbol).unwrap_or(Price::ZERO);
+            money::worst_margin(self.account.shares(symbol), mark, &orders)
+        };
+        by_symbol.into_iter().map(margin).sum()
+    }
+
+    /// The price at which an order counts before it trades.
+    fn worth(&self, order: &Order) -> Price {
+        order
+            .limit()
+            .or_else(|| order.trigger())
+            .or_else(|| self.mark(order.ticket.symbol))
+            .unwrap_or(Price::ZERO)
+    }
+
+    /// What an order would need and cost; nothing is placed.
+    ///
+    /// # Errors
+    /// What it lacks to be an order.
+    pub fn preview(&self, client: i32, order_id: i32, ticket: &Ticket) -> Result<Preview, Refusal> {
+        self.check_ticket(ticket)?;
+        let mut order = self.fresh(0, client, order_id, ticket.clone());
+        let price = self.worth(&order);
+        let shares = self.account.shares(ticket.symbol);
+        let after = (shares + ticket.side.sign() * ticket.quantity).abs();
+        let commission = money::commission(ticket.quantity, ticket.quantity * price);
+        order.commission = commission;
+        Ok(Preview {
+            order,
+            margin_change: (after - shares.abs()) * price * money::MARGIN,
+            commission,
+        })
+    }
+}

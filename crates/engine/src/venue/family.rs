@@ -1,0 +1,166 @@
+//! Orders that depend on each other: parents and the children that wait for them, families that are let go
+//! together, and groups of which one cancels the others.
+
+use protocol::Quantity;
+use rust_decimal::Decimal;
+
+use super::order::{GroupEffect, Order, Status};
+use super::record::Record;
+use super::{Output, Venue};
+
+impl Venue {
+    /// Whether another order has to trade before this one may.
+    pub(super) fn awaits_parent(&self, order: &Order) -> bool {
+        order
+            .parent_perm_id
+            .is_some_and(|parent| self.account.open.contains_key(&parent))
+    }
+
+    /// The order at the top of an order's family.
+    fn root(&self, order: &Order) -> i64 {
+        let mut order = order;
+        loop {
+            let Some(parent) = order.parent_perm_id else {
+                return order.perm_id;
+            };
+            match self.account.open.get(&parent) {
+                Some(above) => order = above,
+                None => return parent,
+            }
+        }
+    }
+
+    /// Lets the family of an order go, as far as it has been kept back.
+    pub(super) fn transmit(&mut self, perm_id: i64, outputs: &mut Vec<Output>) {
+        let Some(order) = self.account.open.get(&perm_id) else {
+            return;
+        };
+        let root = self.root(order);
+        let kept: Vec<i64> = self
+            .account
+            .open
+            .values()
+            .filter(|other| other.status == Status::Untransmitted && self.root(other) == root)
+            .map(|other| other.perm_id)
+            .collect();
+        for perm_id in kept {
+            let Some(order) = self.account.open.get(&perm_id) else {
+                continue;
+            };
+            match self.objection(order, None) {
+                Some(reason) => self.end(perm_id, Status::Rejected, &reason, outputs),
+                None => self.record(
+                    Record::Held {
+                        perm_id,
+                        at: self.now,
+                    },
+                    outputs,
+                ),
+            }
+        }
+    }
+
+    /// Gives the children of orders that have traded their turn, and theirs.
+    pub(super) fn rouse(&mut self, outputs: &mut Vec<Output>) {
+        while let Some(parent) = self.traded.pop() {
+            for perm_id in self.children(parent) {
+                let Some(child) = self.account.open.get(&perm_id) else {
+                    continue;
+                };
+                if child.status == Status::Untransmitted {
+                    continue;
+                }
+                match self.objection(child, None) {
+                    Some(reason) => self.end(perm_id, Status::Rejected, &reason, outputs),
+                    None => self.wake(perm_id, outputs),
+                }
+            }
+        }
+    }
+
+    fn children(&self, parent: i64) -> Vec<i64> {
+        let orders = self.account.open.values();
+        orders
+            .filter(|order| order.parent_perm_id == Some(parent))
+            .map(|order| order.perm_id)
+            .collect()
+    }
+
+    /// Ends an order, and with it all that waits for it.
+    pub(super) fn end(&mut self, perm_id: i64, status: Status, reason: &str, outputs: &mut Vec<Output>) {
+        let mut ending = vec![(perm_id, status, reason)];
+        while let Some((perm_id, status, reason)) = ending.pop() {
+            if !self.account.open.contains_key(&perm_id) {
+                continue;
+            }
+            let record = Record::Ended {
+                perm_id,
+                status,
+                reason: reason.into(),
+                at: self.now,
+            };
+            self.record(record, outputs);
+            let orphans = self.children(perm_id).into_iter().rev();
+            ending.extend(orphans.map(|child| (child, Status::Cancelled, "The parent order has ended")));
+        }
+    }
+
+    /// What a trade means to others: an order of which nothing is left lets its children go, and its group shrinks.
+    pub(super) fn pass_on(&mut self, perm_id: i64, traded: Quantity, outputs: &mut Vec<Output>) {
+        let account = &self.account;
+        let found = account
+            .open
+            .get(&perm_id)
+            .or_else(|| account.completed.get(&perm_id));
+        let Some(order) = found else { return };
+        let left = order.remaining();
+        if left <= Quantity::ZERO {
+            self.traded.push(perm_id);
+        }
+        let Some(group) = &order.ticket.group else { return };
+        let siblings: Vec<i64> = account
+            .open
+            .values()
+            .filter(|other| {
+                other.perm_id != perm_id
+                    && other.client == order.client
+                    && other
+                        .ticket
+                        .group
+                        .as_ref()
+                        .is_some_and(|of| of.name == group.name)
+            })
+            .map(|other| other.perm_id)
+            .collect();
+        let cancels = left <= Quantity::ZERO || group.effect == GroupEffect::CancelWithBlock;
+        for sibling in siblings {
+            let Some(other) = self.account.open.get(&sibling).filter(|_| !cancels) else {
+                self.end(
+                    sibling,
+                    Status::Cancelled,
+                    "Another order of the OCA group has traded",
+                    outputs,
+                );
+                continue;
+            };
+            let share = (other.remaining() * traded / (left + traded)).ceil();
+            if share >= other.remaining() {
+                self.end(
+                    sibling,
+                    Status::Cancelled,
+                    "Another order of the OCA group has traded",
+                    outputs,
+                );
+                continue;
+            }
+            let mut ticket = Box::new(other.ticket.clone());
+            ticket.quantity -= share.max(Decimal::ONE);
+            let record = Record::Modified {
+                perm_id: sibling,
+                ticket,
+                at: self.now,
+            };
+            self.record(record, outputs);
+        }
+    }
+}

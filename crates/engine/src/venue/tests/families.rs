@@ -1,0 +1,215 @@
+//! Orders that depend on each other: brackets, and groups of which one cancels the others.
+
+use super::*;
+use crate::venue::order::{Group, GroupEffect};
+
+/// A quiet minute at 100, then one that goes from there to `target` and stays.
+fn rows(target: &str) -> Vec<Row> {
+    let to = decimal(target);
+    let (low, high) = (to.min(decimal("100")), to.max(decimal("100")));
+    let texts = |values: [Decimal; 4]| values.map(|value| value.to_string());
+    let away = texts([decimal("100"), high, low, to]);
+    let flat = ["100", "100.02", "99.98", "100"];
+    vec![
+        row(after(OPEN, 0), flat, "10000"),
+        row(after(OPEN, 60), away.each_ref().map(String::as_str), "10000"),
+    ]
+}
+
+/// A parent that buys, a limit above and a stop below, as clients send them: the last one lets all go.
+fn bracket(quantity: i64) -> [Ticket; 3] {
+    let child = |kind| Ticket {
+        parent: Some(1),
+        ..ticket(Side::Sell, kind, quantity)
+    };
+    [
+        Ticket {
+            transmit: false,
+            ..ticket(Side::Buy, Kind::Limit(decimal("100.5")), quantity)
+        },
+        Ticket {
+            transmit: false,
+            ..child(Kind::Limit(decimal("101")))
+        },
+        child(Kind::Stop(decimal("99"))),
+    ]
+}
+
+fn open_status(venue: &Venue, order_id: i32) -> Option<Status> {
+    venue.account().find_open(1, order_id).map(|order| order.status)
+}
+
+fn end_status(venue: &Venue, order_id: i32) -> Option<Status> {
+    venue
+        .account()
+        .find_completed(1, order_id)
+        .map(|order| order.status)
+}
+
+#[test]
+fn a_bracket_is_held_until_its_last_member_and_leaves_its_position_once() {
+    for (target, leaves, stays) in [("101.5", 2, 3), ("98.5", 3, 2)] {
+        let mut venue = replay(rows(target), 60);
+        let [parent, profit, loss] = bracket(10);
+        venue.step(after(OPEN, 30), place(1, parent));
+        venue.step(after(OPEN, 31), place(2, profit));
+        let kept = venue.step(after(OPEN, 40), Input::Time);
+        assert!(fills(&kept).is_empty(), "nothing is at the exchange yet");
+        for order_id in [1, 2] {
+            assert_eq!(open_status(&venue, order_id), Some(Status::Untransmitted));
+        }
+        let released = venue.step(after(OPEN, 41), place(3, loss));
+        assert_eq!(fills(&released).len(), 1, "the parent trades, the children wait");
+        assert_eq!(end_status(&venue, 1), Some(Status::Filled));
+        assert_eq!(open_status(&venue, 2), Some(Status::Working));
+        assert_eq!(open_status(&venue, 3), Some(Status::Held), "a stop sleeps");
+        let moved = fills(&venue.step(after(OPEN, 120), Input::Time));
+        assert_eq!(moved.iter().map(|fill| fill.1).sum::<Quantity>(), decimal("10"));
+        assert_eq!(end_status(&venue, leaves), Some(Status::Filled), "to {target}");
+        assert_eq!(end_status(&venue, stays), Some(Status::Cancelled));
+        assert!(venue.account().shares(symbol("SPY")).is_zero());
+        assert!(venue.account().open.is_empty());
+    }
+}
+
+#[test]
+fn children_sleep_while_the_parent_does_and_end_with_it() {
+    let mut venue = replay(rows("101.5"), 60);
+    let [parent, profit, loss] = bracket(10);
+    let far = Ticket {
+        kind: Kind::Limit(decimal("90")),
+        ..parent
+    };
+    for (order_id, ticket) in [(1, far), (2, profit), (3, loss)] {
+        venue.step(after(OPEN, 30), place(order_id, ticket));
+    }
+    // The market passes the children's prices, but there is nothing to sell.
+    let moved = venue.step(after(OPEN, 110), Input::Time);
+    assert!(fills(&moved).is_empty());
+    assert_eq!(open_status(&venue, 2), Some(Status::Held));
+    let cancel = Input::Cancel {
+        client: 1,
+        order_id: 1,
+    };
+    venue.step(after(OPEN, 111), cancel);
+    for order_id in [1, 2, 3] {
+        assert_eq!(end_status(&venue, order_id), Some(Status::Cancelled));
+    }
+}
+
+#[test]
+fn a_parent_that_is_rejected_takes_its_children_along() {
+    let mut venue = replay(rows("101.5"), 60);
+    for (order_id, ticket) in (1..).zip(bracket(1_000_000)) {
+        venue.step(after(OPEN, 30), place(order_id, ticket));
+    }
+    assert_eq!(end_status(&venue, 1), Some(Status::Rejected));
+    assert_eq!(end_status(&venue, 2), Some(Status::Cancelled));
+    assert_eq!(end_status(&venue, 3), Some(Status::Cancelled));
+}
+
+#[test]
+fn a_child_needs_a_parent() {
+    let mut venue = replay(rows("101.5"), 60);
+    let [_, _, loss] = bracket(10);
+    let outputs = venue.step(after(OPEN, 30), place(3, loss));
+    assert!(
+        matches!(
+            &outputs[..],
+            [
+                ..,
+                Output::Refused {
+                    why: Refusal::NoParent,
+                    ..
+                }
+            ]
+        ),
+        "{outputs:?}"
+    );
+}
+
+#[test]
+fn a_partial_exit_shrinks_the_other_exit() {
+    let mut rows = rows("101.02");
+    rows.push(row(
+        after(OPEN, 120),
+        ["101.02", "101.06", "101", "101.05"],
+        "10000",
+    ));
+    let mut venue = replay(rows, 60);
+    let [mut parent, profit, loss] = bracket(3_000);
+    parent.kind = Kind::Market;
+    let shares = |venue: &Venue| venue.account().shares(symbol("SPY"));
+    for (order_id, ticket) in [(1, parent), (2, profit), (3, loss)] {
+        venue.step(after(OPEN, 1), place(order_id, ticket));
+    }
+    let (mut parts, mut filled) = (0, false);
+    for second in 2..180 {
+        let traded = fills(&venue.step(after(OPEN, second), Input::Time));
+        filled |= end_status(&venue, 1) == Some(Status::Filled);
+        if !filled {
+            assert_eq!(open_status(&venue, 3), Some(Status::Held));
+            continue;
+        }
+        let sells = venue.account().open.values();
+        for order in sells.filter(|order| order.ticket.side == Side::Sell) {
+            assert_eq!(order.remaining(), shares(&venue), "at {second} s");
+        }
+        parts += usize::from(second >= 60) * traded.len();
+    }
+    assert!(parts > 1, "the exit traded in parts");
+    assert!(shares(&venue).is_zero());
+}
+
+#[test]
+fn one_of_a_group_cancels_the_others() {
+    for effect in [GroupEffect::CancelWithBlock, GroupEffect::ReduceWithBlock] {
+        let mut venue = replay(rows("99.5"), 60);
+        let member = |limit: &str| Ticket {
+            group: Some(Group {
+                name: "exit".into(),
+                effect,
+            }),
+            ..ticket(Side::Buy, Kind::Limit(decimal(limit)), 3_000)
+        };
+        for (order_id, limit) in [(1, "99.51"), (2, "99.2"), (3, "90")] {
+            venue.step(after(OPEN, 30), place(order_id, member(limit)));
+        }
+        let mut now = 30;
+        while venue.account().fills.is_empty() {
+            now += 1;
+            venue.step(after(OPEN, now), Input::Time);
+        }
+        let left = venue.account().find_open(1, 1).expect("a first part only");
+        assert!(left.remaining() > Decimal::ZERO);
+        match effect {
+            GroupEffect::CancelWithBlock => {
+                assert_eq!(end_status(&venue, 2), Some(Status::Cancelled));
+                assert_eq!(end_status(&venue, 3), Some(Status::Cancelled));
+            }
+            _ => {
+                let last = venue.account().find_open(1, 3).unwrap();
+                assert!(last.ticket.quantity < decimal("3000"));
+            }
+        }
+        venue.step(after(OPEN, 7 * 3600), Input::Time);
+        let bought = venue.account().shares(symbol("SPY"));
+        assert!(bought <= decimal("3000"), "{bought}");
+    }
+}
+
+#[test]
+fn a_group_that_has_traded_takes_nothing_more() {
+    let mut venue = replay(rows("101.5"), 60);
+    let member = Ticket {
+        group: Some(Group {
+            name: "one".into(),
+            effect: GroupEffect::CancelWithBlock,
+        }),
+        ..ticket(Side::Buy, Kind::Market, 10)
+    };
+    venue.step(after(OPEN, 30), place(1, member.clone()));
+    assert_eq!(end_status(&venue, 1), Some(Status::Filled));
+    venue.step(after(OPEN, 31), place(2, member));
+    assert_eq!(end_status(&venue, 2), Some(Status::Rejected));
+}

@@ -1,0 +1,222 @@
+//! What a client asks for on the wire, as the exchange understands it, or the error that says why it can't be an order.
+
+use engine::venue::order::{Group, GroupEffect, Kind, Lifetime, Side, Ticket, Trail};
+use protocol::units::exact;
+use protocol::{Price, Quantity};
+
+use super::Hub;
+use crate::contracts::UNKNOWN;
+use crate::message::request::PlaceOrderRequest;
+use crate::message::shared::Order as WireOrder;
+use crate::times;
+
+/// Order ids from here on are request ids to one of the clients.
+const ORDER_ID_MAX: i32 = 1_500_000_000;
+/// Longest tag of an order and longest name of a group that is kept, in bytes.
+const REFERENCE_BYTES_MAX: usize = 256;
+/// The way a stop is triggered that IB calls the last price; 0 leaves it to the broker.
+const TRIGGER_BY_LAST: i32 = 2;
+
+/// Why a request can't be an order: a code of IB's and a text.
+pub(super) type Invalid = (i32, String);
+
+fn invalid(text: &str) -> Invalid {
+    (321, format!("Error validating request.-'bY' : cause - {text}"))
+}
+
+impl Hub {
+    /// What a request asks for, or why it can't be an order.
+    pub(super) fn ticket(&self, request: &PlaceOrderRequest) -> Result<Ticket, Invalid> {
+        let stock = self
+            .directory
+            .find(request.contract.as_ref())
+            .ok_or_else(|| (200, UNKNOWN.to_owned()))?;
+        let order = request
+            .order
+            .as_ref()
+            .ok_or_else(|| invalid("the order is missing"))?;
+        if !(1..ORDER_ID_MAX).contains(&request.order_id.unwrap_or(0)) {
+            return Err(invalid("the order id must be above 0 and below 1500000000"));
+        }
+        if order
+            .account
+            .as_deref()
+            .is_some_and(|account| !account.is_empty() && account != self.name)
+        {
+            return Err(invalid("the account is not managed here"));
+        }
+        if let Some(what) = unsupported(request, order) {
+            return Err(invalid(&format!("{what} is not supported")));
+        }
+        let side = match text(order.action.as_ref()) {
+            "BUY" => Side::Buy,
+            "SELL" | "SSHORT" => Side::Sell,
+            _ => return Err(invalid("the action must be BUY or SELL")),
+        };
+        let kind = kind_of(order, side)?;
+        let reference = text(order.order_ref.as_ref()).to_owned();
+        if reference.len() > REFERENCE_BYTES_MAX {
+            return Err(invalid("the order reference is too long"));
+        }
+        let quantity = text(order.total_quantity.as_ref())
+            .parse()
+            .unwrap_or(Quantity::ZERO);
+        Ok(Ticket {
+            lifetime: lifetime_of(order)?,
+            outside_regular: order.outside_rth.unwrap_or(false),
+            reference,
+            parent: order.parent_id.filter(|parent| *parent != 0),
+            transmit: order.transmit.unwrap_or(false),
+            group: group_of(order)?,
+            ..Ticket::new(stock.symbol, side, kind, quantity)
+        })
+    }
+}
+
+fn text(field: Option<&String>) -> &str {
+    field.map_or("", String::as_str)
+}
+
+/// A number that a client has set: not left out, not zero and not one of the values that stand for nothing.
+fn is_set(field: Option<f64>) -> bool {
+    field.is_some_and(|value| value != 0.0 && value.abs() < f64::MAX)
+}
+
+fn is_whole_set(field: Option<i32>) -> bool {
+    field.is_some_and(|value| value != 0 && value != i32::MAX)
+}
+
+/// What an order wants that would change how it trades and that is not done here.
+fn unsupported(request: &PlaceOrderRequest, order: &WireOrder) -> Option<&'static str> {
+    let is_named = |field: &Option<String>| !text(field.as_ref()).is_empty();
+    let attached = request.attached_orders.as_ref().is_some_and(|attached| {
+        is_whole_set(attached.stop_loss_order_id) || is_whole_set(attached.profit_taker_order_id)
+    });
+    let by_other_means = order
+        .trigger_method
+        .is_some_and(|method| method != 0 && method != TRIGGER_BY_LAST);
+    let wanted = [
+        (is_named(&order.algo_strategy), "an algorithm"),
+        (is_set(order.cash_qty), "a quantity of cash"),
+        (!order.conditions.is_empty(), "an order with conditions"),
+        (order.all_or_none == Some(true), "all or none"),
+        (is_whole_set(order.min_qty), "a minimum quantity"),
+        (is_named(&order.good_after_time), "a time to begin"),
+        (is_named(&order.hedge_type), "a hedge"),
+        (is_whole_set(order.scale_init_level_size), "a scale order"),
+        (is_set(order.discretionary_amt), "a discretionary amount"),
+        (is_named(&order.adjusted_order_type), "an adjustable stop"),
+        (order.post_only == Some(true), "post only"),
+        (by_other_means, "a trigger by anything but the last price"),
+        (attached, "an exit from presets"),
+    ];
+    wanted
+        .into_iter()
+        .find(|(is_wanted, _)| *is_wanted)
+        .map(|(_, what)| what)
+}
+
+/// The price conditions of an order.
+fn kind_of(order: &WireOrder, side: Side) -> Result<Kind, Invalid> {
+    let given = |field: Option<f64>| field.filter(|_| is_set(field)).and_then(exact);
+    let price = |field: Option<f64>, name: &str| {
+        given(field).ok_or_else(|| invalid(&format!("the {name} is missing")))
+    };
+    let (limit, stop) = (
+        || price(order.lmt_price, "limit price"),
+        || price(order.aux_price, "stop price"),
+    );
+    let trail = |limit_offset: Option<Price>| {
+        let by = match (given(order.trailing_percent), given(order.aux_price)) {
+            (Some(percent), None) => Trail::Percent(percent),
+            (None, Some(amount)) => Trail::Amount(amount),
+            _ => {
+                return Err(invalid(
+                    "either the trailing amount or the trailing percent must be given",
+                ));
+            }
+        };
+        let start = given(order.trail_stop_price);
+        Ok(Kind::Trail {
+            by,
+            start,
+            limit_offset,
+        })
+    };
+    Ok(match text(order.order_type.as_ref()) {
+        "MKT" => Kind::Market,
+        "LMT" => Kind::Limit(limit()?),
+        "STP" => Kind::Stop(stop()?),
+        "STP LMT" => Kind::StopLimit {
+            stop: stop()?,
+            limit: limit()?,
+        },
+        "TRAIL" => trail(None)?,
+        "TRAIL LIMIT" => {
+            // The distance is given, or follows from where stop and limit begin.
+            let offset = match (order.lmt_price_offset, given(order.trail_stop_price)) {
+                (Some(offset), _) if offset.abs() < f64::MAX => exact(offset),
+                (_, Some(start)) => Some((limit()? - start) * side.sign()),
+                _ => None,
+            };
+            let offset = offset.ok_or_else(|| invalid("the limit price offset is missing"))?;
+            trail(Some(offset))?
+        }
+        "MOC" => Kind::OnClose { limit: None },
+        "LOC" => Kind::OnClose {
+            limit: Some(limit()?),
+        },
+        "MIT" => Kind::Touch {
+            price: price(order.aux_price, "trigger price")?,
+            limit: None,
+        },
+        "LIT" => Kind::Touch {
+            price: price(order.aux_price, "trigger price")?,
+            limit: Some(limit()?),
+        },
+        other => {
+            return Err((
+                387,
+                format!("Unsupported order type for this exchange and security type: {other}"),
+            ));
+        }
+    })
+}
+
+fn lifetime_of(order: &WireOrder) -> Result<Lifetime, Invalid> {
+    Ok(match text(order.tif.as_ref()) {
+        "" | "DAY" => Lifetime::Day,
+        "GTC" => Lifetime::GoodTillCancelled,
+        "IOC" => Lifetime::ImmediateOrCancel,
+        "FOK" => Lifetime::FillOrKill,
+        "GTD" => {
+            let end = times::parse_end(text(order.good_till_date.as_ref()));
+            Lifetime::GoodTillDate(end.ok_or_else(|| {
+                let hint = "The time or time-zone entered is invalid. The correct format is \
+                            yyyymmdd hh:mm:ss xx/xxxx or yyyymmdd-hh:mm:ss in UTC.";
+                (391, hint.to_owned())
+            })?)
+        }
+        other => return Err(invalid(&format!("time in force {other} is not supported"))),
+    })
+}
+
+fn group_of(order: &WireOrder) -> Result<Option<Group>, Invalid> {
+    let name = text(order.oca_group.as_ref());
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if name.len() > REFERENCE_BYTES_MAX {
+        return Err(invalid("the name of the OCA group is too long"));
+    }
+    let effect = match order.oca_type.unwrap_or(0) {
+        0 | 1 => GroupEffect::CancelWithBlock,
+        2 => GroupEffect::ReduceWithBlock,
+        3 => GroupEffect::ReduceWithoutBlock,
+        _ => return Err(invalid("the OCA type must be 1, 2 or 3")),
+    };
+    Ok(Some(Group {
+        name: name.to_owned(),
+        effect,
+    }))
+}
