@@ -96,7 +96,7 @@ pub enum Refusal {
     UnknownSymbol,
     /// The number belongs to an order that has ended.
     UsedId,
-    /// The number belongs to an order that has traded all of its shares.
+    /// New terms for an order that has traded all of its shares.
     Filled,
     /// The order that this one is to wait for does not exist, or has ended.
     NoParent,

@@ -1,6 +1,7 @@
 //! What speaks against an order: what it lacks to be one, and what the broker does not let the account do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 
 use protocol::{Money, Price, Quantity, Symbol};
 use rust_decimal::Decimal;
@@ -44,10 +45,14 @@ impl Venue {
             };
         }
         if order_id < self.account.next_order_id(client) {
-            let filled = self
-                .account
-                .find_completed(client, order_id)
-                .is_some_and(|order| order.status == Status::Filled);
+            // Who sends the same order again means to change it; anything else is a number used twice.
+            let is_change = |order: &&Order| {
+                order.status == Status::Filled
+                    && (order.ticket.symbol, order.ticket.side) == (ticket.symbol, ticket.side)
+                    && discriminant(&order.ticket.kind) == discriminant(&ticket.kind)
+            };
+            let used = self.account.find_completed(client, order_id);
+            let filled = used.filter(is_change).is_some();
             return Err(if filled { Refusal::Filled } else { Refusal::UsedId });
         }
         match ticket.parent {

@@ -231,7 +231,8 @@ fn new_terms_keep_the_number_and_are_checked_like_new_orders() {
     assert_eq!((order.perm_id, order.status), (perm_id, Status::Held));
     venue.step(after(OPEN, 13), place(1, ticket(Side::Buy, Kind::Market, 20)));
     assert_eq!(ended(&venue, 1).0, Status::Filled);
-    let outputs = venue.step(after(OPEN, 13), place(1, low(30)));
+    let again = ticket(Side::Buy, Kind::Market, 30);
+    let outputs = venue.step(after(OPEN, 13), place(1, again));
     assert!(matches!(
         &outputs[..],
         [Output::Refused {
