@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::harness::synthetic;
+use crate::past::past;
 
 /// Longest time that the day may take.
 const DAY_SECONDS_MAX: u64 = 240;
@@ -20,11 +21,13 @@ async fn ibs_own_client_trades_a_full_day() {
         "IB's Python client is missing; `./just test` installs it, or by itself: services/supervisor/tools/get.sh ib-client"
     );
     let (live, _live_state) = synthetic().await;
+    let (replay, _folders) = past().await;
     let day = Command::new("python3")
         // Nothing is compiled into the source folder.
         .arg("-B")
         .arg(here.join("tests/day/python/day.py"))
         .args(["--live", &live.address().to_string()])
+        .args(["--past", &replay.address().to_string()])
         .env("PYTHONPATH", &packages)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -35,4 +38,5 @@ async fn ibs_own_client_trades_a_full_day() {
     assert!(ended.status.success(), "\n{said}");
     println!("{said}");
     live.stop().await.unwrap();
+    replay.stop().await.unwrap();
 }

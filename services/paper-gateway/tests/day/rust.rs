@@ -1,7 +1,8 @@
-//! The day as the real `ibapi` crate sees it.
+//! The day as the real `ibapi` crate sees it: once on made-up prices, once on days of the past.
 
 mod book;
 mod live;
+mod session;
 mod trader;
 
 use rust_decimal::Decimal;

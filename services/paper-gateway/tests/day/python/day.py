@@ -2,6 +2,8 @@
 
     python3 day.py --live 127.0.0.1:4010
 
+With `--past` it trades a second account too, on a replay of two days whose prices `past.py` describes.
+
 Every wait has a deadline and every figure is checked. It ends with one line and code 0, or with the step that
 failed, what was expected and what came, and code 1. The packages `nautilus-ibapi` (import name `ibapi`) and
 `protobuf` must be installed. The account must be new, with the cash that `--cash` says.
@@ -15,6 +17,7 @@ from decimal import Decimal
 
 import account
 import orders
+import past
 import prices
 from book import reconcile
 from client import Failed, connect
@@ -65,14 +68,21 @@ def live(day, host, port, cash):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--live", required=True, metavar="HOST:PORT", help="a gateway with made-up prices")
+    options.add_argument("--past", metavar="HOST:PORT", help="a gateway that replays the days of past.py")
     options.add_argument("--cash", type=Decimal, default=Decimal(100_000), help="cash of the new account")
     chosen = options.parse_args()
     day = Day()
-    host, port = chosen.live.rsplit(":", 1)
-    book = live(day, host, int(port), chosen.cash)
-    seconds = time.monotonic() - day.begin
-    print(f"{day.steps} steps in {seconds:.1f} s: {len(book.executions)} executions, {book.commissions} USD of "
-          f"commissions, cash {book.cash} USD, gains {book.realized:.2f} USD; all as it must be")
+    books = [live(day, *address(chosen.live), chosen.cash)]
+    if chosen.past:
+        books.append(past.trade(day, *address(chosen.past), chosen.cash))
+    told = "; ".join(f"{len(book.executions)} executions, {book.commissions} USD of commissions, cash {book.cash} USD"
+                     for book in books)
+    print(f"{day.steps} steps in {time.monotonic() - day.begin:.1f} s: {told}; all as it must be")
+
+
+def address(text):
+    host, port = text.rsplit(":", 1)
+    return host, int(port)
 
 
 if __name__ == "__main__":

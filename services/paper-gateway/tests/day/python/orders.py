@@ -108,7 +108,7 @@ def limit(client, contract):
 
 def at_once(client, contract):
     """Orders that trade at once or not at all leave nothing in the book."""
-    for kind in ("IOC",):
+    for kind in ("IOC", "FOK"):
         missed = place(client, contract, order("BUY", 2, "LMT", lmtPrice=FAR_BELOW, tif=kind))
         client.wait_line(missed, "Cancelled 0/2")
         _, ask, _ = snapshot(client, contract)
@@ -134,7 +134,8 @@ def preview(client, contract):
 def refusals(client, contract):
     """Each refusal has its code, comes for the order that it is about, and leaves nothing behind."""
     before = set(open_orders(client))
-    used = client.next_order_id - 1
+    # The last step left them: an order that ended without a trade, and one that was filled.
+    cancelled, filled = client.next_order_id - 2, client.next_order_id - 1
     for ticket, of, code in [
         (order("BUY", 1_000_000, "MKT"), contract, 201),
         (order("BUY", 1, "MKT"), stock("NOSUCH"), 200),
@@ -148,8 +149,9 @@ def refusals(client, contract):
         expect(f"the error of {ticket.orderType} {ticket.totalQuantity}", told.errorCode, code)
         if code == 201:
             expect_that("a rejection says why in JSON", '"rejects"' in told.advancedOrderRejectJson)
-    client.placeOrder(used, contract, order("BUY", 1, "MKT"))
-    client.wait("error", reqId=used, errorCode=103)
+    for used, code in [(cancelled, 103), (filled, 104)]:
+        client.placeOrder(used, contract, order("BUY", 1, "MKT"))
+        client.wait("error", reqId=used, errorCode=code)
     expect("orders left behind", set(open_orders(client)) - before, set())
 
 

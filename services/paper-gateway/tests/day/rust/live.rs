@@ -227,7 +227,7 @@ async fn refusals(trader: &mut Trader) {
     }
     let mark = trader.moment();
     trader.send(1, "AAPL", &market(1.0)).await;
-    trader.until_one_of(mark, 1, &["error 103", "error 104"]).await;
+    trader.until_since(mark, 1, "error 104").await;
     assert!(trader.open_orders().await.is_empty());
 }
 

@@ -90,17 +90,9 @@ impl Trader {
     }
 
     pub async fn until_since(&mut self, since: usize, id: i32, last: &str) -> Vec<String> {
-        self.until_one_of(since, id, &[last]).await
-    }
-
-    /// Reads updates until an order's story has one of these lines after a mark, and returns the story.
-    pub async fn until_one_of(&mut self, since: usize, id: i32, wanted: &[&str]) -> Vec<String> {
-        let told = |lines: &[(i32, String)]| {
-            let mut own = lines.iter().filter(|(of, _)| *of == id);
-            own.any(|(_, line)| wanted.contains(&line.as_str()))
-        };
+        let told = |lines: &[(i32, String)]| lines.iter().any(|(of, line)| *of == id && line == last);
         while !told(&self.lines[since..]) {
-            let what = format!("{wanted:?} of order {id}, but {:?}", self.story(id));
+            let what = format!("`{last}` of order {id}, but {:?}", self.story(id));
             match next(&what, &mut self.updates).await.unwrap() {
                 SubscriptionItem::Data(update) => self.note(update),
                 SubscriptionItem::Notice(notice) => {
