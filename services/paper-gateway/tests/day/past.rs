@@ -2,7 +2,7 @@
 //! The programs of the day rely on this path; times are New York's, in minutes after 08:00.
 //!
 //! IBM stands at 100 until the open (90), rises to 104 by 10:30, falls to 98 by 12:00, stands there until 15:00,
-//! rises to 99 at the close (480), and stands there until 18:00. The next day it stands at 101 from 04:00 to 05:00.
+//! rises to 99 at the close (480), and stands there until 20:00. The next day it stands at 101 from 04:00 to 07:00.
 //! SPY stands at 160 on both days.
 
 use std::fmt::Write;
@@ -19,8 +19,8 @@ const DAY_SECONDS: i64 = 86_400;
 const REACH: i64 = 5;
 const VOLUME: i64 = 60_000;
 /// Minutes of the first day, and those of the second.
-const FIRST_DAY: std::ops::Range<i64> = 0..600;
-const SECOND_DAY: std::ops::Range<i64> = -240..-180;
+const FIRST_DAY: std::ops::Range<i64> = 0..720;
+const SECOND_DAY: std::ops::Range<i64> = -240..-60;
 /// How fast the past goes by: the regular session takes thirteen seconds.
 const SPEED: &str = "1800";
 
@@ -34,10 +34,10 @@ const IBM: [(i64, i64); 7] = [
     (240, 9_800),
     (420, 9_800),
     (480, 9_900),
-    (600, 9_900),
+    (720, 9_900),
 ];
 const IBM_NEXT: [(i64, i64); 2] = [(-240, 10_100), (0, 10_100)];
-const SPY: [(i64, i64); 2] = [(-240, 16_000), (600, 16_000)];
+const SPY: [(i64, i64); 2] = [(-240, 16_000), (720, 16_000)];
 
 fn cents(path: &Corners, minute: i64) -> i64 {
     let leg = path

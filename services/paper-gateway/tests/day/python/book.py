@@ -94,6 +94,12 @@ def reconcile(client, start, today=""):
     client.reqPnL(request := client.request_id(), client.account, "")
     close("gains on request", exact(client.wait("pnl", reqId=request).realizedPnL), book.realized)
     client.cancelPnL(request)
+    for symbol, count in shares.items():
+        client.reqPnLSingle(request := client.request_id(), client.account, "", holdings[symbol].contract.conId)
+        told = client.wait("pnlSingle", reqId=request)
+        client.cancelPnLSingle(request)
+        expect(f"shares of {symbol}", told.pos, count)
+        close(f"the gain on {symbol} at its present worth", exact(told.unrealizedPnL), exact(told.value) - book.costs[symbol])
     return book
 
 

@@ -149,8 +149,12 @@ def refusals(client, contract):
         expect(f"the error of {ticket.orderType} {ticket.totalQuantity}", told.errorCode, code)
         if code == 201:
             expect_that("a rejection says why in JSON", '"rejects"' in told.advancedOrderRejectJson)
-    for used, code in [(cancelled, 103), (filled, 104)]:
-        client.placeOrder(used, contract, order("BUY", 1, "MKT"))
+    for used, ticket, code in [
+        (cancelled, order("BUY", 2, "LMT", lmtPrice=FAR_BELOW), 103),
+        (filled, order("BUY", 2, "MKT"), 103),
+        (filled, order("BUY", 2, "LMT", lmtPrice=FAR_BELOW), 104),
+    ]:
+        client.placeOrder(used, contract, ticket)
         client.wait("error", reqId=used, errorCode=code)
     expect("orders left behind", set(open_orders(client)) - before, set())
 

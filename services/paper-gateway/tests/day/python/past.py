@@ -3,7 +3,7 @@
 The market is a replay whose clock stands while nobody asks for prices: the program places its orders, lets the day
 run on to a time, and looks at what became of them. The prices are those of a file that the test writes:
 
-    IBM   08:00 100   09:30 100   10:30 104   12:00 98   15:00 98   16:00 99   18:00 99   next day 101 from 04:00
+    IBM   08:00 100   09:30 100   10:30 104   12:00 98   15:00 98   16:00 99   20:00 99   next day 101 from 04:00
 """
 
 import calendar
@@ -177,7 +177,7 @@ def evening(client):
     """After hours only orders that ask for it trade; an order for a close that is over is rejected."""
     ibm = stock("IBM")
     late = place(client, ibm, order("BUY", 10, "LMT", lmtPrice=99.5, outsideRth=True))
-    traded(client, late, "late", "16:10", "17:59", 98.95, 99.10)
+    traded(client, late, "late", "16:10", "19:59", 98.95, 99.10)
     held = place(client, ibm, order("BUY", 10, "LMT", lmtPrice=99.5))
     client.wait_line(held, "PreSubmitted 0/10")
     cancel(client, held)
@@ -191,7 +191,7 @@ def next_morning(client, placed):
     advance(client, SECOND_DAY, "04:05")
     expect("the order that is good for longer", list(open_orders(client)), [placed["kept"]])
     sold = place(client, stock("IBM"), order("SELL", 50, "LMT", lmtPrice=100.5, outsideRth=True))
-    traded(client, sold, "of the next day", "04:05", "04:59", 100.90, 101.10, SECOND_DAY)
+    traded(client, sold, "of the next day", "04:05", "06:59", 100.90, 101.10, SECOND_DAY)
     today = [execution.execId for _, execution, _ in executions(client, lastNDays=1)]
     expect("executions of both days", [execution.execId for _, execution, _ in executions(client)], yesterday + today)
     by_date = [execution.execId for _, execution, _ in executions(client, lastNDays=7, specificDates=[int(FIRST_DAY)])]
@@ -201,15 +201,29 @@ def next_morning(client, placed):
     expect("orders after the global cancel", all_open_orders(client), [])
 
 
+def hours(client):
+    """The sessions of the coming days: two days of trading, and closed where the file has nothing."""
+    client.reqContractDetails(request := client.request_id(), stock("IBM"))
+    details = client.ends_with("contractDetailsEnd", "contractDetails", reqId=request)[0].contractDetails
+    closed = [f"2013101{day}:CLOSED" for day in range(4)]
+    for told, begin, end in [(details.tradingHours, "0400", "2000"), (details.liquidHours, "0930", "1600")]:
+        sessions = [f"{date}:{begin}-{date}:{end}" for date in (FIRST_DAY, SECOND_DAY)]
+        expect("the hours of a week", told.split(";"), [*sessions, "20131009:CLOSED", *closed])
+    client.reqHistoricalData(request := client.request_id(), stock("IBM"), "", "1 D", "1 day", "SCHEDULE", 1, 1, False, [])
+    session = client.wait("historicalSchedule", reqId=request).sessions[0]
+    expect("today's session", (session.startDateTime, session.endDateTime, session.refDate),
+           (f"{FIRST_DAY}-09:30:00", f"{FIRST_DAY}-16:00:00", FIRST_DAY))
+
+
 def history(client):
     """What is told of the past is the file, and nothing of the future."""
     ibm = stock("IBM")
-    bars, _, _ = bars_of(client, ibm, "1 D", "1 min", as_text=True, end=f"{FIRST_DAY} 18:00:00 US/Eastern")
-    expect("minutes of the day", len(bars), 600)
+    bars, _, _ = bars_of(client, ibm, "1 D", "1 min", as_text=True, end=f"{FIRST_DAY} 20:00:00 US/Eastern")
+    expect("minutes of the day", len(bars), 720)
     first, last = bars[0], bars[-1]
     expect("the first", (first.date, first.open, first.high, first.low, first.close, first.volume),
            (f"{FIRST_DAY} 08:00:00 US/Eastern", 100.0, 100.05, 99.95, 100.0, Decimal(60_000)))
-    expect("the last", (last.date, last.close), (f"{FIRST_DAY} 17:59:00 US/Eastern", CLOSE))
+    expect("the last", (last.date, last.close), (f"{FIRST_DAY} 19:59:00 US/Eastern", CLOSE))
     client.reqCurrentTime()
     now = client.wait("currentTime").time
     for end in ("", "20131009 00:00:00 US/Eastern", "20131009-00:00:00"):
@@ -220,6 +234,7 @@ def history(client):
 def trade(day, host, port, cash):
     """The whole day."""
     client = connect(host, port, 1)
+    day.step(hours, client)
     placed = day.step(before_the_open, client)
     day.step(morning, client, placed)
     client = day.step(lost, client, host, port, placed)

@@ -62,9 +62,17 @@ def contracts(client):
     samples = client.wait("symbolSamples", reqId=request).contractDescriptions
     expect_that("AAPL matches AA", "AAPL" in [sample.contract.symbol for sample in samples])
 
-    client.reqContractDetails(request := client.request_id(), stock("NOSUCH"))
-    client.wait("error", reqId=request, errorCode=200)
-    expect("an end after error 200", client.taken("contractDetailsEnd", reqId=request), [])
+    client.reqMatchingSymbols(request := client.request_id(), "NOSUCH")
+    expect("what matches nothing", client.wait("symbolSamples", reqId=request).contractDescriptions, [])
+
+    nowhere, foreign, option, empty = stock("NOSUCH"), stock("AAPL"), stock("AAPL"), Contract()
+    foreign.currency, option.secType = "EUR", "OPT"
+    gone = Contract()
+    gone.conId = 999_999_999
+    for nothing in (nowhere, foreign, option, empty, gone):
+        client.reqContractDetails(request := client.request_id(), nothing)
+        client.wait("error", reqId=request, errorCode=200)
+        expect("an end after error 200", client.taken("contractDetailsEnd", reqId=request), [])
     return contract
 
 

@@ -281,7 +281,7 @@ async fn evening(trader: &mut Trader) {
         ..limited(Action::Buy, 10.0, 99.5)
     };
     let late = trader.place("IBM", late).await;
-    traded(trader, late, (FIRST_DAY, "16:10", "17:59"), (98.95, 99.1)).await;
+    traded(trader, late, (FIRST_DAY, "16:10", "19:59"), (98.95, 99.1)).await;
     let held = trader.place("IBM", limited(Action::Buy, 10.0, 99.5)).await;
     trader.until(held, "PreSubmitted 0/10").await;
     trader.cancel(held).await;
@@ -304,7 +304,7 @@ async fn next_morning(trader: &mut Trader, placed: &Placed) {
         ..limited(Action::Sell, 50.0, 100.5)
     };
     let sold = trader.place("IBM", sold).await;
-    traded(trader, sold, (SECOND_DAY, "04:05", "04:59"), (100.9, 101.1)).await;
+    traded(trader, sold, (SECOND_DAY, "04:05", "06:59"), (100.9, 101.1)).await;
     let today = trader.executions(1, Default::default()).await.len();
     assert!(today > 0);
     assert_eq!(trader.all_executions().await.len(), yesterday + today);
