@@ -10,6 +10,7 @@ pub mod book;
 pub mod calendar;
 pub mod checks;
 pub mod depth;
+pub mod desk;
 mod family;
 #[cfg(test)]
 mod limits;
@@ -39,6 +40,7 @@ use bars::Bar;
 use book::Book;
 use checks::Rules;
 use depth::Depth;
+use desk::Desk;
 use market::{Market, Tick};
 use money::Valuation;
 use order::Ticket;
@@ -67,6 +69,8 @@ pub enum Input {
     },
     /// All orders of all clients are given up.
     CancelAll,
+    /// The broker itself does something.
+    Desk(Desk),
 }
 
 /// What happened, in order.
@@ -119,6 +123,7 @@ pub enum Refusal {
 pub struct Venue {
     market: Market,
     account: Account,
+    desk: desk::Wishes,
     books: BTreeMap<Symbol, Book>,
     now: Timestamp,
     /// When the market next opens, closes or changes its date.
@@ -141,6 +146,7 @@ impl Venue {
         let mut venue = Self {
             market,
             account,
+            desk: desk::Wishes::default(),
             books: BTreeMap::new(),
             now: start,
             next_change,
@@ -179,6 +185,7 @@ impl Venue {
             } => self.place(client, order_id, *ticket, &mut outputs),
             Input::Cancel { client, order_id } => self.cancel(client, order_id, &mut outputs),
             Input::CancelAll => self.cancel_all(&mut outputs),
+            Input::Desk(desk) => self.intervene(desk, &mut outputs),
         }
         outputs
     }

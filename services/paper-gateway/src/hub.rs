@@ -4,15 +4,18 @@
 mod account;
 mod contracts;
 mod executions;
+mod faults;
 mod history;
 mod late;
 pub(crate) mod lines;
 mod order_frames;
 mod orders;
+mod outages;
 mod pace;
 mod prices;
 mod quotes;
 mod tickets;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,12 +28,13 @@ use engine::venue::past::LateBooks;
 use engine::venue::record::Record;
 use engine::venue::{Input, Output, Venue};
 use protocol::Symbol;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::contracts::Directory;
+use crate::fault::Line;
 use crate::hub::lines::DataRules;
 use crate::journal::Journal;
 use crate::line::DataType;
@@ -38,6 +42,9 @@ use crate::message::account::{CurrentTime, CurrentTimeInMillis, ManagedAccounts,
 use crate::outbox::Outbox;
 use crate::peer::{NO_REQUEST, Peer};
 use crate::request::{Cancel, Request};
+
+use faults::Greeting;
+use trouble::Trouble;
 
 /// Most requests of all clients that wait for the hub; then their sockets wait.
 pub(crate) const COMMANDS_MAX: usize = 1024;
@@ -58,9 +65,18 @@ pub(crate) enum Command {
         outbox: Outbox,
     },
     /// A client asks.
-    Request { session: u64, request: Box<Request> },
+    Request {
+        session: u64,
+        number: i32,
+        request: Box<Request>,
+    },
     /// A connection ended.
     Gone { session: u64 },
+    /// A person or a test asks for a fault.
+    Control {
+        line: Box<Line>,
+        answer: oneshot::Sender<serde_json::Value>,
+    },
 }
 
 /// The exchange and everybody connected to it.
@@ -89,6 +105,8 @@ pub(crate) struct Hub {
     held_since: Option<Instant>,
     ended: bool,
     drained: Arc<Notify>,
+    /// What goes wrong on demand; `None` where nothing can.
+    trouble: Option<Box<Trouble>>,
 }
 
 impl Hub {
@@ -119,6 +137,7 @@ impl Hub {
             held_since: None,
             ended: false,
             drained,
+            trouble: None,
         }
     }
 
@@ -151,6 +170,7 @@ impl Hub {
             if Instant::now() >= self.second {
                 self.tell_second()?;
             }
+            self.meet_faults()?;
             self.flush()?;
             self.drop_late();
         }
@@ -160,7 +180,7 @@ impl Hub {
     /// When there is something to do without being asked.
     fn wake(&self) -> Instant {
         let market = self.venue.next_at().and_then(|next| self.clock.wall(next));
-        [market, self.quotes.due(), Some(self.second)]
+        [market, self.quotes.due(), self.fault_due(), Some(self.second)]
             .into_iter()
             .flatten()
             .min()
@@ -171,6 +191,7 @@ impl Hub {
     fn flush(&mut self) -> Result<()> {
         self.journal.sync()?;
         self.peers.values_mut().for_each(Peer::flush);
+        self.let_go();
         Ok(())
     }
 
@@ -230,16 +251,26 @@ impl Hub {
                 outbox,
             } => self.start(session, client, outbox),
             Command::Gone { session } => {
+                self.forget(session);
                 if let Some(peer) = self.peers.remove(&session) {
                     tracing::info!(session, client = peer.client, "client left");
                 }
             }
-            Command::Request { session, request } => {
-                if self.peers.contains_key(&session) {
+            Command::Control { line, answer } => {
+                let told = self.command(*line)?;
+                // Who asked may have left.
+                answer.send(told).ok();
+            }
+            Command::Request {
+                session,
+                number,
+                request,
+            } => {
+                if self.peers.get(&session).is_some_and(|peer| !peer.muted) {
                     // Whatever is answered is true now, and all that came before it has been told.
                     self.pace();
                     self.step(Input::Time)?;
-                    self.answer(session, *request)?;
+                    self.take(session, number, *request)?;
                 }
             }
         }
@@ -248,7 +279,17 @@ impl Hub {
 
     fn start(&mut self, session: u64, client: i32, outbox: Outbox) {
         let mut peer = Peer::new(client, outbox);
-        if self.peers.values().any(|other| other.client == client) {
+        let greeting = self.greet(client);
+        match greeting {
+            Greeting::Close => return,
+            Greeting::Ignore => {
+                peer.muted = true;
+                self.peers.insert(session, peer);
+                return;
+            }
+            Greeting::Serve | Greeting::Taken => {}
+        }
+        if greeting == Greeting::Taken || self.peers.values().any(|other| other.client == client) {
             peer.error(
                 NO_REQUEST,
                 326,

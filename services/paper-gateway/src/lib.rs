@@ -6,6 +6,9 @@
 
 mod clock;
 mod contracts;
+mod control;
+mod door;
+mod fault;
 mod files;
 mod followed;
 mod hub;
@@ -42,12 +45,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use clock::{MAX_BARS_A_SECOND, Speed};
+pub use control::ControlError;
+pub use fault::ScenarioError;
 pub use files::FilesError;
 pub use journal::Locked;
 pub use line::Entitlement;
 pub use options::Options;
 
 use clock::{Clock, Past};
+use door::Entrance;
 use hub::lines::DataRules;
 use journal::Journal;
 
@@ -71,6 +77,7 @@ pub struct PortTaken {
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
+    control: Option<SocketAddr>,
     stop: CancellationToken,
     hub: JoinHandle<Result<()>>,
 }
@@ -79,7 +86,7 @@ impl Gateway {
     /// Starts a gateway; when this returns, clients can connect.
     ///
     /// # Errors
-    /// [`FilesError`], [`Locked`], [`PortTaken`], or what could not be read or written.
+    /// [`FilesError`], [`ScenarioError`], [`Locked`], [`ControlError`], [`PortTaken`], or what could not be read or written.
     pub async fn start(options: &Options) -> Result<Self> {
         // Everything that a person can get wrong is looked at before the port opens.
         let files = options
@@ -87,6 +94,7 @@ impl Gateway {
             .as_ref()
             .map(|folder| files::read(folder, &options.symbols))
             .transpose()?;
+        let scenario = fault::read_scenario(options.scenario.as_deref())?;
         let (journal, account) = Journal::open(&options.state)?;
         let replay = files.is_some();
         let noted = [journal.clock(), account.latest].into_iter().flatten().max();
@@ -94,15 +102,10 @@ impl Gateway {
             None => synthetic(options, noted),
             Some(files) => replay_of(files, options, noted),
         };
-        let name = options.account.clone();
-        let name = name.unwrap_or_else(|| {
-            if replay {
-                ACCOUNT_REPLAY.into()
-            } else {
-                ACCOUNT_SYNTHETIC.into()
-            }
-        });
+        let made_up = if replay { ACCOUNT_REPLAY } else { ACCOUNT_SYNTHETIC };
+        let name = options.account.clone().unwrap_or_else(|| made_up.into());
         let (journal, account) = opened(journal, account, options, start)?;
+        let control = control::bind(options.control.as_deref()).await?;
         let trace = trace::Trace::start(options.trace.as_deref())?;
         let listener = TcpListener::bind(&options.listen)
             .await
@@ -122,7 +125,7 @@ impl Gateway {
             entitlement: options.data,
             lines: options.lines,
         };
-        let hub = hub::Hub::new(
+        let mut hub = hub::Hub::new(
             Venue::new(market, account, start).with_rules(broker),
             journal,
             clock,
@@ -130,15 +133,34 @@ impl Gateway {
             (rules, options.delay_seconds),
             drained.clone(),
         );
+        // Without either option nothing can go wrong, and nothing is looked at.
+        let allowed = control.is_some() || scenario.is_some();
+        let door = allowed.then(|| hub.allow(address.port(), scenario.unwrap_or_default()));
         let hub = tokio::spawn(hub.run(receiver, stop.clone()));
-        tokio::spawn(accept(listener, commands, drained, trace, stop.clone()));
-        Ok(Self { address, stop, hub })
+        let entrance = Entrance::new(listener, address, door);
+        let told = control.as_ref().and_then(|control| control.local_addr().ok());
+        if let Some(control) = control {
+            tokio::spawn(control::serve(control, commands.clone(), stop.clone()));
+        }
+        tokio::spawn(accept(entrance, commands, drained, trace, stop.clone()));
+        Ok(Self {
+            address,
+            control: told,
+            stop,
+            hub,
+        })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where faults can be ordered, if anywhere.
+    #[must_use]
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     /// Runs until `stop` resolves or the account can't be kept any more.
@@ -245,7 +267,7 @@ fn opened(
 }
 
 async fn accept(
-    listener: TcpListener,
+    mut entrance: Entrance,
     commands: mpsc::Sender<hub::Command>,
     drained: Arc<Notify>,
     trace: trace::Trace,
@@ -256,8 +278,8 @@ async fn accept(
     loop {
         let socket = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+            accepted = entrance.accept() => match accepted {
+                Ok(socket) => socket,
                 Err(error) => {
                     // Out of file descriptors, say: existing clients go on, and it may pass.
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use paper_gateway::{FilesError, Gateway, Locked, Options, PortTaken};
+use paper_gateway::{ControlError, FilesError, Gateway, Locked, Options, PortTaken, ScenarioError};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -48,6 +48,10 @@ async fn run(options: &Options) -> Result<()> {
         std::fs::write(path, format!("{address}\n"))
             .with_context(|| format!("can't write {}", path.display()))?;
     }
+    if let (Some(path), Some(control)) = (&options.control_file, gateway.control_address()) {
+        std::fs::write(path, format!("{control}\n"))
+            .with_context(|| format!("can't write {}", path.display()))?;
+    }
     // Nobody may be reading; the gateway serves all the same.
     writeln!(std::io::stdout(), "listening on {address}").ok();
     tracing::info!(%address, "clients can connect");
@@ -85,6 +89,16 @@ fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<FilesError>() {
         Some(FilesError::Folder(..) | FilesError::Empty(_) | FilesError::File(..)) => return 66,
         Some(FilesError::Row(..) | FilesError::Name(_) | FilesError::Twice(_)) => return 65,
+        None => {}
+    }
+    match error.downcast_ref::<ScenarioError>() {
+        Some(ScenarioError::File(..)) => return 66,
+        Some(ScenarioError::Line(..)) => return 65,
+        None => {}
+    }
+    match error.downcast_ref::<ControlError>() {
+        Some(ControlError::Open(_)) => return 64,
+        Some(ControlError::Taken(..)) => return 69,
         None => {}
     }
     if error.is::<PortTaken>() {

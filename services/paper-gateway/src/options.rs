@@ -62,6 +62,16 @@ pub struct Options {
     /// Market data lines: how many stocks all clients together may follow at a time.
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub lines: usize,
+    /// Let faults be ordered here, one JSON object a line (docs/paper-gateway-faults.md); addresses of this
+    /// machine only. Off by default.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub control: Option<String>,
+    /// Write the control port's real address into this file.
+    #[arg(long, value_name = "FILE", requires = "control")]
+    pub control_file: Option<PathBuf>,
+    /// Play the faults of this file: the control port's lines, each with its `at_seconds` after the start.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
     /// Note in this file when bars were written and orders were read, for measuring.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,

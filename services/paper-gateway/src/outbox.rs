@@ -42,6 +42,7 @@ impl Shared {
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
     cut: CancellationToken,
+    frozen: CancellationToken,
 }
 
 /// The writer's end of a connection.
@@ -56,7 +57,8 @@ pub(crate) fn outbox(cut: CancellationToken) -> (Outbox, Outgoing) {
     let outgoing = Outgoing {
         shared: shared.clone(),
     };
-    (Outbox { shared, cut }, outgoing)
+    let frozen = CancellationToken::new();
+    (Outbox { shared, cut, frozen }, outgoing)
 }
 
 impl Outbox {
@@ -89,6 +91,16 @@ impl Outbox {
     /// Ends the connection without writing what waits.
     pub(crate) fn cut(&self) {
         self.cut.cancel();
+    }
+
+    /// Stops reading, and keeps the connection.
+    pub(crate) fn freeze(&self) {
+        self.frozen.cancel();
+    }
+
+    /// Resolves when reading is to stop.
+    pub(crate) fn frozen(&self) -> CancellationToken {
+        self.frozen.clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use engine::venue::bars::{Bar, BarSize};
 use prost::Message;
 use protocol::Symbol;
@@ -47,6 +47,10 @@ pub(crate) struct Peer {
     /// Frames that are handed to the connection together, at the end of the hub's turn.
     frames: usize,
     buffer: BytesMut,
+    /// How many of those frames and bytes have passed the faults in force.
+    checked: (usize, usize),
+    /// Set when nothing is told to it any more, though it is connected.
+    pub(crate) muted: bool,
     /// Set when a limit was reached; the hub lets go of it at the end of its step.
     pub(crate) late: bool,
     /// The kind of prices that it asked for last.
@@ -72,6 +76,8 @@ impl Peer {
             outbox,
             frames: 0,
             buffer: BytesMut::new(),
+            checked: (0, 0),
+            muted: false,
             late: false,
             data_type: DataType::default(),
             quotes: Followed::default(),
@@ -100,7 +106,7 @@ impl Peer {
 
     /// Queues one frame that is written into the buffer. Everything that a client is told goes through here.
     fn put(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        if self.late {
+        if self.late || self.muted {
             return;
         }
         write(&mut self.buffer);
@@ -113,7 +119,27 @@ impl Peer {
         if self.frames > 0 && !self.late {
             self.late = !self.outbox.hand(self.frames, &mut self.buffer);
             self.frames = 0;
+            self.checked = (0, 0);
         }
+    }
+
+    /// Takes out of the queue what came since the last frame that passed.
+    pub(crate) fn unchecked(&mut self) -> Bytes {
+        let (frames, bytes) = self.checked;
+        self.frames = frames;
+        self.buffer.split_off(bytes).freeze()
+    }
+
+    /// Queues what has passed: a frame, or a part of one before the connection ends.
+    pub(crate) fn pass(&mut self, frame: &[u8]) {
+        self.put(|buffer| buffer.extend_from_slice(frame));
+        self.checked = (self.frames, self.buffer.len());
+    }
+
+    /// Neither reads nor writes any more, and keeps the connection.
+    pub(crate) fn freeze(&mut self) {
+        self.muted = true;
+        self.outbox.freeze();
     }
 
     /// Queues an error or a notice about a request or an order.

@@ -19,6 +19,7 @@ use crate::{times, wire};
 
 /// Time from the connection to the client's first request.
 const GREETING_SECONDS_MAX: u64 = 10;
+
 /// Serves one connection to its end. Whatever is wrong with the client ends this connection and no other.
 pub(crate) async fn serve(
     socket: TcpStream,
@@ -77,6 +78,7 @@ async fn converse(
     let Some(client) = started else { return Ok(()) };
 
     let (outbox, outgoing) = outbox(cut.clone());
+    let frozen = outbox.frozen();
     let writing = tokio::spawn(write(
         writer,
         outgoing,
@@ -99,6 +101,7 @@ async fn converse(
             trace.read(read, number, &request, length);
             hub.send(Command::Request {
                 session: number,
+                number: id,
                 request: Box::new(request),
             })
             .await
@@ -110,6 +113,8 @@ async fn converse(
         result = reading => result,
         // The hub let go of this client: what it queued last has been written.
         result = writing => result.context("the writer failed")?,
+        // Half open: the socket stays as it is until the connection is cut.
+        () = frozen.cancelled() => std::future::pending().await,
     }
 }
 

@@ -14,6 +14,8 @@ const REQUEST_FIELD: u8 = 1 << 3;
 pub(crate) const HEAD_BYTES: usize = 8;
 /// Longest frame that a client may send. The protocol allows 16 MiB; no request comes near this.
 pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Highest number of a message. Text, which begins with digits, has one far above.
+const NUMBER_MAX: i32 = 10_000;
 /// Longest text of versions in the handshake.
 const HANDSHAKE_BYTES_MAX: usize = 1 << 10;
 /// Oldest server version at which every message is protobuf.
@@ -119,7 +121,7 @@ pub(crate) async fn read_frame(socket: &mut (impl AsyncRead + Unpin)) -> Result<
         bail!("a frame of {length} bytes is not legal");
     }
     let number = socket.read_i32().await?;
-    if number <= PROTOBUF_OFFSET {
+    if !(PROTOBUF_OFFSET + 1..=NUMBER_MAX).contains(&number) {
         bail!("message {number} is not in protobuf");
     }
     let mut body = BytesMut::zeroed(length - 4);
@@ -179,6 +181,7 @@ mod tests {
             &[0, 0, 0, 3, 0, 0, 0][..],
             &[0xFF, 0, 0, 0],
             &[0, 0, 0, 4, 0, 0, 0, 71],
+            b"\0\0\0\x0771\x002\x000\x00",
             &[0, 0, 0, 9, 0, 0],
         ] {
             let mut reader = bytes;

@@ -156,6 +156,18 @@ impl Account {
                 self.see(*at);
             }
             Record::Filled { fill } => self.fill(fill),
+            Record::Corrected { number, price, at } => {
+                self.correct(*number, *price);
+                self.see(*at);
+            }
+            Record::RolledBack {
+                client,
+                next_order_id,
+                at,
+            } => {
+                self.next_order_id.insert(*client, *next_order_id);
+                self.see(*at);
+            }
             Record::Ended {
                 perm_id,
                 status,
@@ -301,5 +313,41 @@ impl Account {
             self.completed.retain(|_, order| ended(order) > last);
         }
         self.completed.insert(order.perm_id, order);
+    }
+
+    /// A trade's price was another: cash, what the shares cost or what was gained, and the order's average follow.
+    fn correct(&mut self, number: u64, price: Price) {
+        let Some(fill) = self.fills.iter_mut().find(|fill| fill.number == number) else {
+            return;
+        };
+        let signed = fill.side.sign() * fill.quantity;
+        let more = signed * (price - fill.price);
+        self.cash -= more;
+        let position = self.positions.entry(fill.symbol).or_default();
+        // What made a position smaller changes the gain, what made it larger changes its cost; of one that is
+        // gone or has turned since, all is gain.
+        if fill.realized.is_none() && position.quantity * signed > Decimal::ZERO {
+            position.cost += more;
+        } else {
+            position.realized -= more;
+            self.realized_total -= more;
+            fill.realized = fill.realized.map(|gain| (gain - more).normalize());
+        }
+        let turnover = (price - fill.price) * fill.quantity;
+        let order = match self.open.get_mut(&fill.perm_id) {
+            Some(order) => Some(order),
+            None => self.completed.get_mut(&fill.perm_id),
+        };
+        if let Some(order) = order {
+            order.turnover += turnover;
+            if order.last_price == fill.price {
+                order.last_price = price;
+            }
+        }
+        fill.average_price = ((fill.average_price * fill.filled + turnover) / fill.filled)
+            .round_dp(6)
+            .normalize();
+        fill.price = price;
+        fill.corrections += 1;
     }
 }

@@ -81,6 +81,24 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+    /// A trade had another price than was told.
+    Corrected {
+        /// The trade's number.
+        number: u64,
+        /// The right price.
+        price: Price,
+        /// When.
+        at: Timestamp,
+    },
+    /// A client's order ids begin anew.
+    RolledBack {
+        /// The client.
+        client: i32,
+        /// Its next order id.
+        next_order_id: i32,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// A trade of an order.
@@ -114,6 +132,9 @@ pub struct Fill {
     pub realized: Option<Money>,
     /// Whether the order was resting in the book.
     pub added_liquidity: bool,
+    /// How often it was corrected.
+    #[serde(default)]
+    pub corrections: u32,
     /// When.
     pub at: Timestamp,
 }

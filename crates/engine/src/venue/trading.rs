@@ -42,16 +42,28 @@ impl Venue {
         if transmit {
             self.transmit(perm_id, outputs);
         }
+        self.enter(perm_id, symbol, outputs);
+    }
+
+    /// Lets an order that is in for the first time or anew trade at once, with all that follows from it.
+    pub(super) fn enter(&mut self, perm_id: i64, symbol: Symbol, outputs: &mut Vec<Output>) {
         self.awaken(symbol, outputs);
         self.work(perm_id, false, outputs);
         self.end_spent(perm_id, outputs);
         self.rouse(outputs);
     }
 
-    fn accept(&mut self, client: i32, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) -> i64 {
+    pub(super) fn accept(
+        &mut self,
+        client: i32,
+        order_id: i32,
+        ticket: Ticket,
+        outputs: &mut Vec<Output>,
+    ) -> i64 {
         let perm_id = self.account.next_perm_id();
         let mut order = self.fresh(perm_id, client, order_id, ticket);
-        let objection = self.too_many().or_else(|| {
+        let refused = self.desk.refusal.take().or_else(|| self.too_many());
+        let objection = refused.or_else(|| {
             let goes = order.ticket.transmit;
             self.objection(&order, None).filter(|_| goes)
         });
@@ -265,7 +277,7 @@ impl Venue {
         let Some(book) = self.books.get_mut(&symbol) else {
             return;
         };
-        let found = matched(order, book, resting);
+        let found = self.desk.allowed(order, matched(order, book, resting));
         for one in &found {
             book.consume(side, one.quantity);
         }
@@ -315,6 +327,7 @@ impl Venue {
                 .account
                 .realized_by(symbol, side, quantity, price, commission),
             added_liquidity,
+            corrections: 0,
             at: self.now,
         })
     }

@@ -38,6 +38,20 @@ impl Hub {
         peer.send(55, &ExecutionDetailsEnd { req_id: Some(id) });
     }
 
+    /// A trade had another price: its owner is told under the same number with another end.
+    pub(super) fn tell_correction(&mut self, number: u64) {
+        let Some(fill) = self.told.fills.iter().rev().find(|fill| fill.number == number) else {
+            return;
+        };
+        let fill = fill.clone();
+        let (details, report) = (self.execution(NO_REQUEST, &fill), report(&fill));
+        self.each_of(fill.client, |peer| {
+            peer.send(11, &details);
+            peer.send(59, &report);
+        });
+        self.tell_position(fill.symbol);
+    }
+
     pub(super) fn execution(&self, id: i32, fill: &Fill) -> ExecutionDetails {
         let execution = Execution {
             order_id: Some(fill.order_id),
@@ -69,9 +83,14 @@ impl Hub {
     }
 }
 
-/// A number in the shape of IB's: unique for ever within the account.
-fn execution_id(fill: &Fill) -> String {
-    format!("0000{:04x}.{:08x}.01.01", fill.perm_id & 0xFFFF, fill.number)
+/// A number in the shape of IB's: unique for ever within the account. A correction counts on behind the last dot.
+pub(super) fn execution_id(fill: &Fill) -> String {
+    format!(
+        "0000{:04x}.{:08x}.01.{:02}",
+        fill.perm_id & 0xFFFF,
+        fill.number,
+        fill.corrections + 1
+    )
 }
 
 /// The commission of a trade.

@@ -93,7 +93,8 @@ impl Hub {
     pub(super) fn tell_record(&mut self, record: &Record) {
         self.told.apply(record);
         match record {
-            Record::Opened { .. } | Record::Day { .. } => {}
+            Record::Opened { .. } | Record::Day { .. } | Record::RolledBack { .. } => {}
+            Record::Corrected { number, .. } => self.tell_correction(*number),
             Record::Accepted { order } => match &order.end {
                 None => self.tell_order(order.perm_id),
                 Some(end) => {
@@ -130,7 +131,7 @@ impl Hub {
         });
     }
 
-    fn each_of(&mut self, client: i32, mut tell: impl FnMut(&mut Peer)) {
+    pub(super) fn each_of(&mut self, client: i32, mut tell: impl FnMut(&mut Peer)) {
         self.peers
             .values_mut()
             .filter(|peer| peer.client == client)
@@ -144,7 +145,7 @@ impl Hub {
             .or_else(|| self.told.completed.get(&perm_id))
     }
 
-    fn tell_order(&mut self, perm_id: i64) {
+    pub(super) fn tell_order(&mut self, perm_id: i64) {
         let Some(order) = self.find(perm_id) else { return };
         let (open, status, client) = (self.open_order(order), self.status(order), order.client);
         self.each_of(client, |peer| {

@@ -99,6 +99,11 @@ impl Quotes {
         self.news.insert(symbol);
     }
 
+    /// What was told did not arrive: the next round tells all.
+    pub(super) fn forget(&mut self) {
+        self.told.clear();
+    }
+
     /// A client was just told all of a stock. If that had news, what the others know is older than what this one
     /// knows, so that all of it must be in the next round.
     fn told_all(&mut self, symbol: Symbol) {

@@ -1,0 +1,116 @@
+//! The control port: one JSON object a line comes in, one JSON object a line goes out. Only on this machine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::fault;
+use crate::hub::Command;
+
+/// Longest line, its end included.
+const LINE_BYTES_MAX: usize = 16 << 10;
+/// Most connections at a time; one more is closed at once.
+const CONNECTIONS_MAX: usize = 8;
+
+/// Why there can be no control port.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The address could be reached from elsewhere.
+    #[error(
+        "the control port {0} is refused: who reaches it can break everything, so use 127.0.0.1 or [::1]"
+    )]
+    Open(String),
+    /// The address can't be had.
+    #[error("can't listen on {0} for control ({1}): choose another address with --control")]
+    Taken(String, std::io::Error),
+}
+
+/// Opens the port, if there is to be one.
+pub(crate) async fn bind(address: Option<&str>) -> Result<Option<TcpListener>, ControlError> {
+    let Some(address) = address else { return Ok(None) };
+    let taken = |error| ControlError::Taken(address.to_owned(), error);
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await.map_err(taken)?.collect();
+    if found.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(ControlError::Open(address.to_owned()));
+    }
+    TcpListener::bind(&found[..]).await.map(Some).map_err(taken)
+}
+
+/// Serves the port until told to stop.
+pub(crate) async fn serve(listener: TcpListener, hub: mpsc::Sender<Command>, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((socket, _)) = accepted else {
+            // Out of file descriptors, say: it may pass.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            tracing::warn!(
+                limit = CONNECTIONS_MAX,
+                "too many control connections, one is closed"
+            );
+            continue;
+        };
+        let (hub, stop) = (hub.clone(), stop.clone());
+        tokio::spawn(async move {
+            let result = tokio::select! {
+                result = converse(socket, hub) => result,
+                () = stop.cancelled() => Ok(()),
+            };
+            if let Err(error) = result {
+                tracing::warn!(error = format!("{error:#}"), "control connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn converse(socket: TcpStream, hub: mpsc::Sender<Command>) -> Result<()> {
+    let (reader, mut writer) = socket.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let most = u64::try_from(LINE_BYTES_MAX).expect("the limit is small");
+        let read = (&mut reader).take(most).read_until(b'\n', &mut line).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let too_long = read == LINE_BYTES_MAX && !line.ends_with(b"\n");
+        let answer = if too_long {
+            json!({ "error": format!("a line is longer than {LINE_BYTES_MAX} bytes") })
+        } else {
+            answer(&line, &hub).await?
+        };
+        writer.write_all(format!("{answer}\n").as_bytes()).await?;
+        if too_long {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(line: &[u8], hub: &mpsc::Sender<Command>) -> Result<Value> {
+    let parsed = std::str::from_utf8(line)
+        .map_err(|_| "the line is not text".to_owned())
+        .and_then(|text| fault::parse(text.trim()));
+    let line = match parsed {
+        Ok(line) => Box::new(line),
+        Err(error) => return Ok(json!({ "error": error })),
+    };
+    let (answer, answered) = oneshot::channel();
+    hub.send(Command::Control { line, answer })
+        .await
+        .context("the gateway stops")?;
+    answered.await.context("the gateway stops")
+}

@@ -1,0 +1,24 @@
+//! What goes wrong on demand: the language in which faults are ordered, and the rules that decide, message by
+//! message, what becomes of it. All of it is pure: the hub tells it what passes and when, and carries out what it says.
+
+mod delays;
+mod facts;
+mod line;
+mod names;
+mod pacing;
+mod rules;
+mod scenario;
+mod weather;
+
+pub use scenario::ScenarioError;
+
+pub(crate) use delays::{Delays, Due};
+pub(crate) use facts::Facts;
+pub(crate) use line::{
+    Ask, Clear, DataType, Farm, Fault, Line, LinkState, Order, Place, Port, Side, State, parse, time,
+};
+pub(crate) use names::Outgoing;
+pub(crate) use pacing::{Pace, Pacing};
+pub(crate) use rules::Rules;
+pub(crate) use scenario::read as read_scenario;
+pub(crate) use weather::{Sky, Weather};

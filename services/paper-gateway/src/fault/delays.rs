@@ -1,0 +1,89 @@
+//! What is to happen later, and what waits for another message.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::line::Order;
+use super::names::Outgoing;
+use crate::request::Request;
+
+/// Most things that wait at a time; a message that finds no room goes at once.
+const DELAYS_MAX: usize = 10_000;
+
+/// What comes when its time is there.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// A line of a scenario, or one with a time of its own.
+    Order(Order),
+    /// A message to a client.
+    Frame(u64, Bytes),
+    /// A message from a client.
+    Request(u64, i32, Box<Request>),
+    /// The gateway is back after its restart.
+    Reopen,
+    /// A half-open connection is given up.
+    GiveUp(u64),
+}
+
+/// Everything that waits.
+#[derive(Debug, Default)]
+pub(crate) struct Delays {
+    last: u64,
+    timed: BTreeMap<(Duration, u64), Due>,
+    behind: Vec<(u64, Outgoing, Bytes)>,
+}
+
+impl Delays {
+    /// Puts something off to an instant. What finds no room comes back.
+    pub(crate) fn put(&mut self, at: Duration, due: Due) -> Option<Due> {
+        if self.timed.len() >= DELAYS_MAX {
+            return Some(due);
+        }
+        self.last += 1;
+        self.timed.insert((at, self.last), due);
+        None
+    }
+
+    /// Puts a client's message behind the next one of a kind. What finds no room comes back.
+    pub(crate) fn put_behind(&mut self, session: u64, next: Outgoing, frame: Bytes) -> Option<Bytes> {
+        if self.behind.len() >= DELAYS_MAX {
+            return Some(frame);
+        }
+        self.behind.push((session, next, frame));
+        None
+    }
+
+    /// What waited for a message of this number to a client.
+    pub(crate) fn after(&mut self, session: u64, number: i32) -> Vec<Bytes> {
+        if self.behind.is_empty() {
+            return Vec::new();
+        }
+        let freed = self
+            .behind
+            .extract_if(.., |(of, next, _)| *of == session && next.is(number));
+        freed.map(|(_, _, frame)| frame).collect()
+    }
+
+    /// The next thing whose time is there.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Due> {
+        let first = self.timed.first_entry().filter(|first| first.key().0 <= now)?;
+        Some(first.remove())
+    }
+
+    /// When the next thing's time comes.
+    pub(crate) fn next_at(&self) -> Option<Duration> {
+        self.timed.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Forgets lines that have not come yet, and gives back what waited.
+    pub(crate) fn clear(&mut self) -> Vec<Due> {
+        let behind = std::mem::take(&mut self.behind).into_iter();
+        let timed = std::mem::take(&mut self.timed).into_values();
+        timed
+            .chain(behind.map(|(session, _, frame)| Due::Frame(session, frame)))
+            .filter(|due| !matches!(due, Due::Order(_)))
+            .collect()
+    }
+}

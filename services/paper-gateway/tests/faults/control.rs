@@ -1,0 +1,143 @@
+//! The control port and the scenario: what they take, and what they refuse.
+
+use std::process::Command;
+
+use paper_gateway::{ControlError, Gateway, ScenarioError};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Stage, options};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_answered_by_a_line() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(7).await;
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    client.story("Submitted 0/5").await;
+    let orders = stage.order(r#"{"ask":"orders"}"#).await;
+    assert_eq!(
+        (&orders["orders"][0]["client"], &orders["orders"][0]["order_id"]),
+        (&json!(7), &json!(1))
+    );
+    let clients = stage.order(r#"{"ask":"clients"}"#).await;
+    assert_eq!(clients["clients"][0]["client"], json!(7));
+    let regime = stage.order(r#"{"ask":"regime","symbol":"AAPL"}"#).await;
+    let known = ["bull", "bear", "sideways", "volatile"];
+    assert!(
+        known.contains(&regime["regime"].as_str().unwrap_or_default()),
+        "{regime}"
+    );
+
+    let rule = stage
+        .order(r#"{"fault":"swallow","when":{"client":7,"out":"current-time"}}"#)
+        .await;
+    let number = rule["rule"].as_u64().unwrap();
+    let listed = stage.order(r#"{"ask":"faults"}"#).await;
+    assert_eq!(listed["rules"][0]["rule"]["fault"], json!("swallow"), "{listed}");
+    assert_eq!(listed["rules"][0]["rule"]["when"]["out"], json!("current-time"));
+    stage.order(&format!(r#"{{"clear":{number}}}"#)).await;
+    assert!(stage.say(&format!(r#"{{"clear":{number}}}"#)).await["error"].is_string());
+    assert!(client.sync().await.is_empty(), "the rule is gone");
+
+    for (line, said) in [
+        ("rubbish", "no JSON object"),
+        (r#"{"fault":"swallow","loud":true}"#, "unknown field `loud`"),
+        (
+            r#"{"fault":"correct-execution","price":"1"}"#,
+            "no such execution",
+        ),
+    ] {
+        let answer = stage.say(line).await;
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(error.contains(said), "{line}: {answer}");
+    }
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_too_long_ends_its_connection_and_no_other() {
+    let mut stage = Stage::new().await;
+    let address = stage.gateway.control_address().unwrap();
+    let mut long = TcpStream::connect(address).await.unwrap();
+    long.write_all(&vec![b' '; 20_000]).await.ok();
+    let mut answer = String::new();
+    long.read_to_string(&mut answer).await.ok();
+    assert!(
+        answer.is_empty() || answer.contains("longer than 16384 bytes"),
+        "{answer}"
+    );
+    stage.order(r#"{"ask":"faults"}"#).await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_is_off_by_default_and_only_for_this_machine() {
+    let state = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(&options(state.path(), &[])).await.unwrap();
+    assert_eq!(gateway.control_address(), None);
+    gateway.stop().await.unwrap();
+    let open = options(state.path(), &["--control", "0.0.0.0:0"]);
+    let error = Gateway::start(&open).await.unwrap_err();
+    assert!(
+        matches!(error.downcast_ref(), Some(ControlError::Open(_))),
+        "{error}"
+    );
+    assert!(error.to_string().contains("use 127.0.0.1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_plays_its_lines_at_their_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("night.jsonl");
+    let text = "# A wait for an order, and two notices.\n\n\
+        {\"fault\":\"reject\",\"code\":201,\"when\":{\"in\":\"place-order\"}}\n\
+        {\"at_seconds\":0.3,\"fault\":\"notice\",\"code\":2108}\n\
+        {\"at_seconds\":0.4,\"fault\":\"notice\",\"code\":2107}\n";
+    std::fs::write(&file, text).unwrap();
+    let options = options(folder.path(), &["--scenario", file.to_str().unwrap()]);
+    let gateway = Gateway::start(&options).await.unwrap();
+    let mut client = crate::harness::Raw::connect(&gateway, 1).await;
+    client.buy(1, "AAPL", 1, None).await;
+    assert_eq!(client.story("error 201").await, ["error 201"]);
+    assert_eq!(
+        client.story("error 2107").await,
+        ["error 2108", "error 2107"],
+        "the notices come when their time is there"
+    );
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_is_checked_wholly_before_anything_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.jsonl");
+    std::fs::write(
+        &file,
+        "{\"fault\":\"port-reset\"}\n{\"fault\":\"link\",\"state\":\"sad\"}\n",
+    )
+    .unwrap();
+    let state = folder.path().join("state");
+    let with = ["--scenario", file.to_str().unwrap()];
+    let error = Gateway::start(&options(&state, &with)).await.unwrap_err();
+    assert!(
+        matches!(error.downcast_ref(), Some(ScenarioError::Line(_, 2, _))),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("line 2: unknown variant `sad`"),
+        "{error}"
+    );
+    assert!(!state.exists(), "nothing was made");
+    for (more, code) in [
+        (&with[..], 65),
+        (&["--scenario", "/nowhere"], 66),
+        (&["--control", "0.0.0.0:0"], 64),
+    ] {
+        let program = env!("CARGO_BIN_EXE_tradewind-paper-gateway");
+        let mut command = Command::new(program);
+        command.args(["--listen", "127.0.0.1:0", "--state"]).arg(&state);
+        let ended = command.args(more).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{more:?}");
+    }
+}

@@ -1,0 +1,139 @@
+//! What goes wrong between an order and its owner.
+
+use std::time::Duration;
+
+use crate::harness::{Notice, Open, Stage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_placement_is_accepted_and_never_answered() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage
+        .order(r#"{"fault":"silence","when":{"in":"place-order","order_ref":"ref-1"}}"#)
+        .await;
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    client.cancel(99).await;
+    assert_eq!(client.story("error 10147").await, ["error 10147"]);
+    assert_eq!(
+        client.open_orders().await,
+        ["open Submitted", "Submitted 0/5"],
+        "who asks is told the truth"
+    );
+    client.cancel(1).await;
+    assert!(client.sync().await.is_empty());
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_refused_with_any_code() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage
+        .order(r#"{"fault":"reject","code":10289,"text":"Not today","when":{"in":"place-order","nth":2}}"#)
+        .await;
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    client.story("Submitted 0/5").await;
+    client.buy(2, "AAPL", 5, Some(10.0)).await;
+    let told = client.until("the refusal", |frame| frame.number == 4).await;
+    let refused: Notice = told.last().unwrap().read();
+    assert_eq!(
+        (refused.id, refused.code, refused.text.as_deref()),
+        (Some(2), Some(10289), Some("Not today"))
+    );
+    client.buy(2, "AAPL", 5, Some(10.0)).await;
+    client.story("Submitted 0/5").await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_becomes_inactive() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage
+        .order(r#"{"fault":"reject","code":201,"text":"Margin","inactive":true,"when":{"in":"place-order"}}"#)
+        .await;
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    let told = client.story("Inactive 0/5").await;
+    assert_eq!(told, ["error 201", "open Inactive", "Inactive 0/5"]);
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    client.story("error 103").await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_fills_in_part_and_then_nothing() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage
+        .order(r#"{"fault":"partial-fill","shares":"4","when":{"in":"place-order"}}"#)
+        .await;
+    stage
+        .order(
+            r#"{"fault":"silence","when":{"out":"order-status","order_id":1,"status":"Submitted","nth":2}}"#,
+        )
+        .await;
+    client.buy(1, "AAPL", 10, None).await;
+    let told = client.story("Submitted 4/6").await;
+    assert_eq!(told[4..], ["fill 4", "Submitted 4/6"], "{told:?}");
+    client.cancel(1).await;
+    assert!(client.sync().await.is_empty(), "nothing more, not even the fee");
+    client.send(99, &crate::harness::Empty {}).await;
+    assert_eq!(client.story("message 102").await, ["message 101", "message 102"]);
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_comes_behind_its_status_and_the_fee_late() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    client.buy(1, "AAPL", 1, None).await;
+    let told = client.story("fee").await;
+    assert_eq!(told[4..], ["fill 1", "open Filled", "Filled 1/0", "fee"]);
+    stage
+        .order(r#"{"fault":"delay","until":"order-status","when":{"out":"execution"}}"#)
+        .await;
+    stage
+        .order(r#"{"fault":"delay","seconds":0.2,"when":{"out":"commission-report","order_id":2}}"#)
+        .await;
+    client.buy(2, "AAPL", 1, None).await;
+    let begin = std::time::Instant::now();
+    let told = client.sync().await;
+    assert_eq!(told[4..], ["open Filled", "Filled 1/0", "fill 1"], "{told:?}");
+    assert_eq!(client.story("fee").await, ["fee"]);
+    assert!(begin.elapsed() >= Duration::from_millis(150));
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_ids_begin_anew_after_a_restart() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    for order_id in [1, 2] {
+        client.buy(order_id, "AAPL", 5, Some(10.0)).await;
+        client.story("Submitted 0/5").await;
+    }
+    client.cancel(1).await;
+    client.story("error 202").await;
+    stage
+        .order(r#"{"fault":"roll-back-ids","client":1,"next":1}"#)
+        .await;
+    stage.gateway.stop().await.unwrap();
+
+    // The gateway's account remembers it, as the broker does.
+    let gateway = paper_gateway::Gateway::start(&crate::harness::options(stage.state.path(), &[]))
+        .await
+        .unwrap();
+    let mut client = crate::harness::Raw::connect(&gateway, 1).await;
+    assert_eq!(client.next_id, 1);
+    client.buy(1, "AAPL", 7, Some(10.0)).await;
+    client.story("Submitted 0/7").await;
+    // The trap: an id whose order still works changes that order.
+    client.buy(2, "AAPL", 8, Some(10.0)).await;
+    client.story("Submitted 0/8").await;
+    client.send(16, &crate::harness::Empty {}).await;
+    let open = client.until("the end", |frame| frame.number == 53).await;
+    let ids = open.iter().filter(|frame| frame.number == 5);
+    let ids: Vec<i32> = ids.map(|frame| frame.read::<Open>().order_id.unwrap()).collect();
+    assert_eq!(ids, [2, 1]);
+    gateway.stop().await.unwrap();
+}

@@ -1,0 +1,92 @@
+//! What the broker and its other users do to the account.
+
+use ibapi::accounts::PositionUpdate;
+use ibapi::orders::{ExecutionFilter, Executions};
+use ibapi::prelude::*;
+use ibapi::subscriptions::SubscriptionItem;
+
+use futures::StreamExt;
+
+use crate::harness::{DEADLINE, Details, Empty, Open, Stage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_trades_at_the_broker_s_own_screen() {
+    let mut stage = Stage::new().await;
+    let client = Client::builder()
+        .address(stage.gateway.address().to_string())
+        .client_id(11)
+        .connect()
+        .await
+        .unwrap();
+    let mut positions = client.positions().await.unwrap();
+    let mut held = async |wanted: f64| {
+        let found = async {
+            while let Some(item) = positions.next().await {
+                if let SubscriptionItem::Data(PositionUpdate::Position(position)) = item.unwrap()
+                    && position.position == wanted
+                {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, found).await.expect("the position");
+    };
+    let bought = r#"{"fault":"manual-trade","symbol":"AAPL","side":"buy","quantity":"30"}"#;
+    stage.order(bought).await;
+    held(30.0).await;
+    let rests = r#"{"fault":"manual-trade","symbol":"AAPL","side":"sell","quantity":"30","limit":"9000","order_id":-3}"#;
+    stage.order(rests).await;
+
+    let mut told = client.executions(ExecutionFilter::default()).await.unwrap();
+    let item = tokio::time::timeout(DEADLINE, told.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let SubscriptionItem::Data(Executions::ExecutionData(data)) = item else {
+        panic!("{item:?}")
+    };
+    let execution = &data.execution;
+    assert_eq!((execution.client_id, execution.order_id), (0, 0));
+    assert!(execution.perm_id > 0);
+
+    let mut raw = stage.client(2).await;
+    raw.send(16, &Empty {}).await;
+    let open = raw.until("the end", |frame| frame.number == 53).await;
+    let open: Open = open[0].read();
+    let order = open.order.unwrap();
+    assert_eq!((open.order_id, order.client_id), (Some(-3), Some(0)));
+    assert!(order.perm_id.unwrap() > execution.perm_id);
+    let refused = stage.say(&bought.replace("AAPL", "ZZZZ")).await;
+    assert!(refused["error"].as_str().unwrap().starts_with("200"), "{refused}");
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_is_corrected() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    client.buy(1, "AAPL", 1, None).await;
+    let told = client.until("the fee", |frame| frame.line() == "fee").await;
+    let execution_of = |told: &[crate::harness::Frame]| {
+        let frame = told.iter().find(|frame| frame.number == 11).unwrap();
+        frame.read::<Details>().execution.unwrap()
+    };
+    let first = execution_of(&told);
+    assert!(first.execution_id.as_ref().unwrap().ends_with(".01"));
+    stage
+        .order(r#"{"fault":"correct-execution","order_id":1,"price":"1.25"}"#)
+        .await;
+    let told = client.until("the fee", |frame| frame.line() == "fee").await;
+    let second = execution_of(&told);
+    let root = |id: &Option<String>| id.as_ref().unwrap().rsplit_once('.').unwrap().0.to_owned();
+    assert_eq!(root(&first.execution_id), root(&second.execution_id));
+    assert!(second.execution_id.as_ref().unwrap().ends_with(".02"));
+    assert_eq!((second.price, second.perm_id), (Some(1.25), first.perm_id));
+    // Who asks is told of the corrected one, once.
+    client.send(7, &Empty {}).await;
+    let told = client.until("the end", |frame| frame.number == 55).await;
+    assert_eq!(told.iter().filter(|frame| frame.number == 11).count(), 1);
+    assert_eq!(execution_of(&told).execution_id, second.execution_id);
+    stage.gateway.stop().await.unwrap();
+}
