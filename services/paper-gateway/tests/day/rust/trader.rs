@@ -140,6 +140,9 @@ impl Trader {
 
     /// This client's open orders by id.
     pub async fn open_orders(&self) -> BTreeMap<i32, OrderData> {
+        // The client hands an order first to the stream of updates, then to whoever asks for open orders: one that
+        // the stream has shown may still be on its way there. It is not any more when a later answer has come.
+        self.client.server_time().await.unwrap();
         let told = all("open orders", self.client.open_orders().await.unwrap()).await;
         orders(told)
             .into_iter()
@@ -149,6 +152,7 @@ impl Trader {
 
     /// The open orders of all clients.
     pub async fn all_open_orders(&self) -> Vec<OrderData> {
+        self.client.server_time().await.unwrap();
         orders(all("all open orders", self.client.all_open_orders().await.unwrap()).await)
     }
 
