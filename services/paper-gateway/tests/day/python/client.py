@@ -25,6 +25,8 @@ EVENTS_OF_A_KIND_MAX = 20_000
 """Events of one name that are kept until somebody waits for them; prices come without end."""
 REQUEST_ID_FIRST = 1_000_001
 """Request ids and order ids share error frames, so they are kept far apart."""
+PULSE_REQUEST_ID = 1_000_000
+"""Of the request that keeps the connection from falling silent."""
 
 # The client logs each error and each lost connection by itself; here both are events like all others.
 logging.getLogger("ibapi").setLevel(logging.CRITICAL)
@@ -146,6 +148,11 @@ class Client(EWrapper, EClient):
         """Events of orders of a name, in the order of the wire."""
         with self._news:
             return [event for event in self._order_events[since:] if event.name == name]
+
+    def msgLoopTmo(self):
+        """Called by `ibapi` after a fifth of a second without a message. Its reader loses what it has read when a
+        burst of exactly 4,096 bytes is followed by a second of silence, from any gateway; so there is none."""
+        self.reqUserInfo(PULSE_REQUEST_ID)
 
     def _run(self):
         try:
