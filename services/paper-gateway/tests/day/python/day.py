@@ -53,6 +53,7 @@ def live(day, host, port, cash):
     day.step(account.untouched, client, contract, cash)
     day.step(orders.market, client, contract)
     day.step(orders.parts, client)
+    day.step(orders.short, client)
     day.step(orders.limit, client, contract)
     day.step(orders.at_once, client, contract)
     day.step(orders.preview, client, contract)

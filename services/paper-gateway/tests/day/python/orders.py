@@ -73,6 +73,19 @@ def parts(client):
     expect_that(f"the average price {average} is {worth / 3000}", abs(average - worth / 3000) < Decimal("0.000001"))
 
 
+def short(client):
+    """Shares are sold that the account does not have, in two steps, and more are bought back than are owed."""
+    contract = stock("PLTR")
+    client.reqPositions()
+    client.wait("positionEnd")
+    held = []
+    for action, quantity in [("SELL", 20), ("SELL", 10), ("BUY", 12), ("BUY", 25)]:
+        client.wait_line(place(client, contract, order(action, quantity, "MKT")), "fee")
+        held.append(client.wait("position", where=lambda event: event.contract.symbol == "PLTR").position)
+    expect("shares owed and held", held, [Decimal(count) for count in (-20, -30, -18, 7)])
+    client.cancelPositions()
+
+
 def running(numbers):
     return [sum(numbers[: count + 1]) for count in range(len(numbers))]
 

@@ -30,8 +30,8 @@ def instant(day, clock):
     return calendar.timegm(time.strptime(f"{day} {clock}", "%Y%m%d %H:%M")) + NEW_YORK_SECONDS
 
 
-def advance(client, day, clock):
-    """Lets the market run until a time; then its clock stands again."""
+def advance(client, day, clock, latest):
+    """Lets the market run until a time; then its clock stands again, a little later and not after the latest time."""
     requests = {symbol: client.request_id() for symbol in ("IBM", "SPY")}
     for symbol, request in requests.items():
         client.reqRealTimeBars(request, stock(symbol), 5, "TRADES", False, [])
@@ -40,7 +40,8 @@ def advance(client, day, clock):
     for request in requests.values():
         client.cancelRealTimeBars(request)
     client.reqCurrentTime()
-    return client.wait("currentTime").time
+    late = client.wait("currentTime").time - instant(day, latest)
+    expect_that(f"this program is {late} s of the market behind {latest}: too slow a machine for this speed", late <= 0)
 
 
 def before_the_open(client):
@@ -84,7 +85,7 @@ def _quantity(client, order_id):
 
 def morning(client, placed):
     """By half past twelve most orders have met their price, at the time when the market showed it."""
-    advance(client, FIRST_DAY, "12:30")
+    advance(client, FIRST_DAY, "12:30", "14:45")
     for name, begin, end, lowest, highest in [
         ("early", "08:00", "08:02", 99.95, 100.10),
         ("open", "09:30", "09:32", 99.95, 100.12),
@@ -163,7 +164,7 @@ def noon(client, placed):
 
 def close(client, placed):
     """At four the closing trade fills what waited for it, and the day's orders end. One is good for longer."""
-    advance(client, FIRST_DAY, "16:10")
+    advance(client, FIRST_DAY, "16:10", "19:30")
     for name in ("close", "close at most"):
         traded(client, placed[name], name, "15:59", "16:00", CLOSE, CLOSE)
     traded(client, placed["profit"], "profit", "15:40", "15:50", 98.8, 98.9)
@@ -188,7 +189,7 @@ def evening(client):
 def next_morning(client, placed):
     """A new day: its orders are its own, and yesterday's executions are told to who asks for them."""
     yesterday = [execution.execId for _, execution, _ in executions(client)]
-    advance(client, SECOND_DAY, "04:05")
+    advance(client, SECOND_DAY, "04:05", "06:30")
     expect("the order that is good for longer", list(open_orders(client)), [placed["kept"]])
     sold = place(client, stock("IBM"), order("SELL", 50, "LMT", lmtPrice=100.5, outsideRth=True))
     traded(client, sold, "of the next day", "04:05", "06:59", 100.90, 101.10, SECOND_DAY)

@@ -42,11 +42,16 @@ async fn ibapi_trades_a_day_of_the_past() {
     gateway.stop().await.unwrap();
 }
 
-/// Lets the market run until so many seconds after the first midnight; then its clock stands again.
-async fn advance(trader: &Trader, day: i64, clock: &str) {
+/// Epoch seconds of a time in New York.
+fn instant(day: i64, clock: &str) -> i64 {
     let (hour, minute) = clock.split_once(':').unwrap();
     let [hour, minute] = [hour, minute].map(|text| text.parse::<i64>().unwrap());
-    let end = MIDNIGHT + day * DAY_SECONDS + hour * 3600 + minute * 60;
+    MIDNIGHT + day * DAY_SECONDS + hour * 3600 + minute * 60
+}
+
+/// Lets the market run until a time; then its clock stands again, a little later and not after the latest time.
+async fn advance(trader: &Trader, day: i64, clock: &str, latest: &str) {
+    let end = instant(day, clock);
     let contracts = ["IBM", "SPY"].map(|symbol| Contract::stock(symbol).build());
     let bars = |contract| {
         let bars = trader.client.realtime_bars(contract);
@@ -60,6 +65,11 @@ async fn advance(trader: &Trader, day: i64, clock: &str) {
     until("the time", &mut ibm, reached).await;
     ibm.cancel().await;
     spy.cancel().await;
+    let now = trader.client.server_time().await.unwrap();
+    assert!(
+        now.unix_timestamp() <= instant(day, latest),
+        "this program is behind {latest}, at {now}: too slow a machine for this speed"
+    );
 }
 
 async fn before_the_open(trader: &mut Trader) -> Placed {
@@ -149,7 +159,7 @@ async fn untraded(trader: &mut Trader, id: i32) {
 
 /// By half past twelve most orders have met their price, at the time when the market showed it.
 async fn morning(trader: &mut Trader, placed: &Placed) {
-    advance(trader, 0, "12:30").await;
+    advance(trader, 0, "12:30", "14:45").await;
     for (name, begin, end, lowest, highest) in [
         ("early", "08:00", "08:02", 99.95, 100.1),
         ("open", "09:30", "09:32", 99.95, 100.12),
@@ -248,7 +258,7 @@ async fn noon(trader: &mut Trader, placed: &Placed) {
 
 /// At four the closing trade fills what waited for it, and the day's orders end. One is good for longer.
 async fn close(trader: &mut Trader, placed: &Placed) {
-    advance(trader, 0, "16:10").await;
+    advance(trader, 0, "16:10", "19:30").await;
     for name in ["close", "close at most"] {
         traded(
             trader,
@@ -294,7 +304,7 @@ async fn evening(trader: &mut Trader) {
 /// A new day: its executions are its own, and yesterday's are told to who asks for them.
 async fn next_morning(trader: &mut Trader, placed: &Placed) {
     let yesterday = trader.all_executions().await.len();
-    advance(trader, 1, "04:05").await;
+    advance(trader, 1, "04:05", "06:30").await;
     assert_eq!(
         trader.open_orders().await.into_keys().collect::<Vec<_>>(),
         [placed["kept"]]
