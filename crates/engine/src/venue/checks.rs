@@ -114,7 +114,9 @@ impl Venue {
         if order.awaits_close() && calendar.phase(self.now) == Phase::After {
             return Some("Orders for the close are taken until the close only".into());
         }
-        if present.is_none() && self.has_group_traded(order) {
+        let name = |order: &Order| order.ticket.group.as_ref().map(|group| group.name.clone());
+        let joins = present.is_none_or(|present| name(present) != name(order));
+        if joins && self.has_group_traded(order) {
             return Some("The OCA group has traded already".into());
         }
         // What waits for another order needs nothing before its turn comes.

@@ -57,30 +57,32 @@ impl Venue {
 
     /// Orders for the close trade in the last trade of the session, all of them and in full, or end.
     fn close(&mut self, at: Timestamp, outputs: &mut Vec<Output>) {
-        let waiting =
-            |order: &&Order| order.awaits_close() && !self.awaits_parent(order) && order.placed_at < at;
-        let orders = self.account.open.values().filter(waiting);
-        let orders: Vec<i64> = orders.map(|order| order.perm_id).collect();
-        for perm_id in orders {
+        for perm_id in self.for_the_close(at) {
             let Some(order) = self.account.open.get(&perm_id) else {
                 continue;
             };
-            match self.closing_price(order, at) {
-                Some(price) => {
-                    let found = Match {
-                        price,
-                        quantity: order.remaining(),
-                        added_liquidity: false,
-                    };
-                    self.execute(perm_id, found, outputs);
-                }
-                None => {
-                    let reason = "Not traded at the close";
-                    self.end(perm_id, Status::Cancelled, reason, outputs);
-                }
+            if let Some(price) = self.closing_price(order, at) {
+                let found = Match {
+                    price,
+                    quantity: order.remaining(),
+                    added_liquidity: false,
+                };
+                self.execute(perm_id, found, outputs);
             }
         }
         self.rouse(outputs);
+        // Those whose parent traded only now have missed the close too.
+        for perm_id in self.for_the_close(at) {
+            self.end(perm_id, Status::Cancelled, "Not traded at the close", outputs);
+        }
+    }
+
+    /// Orders for the close that wait for nothing else.
+    fn for_the_close(&self, at: Timestamp) -> Vec<i64> {
+        let waiting =
+            |order: &&Order| order.awaits_close() && !self.awaits_parent(order) && order.placed_at < at;
+        let orders = self.account.open.values().filter(waiting);
+        orders.map(|order| order.perm_id).collect()
     }
 
     /// The price at which an order trades at the close; `None` when it does not.

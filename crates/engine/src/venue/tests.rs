@@ -3,6 +3,7 @@
 
 mod families;
 mod kinds;
+mod laws;
 
 use std::collections::BTreeMap;
 

@@ -265,3 +265,61 @@ async fn what_can_not_be_done_is_answered_with_its_code() {
     assert_eq!((left.len(), left[0].order.total_quantity), (1, 10.0));
     gateway.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn families_and_trailing_stops_outlive_the_gateway() {
+    let state = tempfile::tempdir().unwrap();
+    let options = options(state.path(), &[]);
+    let gateway = paper_gateway::Gateway::start(&options).await.unwrap();
+    let client = connect(&gateway, 11).await;
+    let contract = Contract::stock("AAPL").build();
+    let lasting = |order: Order| Order {
+        tif: TimeInForce::GoodTillCanceled,
+        ..order
+    };
+    let parent = lasting(order_builder::limit_order(Action::Buy, 5.0, 50.0));
+    let child = Order {
+        parent_id: 1,
+        ..lasting(order_builder::trailing_stop(Action::Sell, 5.0, 50.0, 20.0))
+    };
+    let kept = Order {
+        transmit: false,
+        ..lasting(order_builder::stop(Action::Buy, 5.0, 700.0))
+    };
+    let trail = lasting(order_builder::trailing_stop(Action::Buy, 5.0, 90.0, 900.0));
+    for (id, order) in (1..).zip([&parent, &child, &kept, &trail]) {
+        client.submit_order(id, &contract, order).await.unwrap();
+    }
+    let before = open_orders(&client).await;
+    let expected = ["Submitted", "PreSubmitted", "ApiPending", "PreSubmitted"];
+    let names: Vec<String> = before
+        .iter()
+        .map(|data| data.order_state.status.to_string())
+        .collect();
+    assert_eq!(names, expected);
+    drop(client);
+    gateway.stop().await.unwrap();
+
+    let gateway = paper_gateway::Gateway::start(&options).await.unwrap();
+    let client = connect(&gateway, 11).await;
+    let after = open_orders(&client).await;
+    assert_eq!(statuses(&after), statuses(&before));
+    for (before, after) in before.iter().zip(&after) {
+        let terms = |data: &OrderData| {
+            let order = &data.order;
+            (
+                order.perm_id,
+                order.parent_id,
+                order.oca_group.clone(),
+                order.order_type.clone(),
+                order.transmit,
+                order.trailing_percent,
+            )
+        };
+        assert_eq!(terms(after), terms(before));
+    }
+    // The stop never goes back.
+    let stop = |orders: &[OrderData]| orders[3].order.trail_stop_price.unwrap();
+    assert!(stop(&after) <= stop(&before));
+    gateway.stop().await.unwrap();
+}

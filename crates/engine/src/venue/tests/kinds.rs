@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::venue::checks::Rules;
-use crate::venue::order::{Lifetime, Trail};
+use crate::venue::order::{Group, GroupEffect, Lifetime, Trail};
 
 const CLOSE: &str = "2013-10-07T20:00:00Z";
 
@@ -274,6 +274,35 @@ fn shares_that_nobody_lends_and_poor_accounts_are_not_sold_short() {
     let mut poor = Venue::new(Market::Replay(Replay::new(files, 7, start)), account, start);
     poor.step(after(OPEN, 10), place(1, ticket(Side::Sell, Kind::Market, 1)));
     assert!(ended(&poor, 1).1.contains("2000"));
+}
+
+#[test]
+fn working_orders_count_against_what_can_be_bought_and_a_group_counts_once() {
+    let mut venue = replay(path(&["100", "100", "100"]), 60);
+    // A quarter of the value is needed: 100,000 dollars carry 4,000 shares at 100.
+    let low = |quantity| ticket(Side::Buy, Kind::Limit(decimal("99")), quantity);
+    venue.step(after(OPEN, 10), place(1, low(3_000)));
+    assert!(venue.account().find_open(1, 1).is_some());
+    venue.step(after(OPEN, 11), place(2, low(3_000)));
+    assert!(ended(&venue, 2).1.contains("insufficient"));
+    venue.step(
+        after(OPEN, 12),
+        Input::Cancel {
+            client: 1,
+            order_id: 1,
+        },
+    );
+    for order_id in [3, 4] {
+        let either = Ticket {
+            group: Some(Group {
+                name: "either".into(),
+                effect: GroupEffect::CancelWithBlock,
+            }),
+            ..low(3_000)
+        };
+        venue.step(after(OPEN, 13), place(order_id, either));
+        assert!(venue.account().find_open(1, order_id).is_some());
+    }
 }
 
 #[test]
