@@ -3,20 +3,22 @@
 
 mod delays;
 mod facts;
+mod kind;
 mod line;
 mod names;
 mod pacing;
 mod rules;
 mod scenario;
+#[cfg(test)]
+mod tests;
 mod weather;
 
 pub use scenario::ScenarioError;
 
 pub(crate) use delays::{Delays, Due};
 pub(crate) use facts::Facts;
-pub(crate) use line::{
-    Ask, Clear, DataType, Farm, Fault, Line, LinkState, Order, Place, Port, Side, State, parse, time,
-};
+pub(crate) use kind::{DataType, Farm, Fault, LinkState, Place, Port, Side, State};
+pub(crate) use line::{Ask, Clear, Line, Order, parse, time};
 pub(crate) use names::Outgoing;
 pub(crate) use pacing::{Pace, Pacing};
 pub(crate) use rules::Rules;

@@ -156,3 +156,137 @@ impl Venue {
         self.enter(perm_id, symbol, outputs);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use protocol::{Money, Symbol};
+
+    use super::super::account::Account;
+    use super::super::market::Market;
+    use super::super::order::{Kind, Side, Status};
+    use super::super::synthetic::Synthetic;
+    use super::super::{Input, Venue};
+    use super::*;
+
+    const BEGIN: &str = "2026-11-02T15:00:00Z";
+
+    fn venue() -> (Venue, Symbol, Timestamp) {
+        let (symbol, start): (Symbol, Timestamp) = ("AAPL".parse().unwrap(), BEGIN.parse().unwrap());
+        let market = Market::Synthetic(Synthetic::new(&[symbol], 1, 20, start));
+        let mut account = Account::default();
+        account.apply(&Venue::opening(100_000.into(), start));
+        (Venue::new(market, account, start), symbol, start)
+    }
+
+    fn ticket(symbol: Symbol, side: Side, quantity: i64) -> Box<Ticket> {
+        Box::new(Ticket::new(symbol, side, Kind::Market, quantity.into()))
+    }
+
+    fn place(order_id: i32, ticket: Box<Ticket>) -> Input {
+        Input::Place {
+            client: 7,
+            order_id,
+            ticket,
+        }
+    }
+
+    /// Cash and shares at their price are what was deposited and what was gained, made real or not.
+    fn reconciles(venue: &Venue) {
+        let (now, account) = (venue.valuation(), venue.account());
+        let gained: Money = account.realized_total + now.unrealized;
+        assert_eq!(now.equity().round_dp(6), (account.deposited + gained).round_dp(6));
+    }
+
+    #[test]
+    fn a_corrected_price_reconciles_whatever_became_of_the_position() {
+        let (mut venue, symbol, start) = venue();
+        let mut later = start;
+        let mut step = |venue: &mut Venue, input| {
+            later += SignedDuration::from_secs(2);
+            venue.step(later, input)
+        };
+        let correct = |number, cents: i64| {
+            let price = Price::new(cents, 2);
+            Input::Desk(Desk::Correct { number, price })
+        };
+        step(&mut venue, place(1, ticket(symbol, Side::Buy, 10)));
+        step(&mut venue, correct(1, 10_125));
+        reconciles(&venue);
+        let fill = &venue.account().fills[0];
+        assert_eq!(
+            (fill.price, fill.average_price, fill.corrections),
+            (Price::new(10_125, 2), Price::new(10_125, 2), 1)
+        );
+        // The gain of a sale, the cost of shares that are gone, and nothing at all.
+        step(&mut venue, place(2, ticket(symbol, Side::Sell, 10)));
+        for (number, cents) in [(2, 10_300), (1, 9_900), (99, 1)] {
+            step(&mut venue, correct(number, cents));
+            reconciles(&venue);
+        }
+        assert_eq!(venue.account().shares(symbol), Quantity::ZERO);
+        assert_eq!(
+            venue.account().realized_total,
+            venue.valuation().cash - Money::from(100_000)
+        );
+    }
+
+    #[test]
+    fn a_limited_order_stops_short_and_a_refused_one_ends_at_once() {
+        let (mut venue, symbol, start) = venue();
+        let (client, order_id) = (7, 1);
+        let shares = 4.into();
+        venue.step(
+            start,
+            Input::Desk(Desk::Limit {
+                client,
+                order_id,
+                shares,
+            }),
+        );
+        venue.step(start, place(1, ticket(symbol, Side::Buy, 10)));
+        venue.step(start + SignedDuration::from_secs(10), Input::Time);
+        let order = venue.account().find_open(7, 1).unwrap();
+        assert_eq!((order.filled, order.status), (shares, Status::Working));
+        venue.step(start, Input::Desk(Desk::Unlimit));
+        venue.step(start + SignedDuration::from_secs(20), Input::Time);
+        assert!(venue.account().find_open(7, 1).is_none(), "it goes on");
+
+        let refuse = Desk::Refuse {
+            client,
+            order_id: 2,
+            ticket: ticket(symbol, Side::Buy, 1),
+            reason: "no".into(),
+        };
+        venue.step(start, Input::Desk(refuse));
+        let refused = venue.account().find_completed(7, 2).unwrap();
+        assert_eq!(
+            (refused.status, refused.end.as_ref().unwrap().reason.as_str()),
+            (Status::Rejected, "no")
+        );
+    }
+
+    #[test]
+    fn ids_go_back_and_a_person_s_order_has_none() {
+        let (mut venue, symbol, start) = venue();
+        venue.step(start, place(5, ticket(symbol, Side::Buy, 1)));
+        assert_eq!(venue.account().next_order_id(7), 6);
+        let (client, next_order_id) = (7, 2);
+        venue.step(
+            start,
+            Input::Desk(Desk::RollBack {
+                client,
+                next_order_id,
+            }),
+        );
+        assert_eq!(venue.account().next_order_id(7), 2);
+        let by_hand = |order_id| {
+            let ticket = ticket(symbol, Side::Buy, 3);
+            Input::Desk(Desk::Trade { order_id, ticket })
+        };
+        venue.step(start, by_hand(0));
+        let order = venue.account().find_completed(CLIENT, 0).unwrap();
+        assert_eq!((order.status, order.filled), (Status::Filled, 3.into()));
+        assert_eq!(venue.account().next_order_id(CLIENT), 1);
+    }
+}

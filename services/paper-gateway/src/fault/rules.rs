@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::facts::{Facts, Way};
-use super::line::{Fault, Times, Trigger};
+use super::kind::Fault;
+use super::line::{Times, Trigger};
 
 /// Most rules at a time. Those that are done make room for new ones.
 const RULES_MAX: usize = 1000;

@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::facts::{Facts, Way};
-use super::line::{DataType, Farm, Fault, LinkState, State};
+use super::kind::{DataType, Farm, Fault, LinkState, State};
 use crate::message::account::ErrorMessage;
 use crate::message::market::{MarketDataType, TickPrice, TickSize, TickString};
 use crate::wire;

@@ -89,6 +89,7 @@ impl Hub {
             Fate::Error(id, code, text) => {
                 self.peer(session).error(id, code, &text);
                 self.release(true);
+                self.hush(session);
             }
             Fate::Inactive(reason) => self.refuse(session, request, reason)?,
             Fate::Partial(shares) => {
@@ -280,6 +281,13 @@ impl Hub {
     pub(super) fn leave(&mut self, session: u64) {
         if let (Some(trouble), Some(peer)) = (&mut self.trouble, self.peers.get_mut(&session)) {
             trouble.leave(session, peer);
+        }
+    }
+
+    /// Tells nothing more to a connection that is about to end.
+    fn hush(&mut self, session: u64) {
+        if let (Some(trouble), Some(peer)) = (&self.trouble, self.peers.get_mut(&session)) {
+            peer.muted |= trouble.leaving.contains(&session);
         }
     }
 

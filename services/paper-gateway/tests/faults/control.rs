@@ -141,3 +141,39 @@ async fn a_scenario_is_checked_wholly_before_anything_opens() {
         assert_eq!(ended.status.code(), Some(code), "{more:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_writes_down_where_its_control_port_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tradewind-paper-gateway"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--control",
+            "127.0.0.1:0",
+            "--control-file",
+        ])
+        .arg(&file)
+        .arg("--state")
+        .arg(folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = tokio::time::Instant::now() + crate::harness::DEADLINE;
+    let address = loop {
+        match std::fs::read_to_string(&file) {
+            Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
+            _ if tokio::time::Instant::now() < end => tokio::task::yield_now().await,
+            _ => panic!("no address in time"),
+        }
+    };
+    let mut control = TcpStream::connect(address).await.unwrap();
+    control.write_all(b"{\"ask\":\"clients\"}\n").await.unwrap();
+    let mut answer = [0; 12];
+    control.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"{\"clients\":[");
+    program.kill().unwrap();
+    program.wait().unwrap();
+}
