@@ -9,6 +9,6 @@
 #[allow(dead_code, reason = "the tests of single requests need more of it")]
 #[path = "../ibapi_client/harness.rs"]
 mod harness;
-mod past;
+mod markets;
 mod python;
 mod rust;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::harness::synthetic;
-use crate::past::past;
+use crate::markets::{live, past};
 
 /// Longest time that the day may take.
 const DAY_SECONDS_MAX: u64 = 240;
@@ -20,7 +19,7 @@ async fn ibs_own_client_trades_a_full_day() {
         packages.join("ibapi").is_dir(),
         "IB's Python client is missing; `./just test` installs it, or by itself: services/supervisor/tools/get.sh ib-client"
     );
-    let (live, _live_state) = synthetic().await;
+    let (live, _live_state) = live().await;
     let (replay, _folders) = past().await;
     let day = Command::new("python3")
         // Nothing is compiled into the source folder.

@@ -16,7 +16,8 @@ def untouched(client, contract, cash):
     expect("each tag once", sorted(values), sorted(TAGS.split(",")))
     expect("the type", values["AccountType"], ("INDIVIDUAL", ""))
     expect("the accounts of a summary", {row.account for row in rows}, {account})
-    for tag, wanted in [("NetLiquidation", cash), ("TotalCashValue", cash), ("BuyingPower", 4 * cash), ("FullInitMarginReq", 0)]:
+    amounts = {"NetLiquidation": cash, "TotalCashValue": cash, "BuyingPower": 4 * cash, "FullInitMarginReq": 0}
+    for tag, wanted in amounts.items():
         value, currency = values[tag]
         expect(tag, (Decimal(value), currency), (wanted, "USD"))
 

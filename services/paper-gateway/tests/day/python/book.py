@@ -68,7 +68,8 @@ def reconcile(client, start, today=""):
     realized_told = Decimal(0)
     for contract, execution, report in told:
         before = book.realized
-        book.trade(contract.symbol, execution.side, execution.shares, exact(execution.price), exact(report.commissionAndFees))
+        price, commission = exact(execution.price), exact(report.commissionAndFees)
+        book.trade(contract.symbol, execution.side, execution.shares, price, commission)
         expect("the currency of a commission", report.currency, "USD")
         close("the gain of an execution", exact(report.realizedPNL), book.realized - before)
         realized_told += exact(report.realizedPNL)
@@ -99,7 +100,8 @@ def reconcile(client, start, today=""):
         told = client.wait("pnlSingle", reqId=request)
         client.cancelPnLSingle(request)
         expect(f"shares of {symbol}", told.pos, count)
-        close(f"the gain on {symbol} at its present worth", exact(told.unrealizedPnL), exact(told.value) - book.costs[symbol])
+        gain = exact(told.value) - book.costs[symbol]
+        close(f"the gain on {symbol} at its present worth", exact(told.unrealizedPnL), gain)
     return book
 
 

@@ -99,7 +99,11 @@ class Client(EWrapper, EClient):
 
     def wait_any(self, *names):
         """The first event with one of these names."""
-        found = self._poll(WAIT_SECONDS_MAX, lambda: next(filter(None, (self._take(name, bool) for name in names)), None))
+
+        def first():
+            return next(filter(None, (self._take(name, bool) for name in names)), None)
+
+        found = self._poll(WAIT_SECONDS_MAX, first)
         expect_that(f"client {self.number}: one of {names} within {WAIT_SECONDS_MAX} s", found is not None)
         return found
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from ibapi.order import Order
 from ibapi.order_cancel import OrderCancel
 
-from book import executions, exact
+from book import CENT, exact, executions
 from client import connect, expect, expect_that, stock
 from prices import snapshot
 
@@ -67,7 +67,8 @@ def parts(client):
     told = fills(client, bought)
     expect_that(f"several executions, not {len(told)}", len(told) > 1)
     expect("their sum", sum(execution.shares for execution in told), Decimal(3000))
-    expect("the running sums", [execution.cumQty for execution in told], running([execution.shares for execution in told]))
+    sums = running([execution.shares for execution in told])
+    expect("the running sums", [execution.cumQty for execution in told], sums)
     worth = sum(exact(execution.price) * execution.shares for execution in told)
     average = exact(told[-1].avgPrice)
     expect_that(f"the average price {average} is {worth / 3000}", abs(average - worth / 3000) < Decimal("0.000001"))
@@ -99,8 +100,8 @@ def limit(client, contract):
     client.placeOrder(resting, contract, order("BUY", 7, "LMT", lmtPrice=FAR_BELOW + 1, tif="GTC", orderRef="rests"))
     client.wait_line(resting, "Submitted 0/7", mark)
     changed = open_orders(client)[resting]
-    expect("the changed order", (changed.permId, changed.lmtPrice, changed.totalQuantity, changed.tif, changed.orderRef),
-           (perm_id, FAR_BELOW + 1, Decimal(7), "GTC", "rests"))
+    terms = (changed.permId, changed.lmtPrice, changed.totalQuantity, changed.tif, changed.orderRef)
+    expect("the changed order", terms, (perm_id, FAR_BELOW + 1, Decimal(7), "GTC", "rests"))
     _, ask, _ = snapshot(client, contract)
     highest = round(ask * 1.01, 2)
     client.placeOrder(resting, contract, order("BUY", 7, "LMT", lmtPrice=highest, tif="GTC", orderRef="rests"))
@@ -137,8 +138,9 @@ def preview(client, contract):
     client.next_order_id -= 1
     expect("its status", answer.status, "PreSubmitted")
     expect("its commission", (answer.commissionAndFees, answer.commissionAndFeesCurrency), (0.35, "USD"))
-    before, change, after = (Decimal(str(getattr(answer, f"initMargin{when}"))) for when in ("Before", "Change", "After"))
-    expect_that(f"margins add up: {before} + {change} = {after}", change > 0 and abs(before + change - after) < Decimal("0.01"))
+    margins = (answer.initMarginBefore, answer.initMarginChange, answer.initMarginAfter)
+    before, change, after = (exact(float(margin)) for margin in margins)
+    expect_that(f"margins add up: {before} + {change} = {after}", change > 0 and abs(before + change - after) < CENT)
     client.reqIds(-1)
     expect("no id is used up", client.wait("nextValidId").orderId, asked)
     expect("no order is open", asked in open_orders(client), False)

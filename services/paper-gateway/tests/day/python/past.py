@@ -157,7 +157,8 @@ def noon(client, placed):
     orphan = place(client, ibm, order("SELL", 10, "LMT", lmtPrice=120.0, parentId=777_777))
     client.wait("error", reqId=orphan)
     for kind in ("MKT", "TRAIL", "MOC"):
-        asked = place(client, ibm, order("BUY", 100, kind, whatIf=True, **({"auxPrice": 1.0} if kind == "TRAIL" else {})))
+        terms = {"auxPrice": 1.0} if kind == "TRAIL" else {}
+        asked = place(client, ibm, order("BUY", 100, kind, whatIf=True, **terms))
         client.wait("openOrder", orderId=asked, where=lambda event: event.orderState.commissionAndFees == 0.35)
     expect("orders that still work", sorted(open_orders(client)), sorted(kept))
 
@@ -210,7 +211,8 @@ def hours(client):
     for told, begin, end in [(details.tradingHours, "0400", "2000"), (details.liquidHours, "0930", "1600")]:
         sessions = [f"{date}:{begin}-{date}:{end}" for date in (FIRST_DAY, SECOND_DAY)]
         expect("the hours of a week", told.split(";"), [*sessions, "20131009:CLOSED", *closed])
-    client.reqHistoricalData(request := client.request_id(), stock("IBM"), "", "1 D", "1 day", "SCHEDULE", 1, 1, False, [])
+    request = client.request_id()
+    client.reqHistoricalData(request, stock("IBM"), "", "1 D", "1 day", "SCHEDULE", 1, 1, False, [])
     session = client.wait("historicalSchedule", reqId=request).sessions[0]
     expect("today's session", (session.startDateTime, session.endDateTime, session.refDate),
            (f"{FIRST_DAY}-09:30:00", f"{FIRST_DAY}-16:00:00", FIRST_DAY))

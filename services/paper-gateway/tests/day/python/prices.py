@@ -155,17 +155,18 @@ def ticks(client, contract):
 
 def history(client, contract):
     """Bars with both kinds of dates, days, the schedule, the first instant; and what can't be had."""
-    texts, start, end = bars_of(client, contract, "1800 S", "1 min", as_text=True)
-    numbers, _, _ = bars_of(client, contract, "1800 S", "1 min", as_text=False)
-    expect_that(f"the ends are texts with a zone: {start}, {end}", all(text.endswith("US/Eastern") for text in (start, end)))
-    common = min(len(texts), len(numbers)) - 1
+    client.reqCurrentTime()
+    now = client.wait("currentTime").time
+    texts, start, end = bars_of(client, contract, "1800 S", "1 min", as_text=True, end=utc(now))
+    numbers, _, _ = bars_of(client, contract, "1800 S", "1 min", as_text=False, end=utc(now))
+    expect_that(f"the ends name their zone: {start}, {end}", start.endswith("US/Eastern") and end.endswith("US/Eastern"))
     expect_that(f"half an hour of minutes, not {len(numbers)}", 29 <= len(numbers) <= 31)
     seconds = [int(bar.date) for bar in numbers]
     expect("minutes follow each other", seconds, list(range(seconds[0], seconds[0] + MINUTE * len(numbers), MINUTE)))
-    zones = {wall_second(bar.date) - second for bar, second in zip(texts[:common], seconds)}
-    expect_that(f"text and number name one instant, some whole hours apart: {zones}", zones <= {-4 * 3600, -5 * 3600})
-    same = [(a.open, a.high, a.low, a.close, a.volume) for a in texts[:common]]
-    expect("the same bars", [(b.open, b.high, b.low, b.close, b.volume) for b in numbers[:common]], same)
+    zones = {wall_second(bar.date) - second for bar, second in zip(texts, seconds)}
+    expect_that(f"text and number name one instant in New York: {zones}", zones in ({-4 * 3600}, {-5 * 3600}))
+    same = [(bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in texts]
+    expect("the same bars", [(bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in numbers], same)
 
     days, _, _ = bars_of(client, contract, "1 W", "1 day", as_text=False)
     expect_that(f"days are dates: {days[0].date}", all(len(day.date) == 8 for day in days))
@@ -173,17 +174,19 @@ def history(client, contract):
         client.reqHeadTimeStamp(request := client.request_id(), contract, "TRADES", 0, format_date)
         head = client.wait("headTimestamp", reqId=request).headTimestamp
         expect_that(f"the first instant: {head}", head.isdigit() if format_date == 2 else head[8] == "-")
-    client.reqHistoricalData(request := client.request_id(), contract, "", "5 D", "1 day", "SCHEDULE", 1, 1, False, [])
+    request = client.request_id()
+    client.reqHistoricalData(request, contract, "", "5 D", "1 day", "SCHEDULE", 1, 1, False, [])
     schedule = client.wait("historicalSchedule", reqId=request)
     expect("the zone of the schedule", schedule.timeZone, "US/Eastern")
     expect("sessions", len(schedule.sessions), 5)
 
-    for bad, code in [(("7 mins", "1 D"), 321), (("1 min", "a week"), 321)]:
-        size, duration = bad
-        client.reqHistoricalData(request := client.request_id(), contract, "", duration, size, "TRADES", 0, 2, False, [])
+    for of, size, duration, code in [
+        (contract, "7 mins", "1 D", 321),
+        (contract, "1 min", "a week", 321),
+        (stock("NOSUCH"), "1 min", "1 D", 200),
+    ]:
+        client.reqHistoricalData(request := client.request_id(), of, "", duration, size, "TRADES", 0, 2, False, [])
         client.wait("error", reqId=request, errorCode=code)
-    client.reqHistoricalData(request := client.request_id(), stock("NOSUCH"), "", "1 D", "1 min", "TRADES", 0, 2, False, [])
-    client.wait("error", reqId=request, errorCode=200)
 
 
 def bars_of(client, contract, duration, size, as_text, end=""):
@@ -193,6 +196,11 @@ def bars_of(client, contract, duration, size, as_text, end=""):
     )
     last = client.wait("historicalDataEnd", reqId=request)
     return [event.bar for event in client.taken("historicalData", reqId=request)], last.start, last.end
+
+
+def utc(second):
+    """A time as requests take it in UTC."""
+    return time.strftime("%Y%m%d-%H:%M:%S", time.gmtime(second))
 
 
 def wall_second(text):

@@ -14,14 +14,15 @@ use paper_gateway::Gateway;
 use super::CASH;
 use super::book::reconcile;
 use super::trader::{Trader, lasting, limited, order};
-use crate::harness::{DEADLINE, synthetic, until};
+use crate::harness::{DEADLINE, until};
+use crate::markets::live;
 
 /// A price that no share is sold at.
 const FAR_BELOW: f64 = 10.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ibapi_trades_a_day_on_made_up_prices() {
-    let (gateway, _state) = synthetic().await;
+    let (gateway, _state) = live().await;
     let mut trader = Trader::connect(&gateway, 1).await;
     questions(&trader).await;
     prices(&trader).await;

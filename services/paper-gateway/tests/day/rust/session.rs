@@ -1,4 +1,4 @@
-//! A trading day of the past, from before the open until the next morning, with every order type. `past` says what
+//! A trading day of the past, from before the open until the next morning, with every order type. `markets` says what
 //! the prices do; the clock stands whenever the program does not watch them.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::CASH;
 use super::book::reconcile;
 use super::trader::{Trader, lasting, limited, order};
 use crate::harness::until;
-use crate::past::past;
+use crate::markets::past;
 
 const FIRST_DAY: &str = "20131007";
 const SECOND_DAY: &str = "20131008";

@@ -1,5 +1,7 @@
-//! Two days of minutes that the tests write themselves, so that every order type meets the price that it waits for.
-//! The programs of the day rely on this path; times are New York's, in minutes after 08:00.
+//! The two markets of the day. One is made up and goes on while a client is connected. The other replays two days of
+//! minutes that the tests write themselves, so that every order type meets the price that it waits for.
+//!
+//! The programs of the day rely on its path. Times are New York's, in minutes after 08:00:
 //!
 //! IBM stands at 100 until the open (90), rises to 104 by 10:30, falls to 98 by 12:00, stands there until 15:00,
 //! rises to 99 at the close (480), and stands there until 20:00. The next day it stands at 101 from 04:00 to 07:00.
@@ -66,6 +68,22 @@ fn write(folder: &Path, symbol: &str, days: [(std::ops::Range<i64>, &Corners); 2
         }
     }
     std::fs::write(folder.join(format!("{symbol}.csv")), text).unwrap();
+}
+
+/// A gateway with made-up prices, and the folder that it needs. It begins on a Monday at ten in New York, so that no
+/// date changes while a test runs, and is five times as fast as the wall's clock, so that bars come every second.
+pub async fn live() -> (Gateway, tempfile::TempDir) {
+    let state = tempfile::tempdir().unwrap();
+    let market = [
+        "--start",
+        "2026-11-23T15:00:00Z",
+        "--speed",
+        "5",
+        "--trades-per-second",
+        "4",
+    ];
+    let gateway = Gateway::start(&options(state.path(), &market)).await.unwrap();
+    (gateway, state)
 }
 
 /// A gateway that replays the two days, and the folders that it needs.
