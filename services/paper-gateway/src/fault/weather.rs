@@ -22,6 +22,8 @@ const QUOTES: [i32; 4] = [1, 2, 45, 46];
 const TRADING: [i32; 7] = [3, 5, 7, 11, 59, 61, 71];
 const ERROR: i32 = 4;
 const MARKET_DATA_TYPE: i32 = 58;
+/// Most orders about which there is silence; one more, and another is heard of again.
+const SILENT_MAX: usize = 10_000;
 /// Requests for history.
 const HISTORY: [i32; 3] = [20, 87, 96];
 /// Requests about orders.
@@ -120,6 +122,9 @@ impl Weather {
     /// A client hears nothing more of an order by itself.
     pub(crate) fn silence(&mut self, client: i32, order_id: i32) {
         self.silent.insert((client, order_id));
+        if self.silent.len() > SILENT_MAX {
+            self.silent.pop_first();
+        }
     }
 
     /// A client id stays in use until an instant.

@@ -17,7 +17,7 @@ use crate::wire;
 /// Most faults that are carried out in one turn; the rest wait for the next.
 const EVENTS_TURN_MAX: usize = 64;
 /// Most requests that wait for a lost link; more are lost.
-const REQUESTS_HELD_MAX: usize = 10_000;
+const REQUESTS_HELD_MAX: usize = 1_000;
 /// Requests that change orders; all others are questions.
 const ORDERS: [i32; 3] = [3, 4, 58];
 /// Requests that a competing session makes useless.

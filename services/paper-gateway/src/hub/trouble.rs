@@ -14,6 +14,8 @@ use crate::fault::{Delays, Due, Facts, Fault, Line, Pace, Pacing, Place, Rules, 
 use crate::peer::{NO_REQUEST, Peer};
 use crate::request::Request;
 
+/// Most faults that wait to be carried out; more are left out.
+const EVENTS_MAX: usize = 1_000;
 /// Most frames that wait for a lost link; more are lost.
 const FRAMES_HELD_MAX: usize = 10_000;
 const HISTORICAL_DATA: i32 = 20;
@@ -88,6 +90,19 @@ impl Trouble {
         }
     }
 
+    /// Lets a message set off a fault that is not its own fate.
+    fn happen(&mut self, fault: Fault, session: u64, client: i32) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back((fault, session, client));
+        } else {
+            tracing::warn!(
+                ?fault,
+                limit = EVENTS_MAX,
+                "too many faults wait, one is left out"
+            );
+        }
+    }
+
     /// Time since the start.
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
@@ -159,7 +174,7 @@ impl Trouble {
                     continue;
                 }
                 other => {
-                    self.events.push_back((other, session, facts.client));
+                    self.happen(other, session, facts.client);
                     continue;
                 }
             };
@@ -247,7 +262,7 @@ impl Trouble {
                     continue;
                 }
                 other => {
-                    self.events.push_back((other, session, facts.client));
+                    self.happen(other, session, facts.client);
                     continue;
                 }
             };

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::harness::{Notice, Open, Stage};
+use futures::StreamExt;
+use ibapi::orders::{Action, Orders, order_builder};
+use ibapi::prelude::*;
+
+use crate::harness::{DEADLINE, Notice, Open, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_placement_is_accepted_and_never_answered() {
@@ -95,12 +99,15 @@ async fn an_execution_comes_behind_its_status_and_the_fee_late() {
     stage
         .order(r#"{"fault":"delay","seconds":0.2,"when":{"out":"commission-report","order_id":2}}"#)
         .await;
-    client.buy(2, "AAPL", 1, None).await;
     let begin = std::time::Instant::now();
-    let told = client.sync().await;
-    assert_eq!(told[4..], ["open Filled", "Filled 1/0", "fill 1"], "{told:?}");
-    assert_eq!(client.story("fee").await, ["fee"]);
-    assert!(begin.elapsed() >= Duration::from_millis(150));
+    client.buy(2, "AAPL", 1, None).await;
+    let told = client.story("fee").await;
+    assert_eq!(
+        told[4..],
+        ["open Filled", "Filled 1/0", "fill 1", "fee"],
+        "{told:?}"
+    );
+    assert!(begin.elapsed() >= Duration::from_millis(200));
     stage.gateway.stop().await.unwrap();
 }
 
@@ -136,4 +143,53 @@ async fn order_ids_begin_anew_after_a_restart() {
     let ids: Vec<i32> = ids.map(|frame| frame.read::<Open>().order_id.unwrap()).collect();
     assert_eq!(ids, [2, 1]);
     gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_client_finds_the_order_whose_acknowledgement_was_cut() {
+    let mut stage = Stage::new().await;
+    let address = stage.gateway.address().to_string();
+    let connect = async || {
+        let builder = Client::builder().address(&address).client_id(11);
+        builder.max_reconnect_attempts(0).connect().await
+    };
+    let client = connect().await.unwrap();
+    let mut updates = client.order_update_stream().await.unwrap();
+    stage
+        .order(r#"{"fault":"cut","at":"after","when":{"client":11,"in":"place-order"}}"#)
+        .await;
+    let contract = Contract::stock("AAPL").build();
+    let order = ibapi::orders::Order {
+        order_ref: "unknown fate".into(),
+        ..order_builder::limit_order(Action::Buy, 5.0, 10.0)
+    };
+    client.submit_order(1, &contract, &order).await.unwrap();
+    let ended = async { while let Some(Ok(_)) = updates.next().await {} };
+    tokio::time::timeout(DEADLINE, ended)
+        .await
+        .expect("the stream ends");
+    drop(client);
+
+    // The gateway may still be letting go of the first connection.
+    let end = tokio::time::Instant::now() + DEADLINE;
+    let again = loop {
+        match connect().await {
+            Ok(client) => break client,
+            Err(error) => assert!(tokio::time::Instant::now() < end, "{error}"),
+        }
+    };
+    let mut open = again.all_open_orders().await.unwrap();
+    let found = async {
+        loop {
+            if let Some(Ok(SubscriptionItem::Data(Orders::OrderData(data)))) = open.next().await {
+                return data;
+            }
+        }
+    };
+    let data = tokio::time::timeout(DEADLINE, found).await.expect("the order");
+    assert_eq!(
+        (data.order_id, data.order.order_ref.as_str()),
+        (1, "unknown fate")
+    );
+    stage.gateway.stop().await.unwrap();
 }

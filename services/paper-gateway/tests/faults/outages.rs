@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use ibapi::prelude::*;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Asked, DEADLINE, Empty, Frame, History, Notice, Raw, Stage, Tick, contract, lines};
+use crate::harness::{
+    Asked, DEADLINE, Empty, Frame, History, Notice, Raw, Stage, Tick, contract, framed, lines,
+};
 
 fn is_price(frame: &Frame) -> bool {
     matches!(frame.number, 1 | 2 | 46)
@@ -191,7 +193,7 @@ async fn another_session_takes_the_market_data() {
 async fn a_ghost_keeps_a_client_id() {
     let mut stage = Stage::new().await;
     stage
-        .order(r#"{"fault":"ghost","client":11,"seconds":0.5}"#)
+        .order(r#"{"fault":"ghost","client":11,"seconds":3600}"#)
         .await;
     let address = stage.gateway.address().to_string();
     let connect = async || {
@@ -203,6 +205,9 @@ async fn a_ghost_keeps_a_client_id() {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("the id is in use"),
     }
+    stage
+        .order(r#"{"fault":"ghost","client":11,"seconds":0.2}"#)
+        .await;
     let end = tokio::time::Instant::now() + DEADLINE;
     while let Err(error) = connect().await {
         assert!(tokio::time::Instant::now() < end, "{error}");
@@ -219,7 +224,7 @@ async fn the_gateway_restarts_at_night() {
         let order_id = client.next_id;
         client.buy(order_id, "AAPL", 5, Some(10.0)).await;
         client.story("Submitted 0/5").await;
-        let line = format!(r#"{{"fault":"restart","seconds":0.4,"port":"{port}"}}"#);
+        let line = format!(r#"{{"fault":"restart","seconds":1,"port":"{port}"}}"#);
         stage.order(&line).await;
         assert!(client.rest().await.is_empty());
         let end = tokio::time::Instant::now() + DEADLINE;
@@ -228,9 +233,7 @@ async fn the_gateway_restarts_at_night() {
             match TcpStream::connect(stage.gateway.address()).await {
                 Err(_) => refused += 1,
                 Ok(mut socket) => {
-                    tokio::io::AsyncWriteExt::write_all(&mut socket, b"API\0\0\0\0\x09v213..225")
-                        .await
-                        .ok();
+                    socket.write_all(b"API\0\0\0\0\x09v213..225").await.ok();
                     if socket.read_u8().await.is_ok() {
                         break;
                     }
@@ -241,8 +244,8 @@ async fn the_gateway_restarts_at_night() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         match port {
-            "closed" => assert!(refused > 5, "{refused} {closed}"),
-            _ => assert!(closed > 5, "{refused} {closed}"),
+            "closed" => assert!(refused > 0, "{refused} {closed}"),
+            _ => assert!(closed > 0, "{refused} {closed}"),
         }
     }
     let mut client = stage.client(1).await;
@@ -256,12 +259,17 @@ async fn too_many_messages_a_second_are_refused_and_then_cut() {
     let mut client = stage.client(1).await;
     let mut other = stage.client(2).await;
     stage.order(r#"{"fault":"pacing","messages":5}"#).await;
-    for _ in 0..8 {
-        client.send(49, &Empty {}).await;
-    }
+    // All at once, and far more than a slow machine could spread over seconds.
+    let many = framed(49, &[]).repeat(500);
+    client.socket.write_all(&many).await.ok();
     let told = client.rest().await;
     assert_eq!(told[..5], vec!["message 49"; 5]);
-    assert_eq!(told[5..], vec!["error 100"; 3], "and then the end");
+    let errors = told.iter().filter(|line| *line == "error 100").count();
+    assert_eq!(
+        (errors, told.last().unwrap().as_str()),
+        (3, "error 100"),
+        "and then the end"
+    );
     assert!(other.sync().await.is_empty());
     stage.gateway.stop().await.unwrap();
 }
