@@ -108,9 +108,9 @@ pub enum Refusal {
     Rejected(String),
     /// New terms name another stock or the other side, or fewer shares than have traded.
     Mismatch,
-    /// A price is not above zero or not a multiple of the stock's price step.
+    /// A price is not above zero, or not a multiple of the stock's price step, or beyond all measure.
     PriceStep,
-    /// The quantity is zero or below, or not a whole number.
+    /// The quantity is zero or below, not a whole number, or beyond all measure.
     Size,
     /// There is no such order.
     UnknownOrder,

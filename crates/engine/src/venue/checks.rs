@@ -14,6 +14,10 @@ use super::{Refusal, Venue};
 /// Least worth of an account that may owe shares, in dollars.
 const SHORT_EQUITY_MIN: Money = Decimal::from_parts(2000, 0, 0, false, 0);
 
+/// Greatest number of shares and greatest price that an order may name: far from where sums of money end.
+const QUANTITY_MAX: Quantity = Decimal::from_parts(100_000_000, 0, 0, false, 0);
+const PRICE_MAX: Price = Decimal::from_parts(10_000_000, 0, 0, false, 0);
+
 /// What this broker does not do.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
@@ -67,7 +71,8 @@ impl Venue {
             .market
             .price_step(ticket.symbol)
             .ok_or(Refusal::UnknownSymbol)?;
-        if ticket.quantity <= Quantity::ZERO || !ticket.quantity.fract().is_zero() {
+        let size = ticket.quantity;
+        if size <= Quantity::ZERO || size > QUANTITY_MAX || !size.fract().is_zero() {
             return Err(Refusal::Size);
         }
         let none = [None; 3];
@@ -98,7 +103,8 @@ impl Venue {
                 [start, limit_offset.filter(|offset| !offset.is_zero()), None]
             }
         };
-        let off_step = |price: &Price| *price <= Price::ZERO || !(price % step).is_zero();
+        let off_step =
+            |price: &Price| *price <= Price::ZERO || *price > PRICE_MAX || !(price % step).is_zero();
         if prices.iter().flatten().any(off_step) {
             return Err(Refusal::PriceStep);
         }

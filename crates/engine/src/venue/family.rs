@@ -62,6 +62,10 @@ impl Venue {
 
     /// Gives the children of orders that have traded their turn, and theirs.
     pub(super) fn rouse(&mut self, outputs: &mut Vec<Output>) {
+        if self.traded.is_empty() {
+            return;
+        }
+        let phase = self.market.calendar().phase(self.now);
         while let Some(parent) = self.traded.pop() {
             for perm_id in self.children(parent) {
                 let Some(child) = self.account.open.get(&perm_id) else {
@@ -72,7 +76,7 @@ impl Venue {
                 }
                 match self.objection(child, None) {
                     Some(reason) => self.end(perm_id, Status::Rejected, &reason, outputs),
-                    None => self.wake(perm_id, outputs),
+                    None => self.wake(perm_id, phase, outputs),
                 }
             }
         }

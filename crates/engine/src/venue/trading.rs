@@ -4,6 +4,7 @@ use protocol::{Price, Quantity, Symbol};
 use rust_decimal::Decimal;
 
 use super::book::Book;
+use super::calendar::Phase;
 use super::market::{Market, Tick};
 use super::matching::{Match, matched};
 use super::money;
@@ -209,18 +210,22 @@ impl Venue {
 
     /// Puts held orders into the book whose turn, session and trigger have come.
     fn awaken(&mut self, symbol: Symbol, outputs: &mut Vec<Output>) {
-        for perm_id in self.orders_of(symbol, Status::Held) {
-            self.wake(perm_id, outputs);
+        let held = self.orders_of(symbol, Status::Held);
+        if held.is_empty() {
+            return;
+        }
+        let phase = self.market.calendar().phase(self.now);
+        for perm_id in held {
+            self.wake(perm_id, phase, outputs);
         }
     }
 
     /// Puts a held order into the book if nothing keeps it; a trailing stop that goes on sleeping follows the market.
-    pub(super) fn wake(&mut self, perm_id: i64, outputs: &mut Vec<Output>) {
+    pub(super) fn wake(&mut self, perm_id: i64, phase: Phase, outputs: &mut Vec<Output>) {
         let Some(order) = self.account.open.get(&perm_id) else {
             return;
         };
         let symbol = order.ticket.symbol;
-        let phase = self.market.calendar().phase(self.now);
         let waits = order.awaits_close() || self.awaits_parent(order) || !in_session(order, phase);
         if order.status != Status::Held || waits {
             return;

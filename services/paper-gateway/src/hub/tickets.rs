@@ -17,6 +17,9 @@ const REFERENCE_BYTES_MAX: usize = 256;
 /// The way a stop is triggered that IB calls the last price; 0 leaves it to the broker.
 const TRIGGER_BY_LAST: i32 = 2;
 
+/// Prices from here on are not looked at: with them, sums could not be made.
+const PRICE_END: f64 = 1e12;
+
 /// Why a request can't be an order: a code of IB's and a text.
 pub(super) type Invalid = (i32, String);
 
@@ -118,7 +121,10 @@ fn unsupported(request: &PlaceOrderRequest, order: &WireOrder) -> Option<&'stati
 
 /// The price conditions of an order.
 fn kind_of(order: &WireOrder, side: Side) -> Result<Kind, Invalid> {
-    let given = |field: Option<f64>| field.filter(|_| is_set(field)).and_then(exact);
+    let given = |field: Option<f64>| {
+        let fits = |value: &f64| is_set(field) && value.abs() < PRICE_END;
+        field.filter(fits).and_then(exact)
+    };
     let price = |field: Option<f64>, name: &str| {
         given(field).ok_or_else(|| invalid(&format!("the {name} is missing")))
     };
@@ -155,7 +161,7 @@ fn kind_of(order: &WireOrder, side: Side) -> Result<Kind, Invalid> {
         "TRAIL LIMIT" => {
             // The distance is given, or follows from where stop and limit begin.
             let offset = match (order.lmt_price_offset, given(order.trail_stop_price)) {
-                (Some(offset), _) if offset.abs() < f64::MAX => exact(offset),
+                (Some(offset), _) if offset.abs() < PRICE_END => exact(offset),
                 (_, Some(start)) => Some((limit()? - start) * side.sign()),
                 _ => None,
             };

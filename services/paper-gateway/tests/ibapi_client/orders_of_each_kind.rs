@@ -252,6 +252,11 @@ async fn what_can_not_be_done_is_answered_with_its_code() {
         (3, order_builder::market_to_limit(Action::Buy, 1.0), 387),
         (3, order_builder::market_order(Action::Sell, 11.0), 201),
         (4, dated("20200101"), 201),
+        // Numbers beyond all measure end in an error like any other.
+        (5, order_builder::market_order(Action::Buy, 7e28), 434),
+        (5, order_builder::limit_order(Action::Buy, 5e27, 5e27), 321),
+        (5, order_builder::limit_order(Action::Buy, 1.0, 2e9), 110),
+        (5, order_builder::trailing_stop(Action::Sell, 1.0, 5e8, 1.0), 110),
     ] {
         client.submit_order(id, &contract, &order).await.unwrap();
         let refused = notice(&mut updates).await;
