@@ -21,9 +21,11 @@ impl Venue {
         let wall = calendar::local(at);
         let midnight = wall.time() == jiff::civil::Time::midnight();
         let around_the_clock = matches!(calendar, Calendar::Always);
+        // What was placed after the close without asking for extended hours is for the next regular session.
+        let last = self.next_change.is_none();
         let day_over = |order: &Order| match phase {
             Phase::After => !order.ticket.outside_regular,
-            Phase::Closed => true,
+            Phase::Closed => order.ticket.outside_regular || last,
             Phase::Pre => false,
             Phase::Regular => around_the_clock && midnight,
         };

@@ -98,6 +98,21 @@ fn children_sleep_while_the_parent_does_and_end_with_it() {
 }
 
 #[test]
+fn a_family_that_was_kept_back_is_let_go_by_new_terms_of_a_member() {
+    let mut venue = replay(rows("101.5"), 60);
+    let [parent, profit, _] = bracket(10);
+    venue.step(after(OPEN, 30), place(1, parent.clone()));
+    venue.step(after(OPEN, 31), place(2, profit));
+    let goes = Ticket {
+        transmit: true,
+        ..parent
+    };
+    let released = venue.step(after(OPEN, 32), place(1, goes));
+    assert_eq!(fills(&released).len(), 1);
+    assert_eq!(open_status(&venue, 2), Some(Status::Working));
+}
+
+#[test]
 fn a_parent_that_is_rejected_takes_its_children_along() {
     let mut venue = replay(rows("101.5"), 60);
     for (order_id, ticket) in (1..).zip(bracket(1_000_000)) {

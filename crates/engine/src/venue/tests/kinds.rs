@@ -107,6 +107,30 @@ fn orders_for_the_close_trade_at_it_or_end() {
 }
 
 #[test]
+fn a_day_order_placed_after_the_close_is_for_the_next_day() {
+    let mut rows = path(&["100", "100"]);
+    rows.push(row(after(CLOSE, 600), ["100", "100", "100", "100"], "500"));
+    rows.push(row(after(OPEN, 86_400), ["100", "100", "100", "100"], "5000"));
+    let mut venue = replay(rows, 60);
+    let order = ticket(Side::Buy, Kind::Market, 10);
+    let extended = Ticket {
+        outside_regular: true,
+        ..ticket(Side::Buy, Kind::Limit(decimal("90")), 10)
+    };
+    let outputs = venue.step(after(CLOSE, 700), place(1, order));
+    assert!(fills(&outputs).is_empty(), "the session is over");
+    venue.step(after(CLOSE, 701), place(2, extended));
+    assert!(fills(&venue.step(after(CLOSE, 5 * 3600), Input::Time)).is_empty());
+    assert_eq!(ended(&venue, 2).0, Status::Cancelled);
+    assert_eq!(fills(&venue.step(after(OPEN, 86_460), Input::Time)).len(), 1);
+    // After the last session of all there is no next one.
+    let low = ticket(Side::Buy, Kind::Limit(decimal("90")), 10);
+    venue.step(after(CLOSE, 86_400 + 60), place(3, low));
+    venue.step(after(CLOSE, 86_400 + 5 * 3600), Input::Time);
+    assert_eq!(ended(&venue, 3).0, Status::Cancelled);
+}
+
+#[test]
 fn around_the_clock_the_close_is_at_four_in_new_york() {
     let start: Timestamp = "2026-11-23T20:59:50Z".parse().unwrap();
     let market = Market::Synthetic(Synthetic::new(&[symbol("SPY")], 42, 1, start));
