@@ -12,6 +12,7 @@ pub mod checks;
 pub mod depth;
 pub mod desk;
 mod family;
+pub mod history;
 #[cfg(test)]
 mod limits;
 pub mod market;

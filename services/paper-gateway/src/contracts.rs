@@ -67,6 +67,10 @@ impl Directory {
             return None;
         }
         let named = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        if contract.sec_id_type.as_deref() == Some("ISIN") && named(&contract.symbol).is_none() {
+            let isin = named(&contract.sec_id)?;
+            return self.stocks.values().find(|stock| stock.isin() == isin);
+        }
         let name = named(&contract.symbol).or_else(|| named(&contract.local_symbol))?;
         self.stocks.get(&name.parse::<Symbol>().ok()?)
     }

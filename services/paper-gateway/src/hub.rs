@@ -2,7 +2,9 @@
 //! and only then tells the clients.
 
 mod account;
+mod cancel;
 mod contracts;
+pub(crate) mod depth;
 mod executions;
 mod faults;
 mod history;
@@ -10,12 +12,15 @@ mod late;
 pub(crate) mod lines;
 mod order_frames;
 mod orders;
+mod other;
 mod outages;
 mod pace;
 mod prices;
 mod quotes;
 mod tickets;
+mod ticks;
 mod trouble;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +46,7 @@ use crate::line::DataType;
 use crate::message::account::{CurrentTime, CurrentTimeInMillis, ManagedAccounts, NextValidId, UserInfo};
 use crate::outbox::Outbox;
 use crate::peer::{NO_REQUEST, Peer};
-use crate::request::{Cancel, Request};
+use crate::request::Request;
 
 use faults::Greeting;
 use trouble::Trouble;
@@ -371,13 +376,9 @@ impl Hub {
             Request::RealTimeBars(request) => self.real_time_bars(session, &request),
             Request::HistoricalData(request) => self.historical_data(session, &request),
             Request::HeadTimestamp(request) => self.head_timestamp(session, &request),
-            Request::HistoricalTicks(request) => {
-                self.peer(session).error(
-                    request.req_id.unwrap_or(NO_REQUEST),
-                    162,
-                    "Historical Market Data Service error message:historical ticks are not kept here",
-                );
-            }
+            Request::HistoricalTicks(request) => self.historical_ticks(session, &request),
+            Request::Histogram(request) => self.histogram(session, &request),
+            Request::MarketDepth(request) => self.market_depth(session, &request),
             Request::PlaceOrder(request) => self.place_order(session, &request)?,
             Request::CancelOrder(request) => self.cancel_order(session, &request)?,
             Request::GlobalCancel => self.step(Input::CancelAll)?,
@@ -388,17 +389,7 @@ impl Hub {
             Request::Cancel(kind, numbered) => {
                 self.cancel(session, kind, numbered.req_id.unwrap_or(NO_REQUEST))
             }
-            Request::Unknown(number, Some(id)) => {
-                let text = format!(
-                    "Error validating request.-'b' : cause - request {number} is not served by the paper gateway"
-                );
-                self.peer(session).error(id, 321, &text);
-            }
-            Request::Unknown(number, None) => tracing::debug!(
-                session,
-                number,
-                "a request without a number of its own is not served"
-            ),
+            Request::Unknown(number, id) => self.other(session, number, id),
         }
         Ok(())
     }
@@ -434,43 +425,6 @@ impl Hub {
                     white_branding_id: Some(String::new()),
                 };
                 self.peer(session).send(107, &info);
-            }
-            _ => {}
-        }
-    }
-
-    /// Ends a request. Cancels of what has ended by itself are harmless; some have an error of their own.
-    fn cancel(&mut self, session: u64, kind: Cancel, id: i32) {
-        let peer = self.peer(session);
-        match kind {
-            Cancel::MarketData if peer.quotes.remove(id).is_none() => {
-                peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
-            }
-            Cancel::Historical if peer.histories.remove(id).is_none() => {
-                peer.error(
-                    id,
-                    366,
-                    &format!("No historical data query found for ticker id:{id}"),
-                );
-            }
-            Cancel::PnL if !peer.gains.remove(&id) => {
-                peer.error(id, 10185, &format!("Failed to cancel PNL (not subscribed):{id}"));
-            }
-            Cancel::PnLSingle if peer.gains_single.remove(&id).is_none() => {
-                peer.error(
-                    id,
-                    10186,
-                    &format!("Failed to cancel PNL single (not subscribed):{id}"),
-                );
-            }
-            Cancel::RealTimeBars if peer.bars.remove(id).is_none() => {
-                peer.error(id, 300, &format!("Can't find EId with tickerId:{id}"));
-            }
-            Cancel::Other => {
-                peer.summaries.remove(&id);
-                peer.positions_multi.remove(&id);
-                peer.account_multi.remove(&id);
-                peer.ticks.remove(id);
             }
             _ => {}
         }

@@ -21,6 +21,7 @@ mod outbox;
 mod peer;
 mod request;
 mod session;
+mod span;
 mod times;
 mod trace;
 mod wire;

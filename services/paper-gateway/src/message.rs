@@ -3,5 +3,6 @@
 
 pub(crate) mod account;
 pub(crate) mod market;
+pub(crate) mod other;
 pub(crate) mod request;
 pub(crate) mod shared;

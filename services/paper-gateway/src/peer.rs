@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use engine::venue::bars::{Bar, BarSize};
+use engine::venue::history::Show;
 use prost::Message;
 use protocol::Symbol;
 
 use crate::followed::Followed;
+use crate::hub::depth::DepthLine;
 use crate::line::{DataType, Line};
 use crate::message::account::ErrorMessage;
 use crate::outbox::{Outbox, QUEUE_BYTES_MAX};
@@ -29,10 +31,19 @@ pub(crate) enum TickKind {
     MidPoint,
 }
 
+/// Five-second bars that are followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BarLine {
+    pub(crate) show: Show,
+    pub(crate) regular_only: bool,
+}
+
 /// A history that goes on.
 #[derive(Debug)]
 pub(crate) struct LiveHistory {
     pub(crate) size: BarSize,
+    pub(crate) show: Show,
+    pub(crate) regular_only: bool,
     /// Whether times are told as text instead of seconds.
     pub(crate) as_text: bool,
     /// The bar in progress.
@@ -56,11 +67,11 @@ pub(crate) struct Peer {
     /// The kind of prices that it asked for last.
     pub(crate) data_type: DataType,
     pub(crate) quotes: Followed<Line>,
-    /// Bars of a stock, and whether of the regular session only.
-    pub(crate) bars: Followed<bool>,
+    pub(crate) bars: Followed<BarLine>,
     pub(crate) ticks: Followed<TickKind>,
+    pub(crate) depths: Followed<DepthLine>,
     pub(crate) histories: Followed<LiveHistory>,
-    pub(crate) summaries: BTreeMap<i32, Vec<String>>,
+    pub(crate) summaries: BTreeMap<i32, BTreeSet<String>>,
     pub(crate) account_multi: BTreeSet<i32>,
     pub(crate) positions_multi: BTreeSet<i32>,
     pub(crate) gains: BTreeSet<i32>,
@@ -83,6 +94,7 @@ impl Peer {
             quotes: Followed::default(),
             bars: Followed::default(),
             ticks: Followed::default(),
+            depths: Followed::default(),
             histories: Followed::default(),
             summaries: BTreeMap::new(),
             account_multi: BTreeSet::new(),
@@ -169,7 +181,8 @@ impl Peer {
 
     /// Whether it follows as much as one client may.
     pub(crate) fn is_full(&self) -> bool {
-        let prices = self.quotes.len() + self.bars.len() + self.ticks.len() + self.histories.len();
+        let prices =
+            self.quotes.len() + self.bars.len() + self.ticks.len() + self.depths.len() + self.histories.len();
         let account = self.account_multi.len()
             + self.positions_multi.len()
             + self.gains.len()
@@ -182,6 +195,7 @@ impl Peer {
         !(self.quotes.is_empty()
             && self.bars.is_empty()
             && self.ticks.is_empty()
+            && self.depths.is_empty()
             && self.histories.is_empty())
     }
 }

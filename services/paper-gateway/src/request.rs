@@ -5,10 +5,10 @@ use prost::{DecodeError, Message};
 
 use crate::message::request::{
     AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest,
-    ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistoricalDataRequest,
-    HistoricalTicksRequest, MarketDataRequest, MarketDataTypeRequest, MarketRuleRequest,
-    MatchingSymbolsRequest, Numbered, PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest,
-    RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
+    ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistogramRequest,
+    HistoricalDataRequest, HistoricalTicksRequest, MarketDataRequest, MarketDataTypeRequest,
+    MarketDepthRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered, PlaceOrderRequest, PnLRequest,
+    PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
 };
 
 /// Number of the request that must come first.
@@ -40,6 +40,8 @@ pub(crate) enum Request {
     HistoricalData(HistoricalDataRequest),
     HeadTimestamp(HeadTimestampRequest),
     HistoricalTicks(HistoricalTicksRequest),
+    Histogram(HistogramRequest),
+    MarketDepth(MarketDepthRequest),
     PlaceOrder(Box<PlaceOrderRequest>),
     CancelOrder(CancelOrderRequest),
     GlobalCancel,
@@ -63,13 +65,14 @@ pub(crate) enum Cancel {
     MarketData,
     Historical,
     RealTimeBars,
+    Depth,
     PnL,
     PnLSingle,
     Other,
 }
 
 /// Requests not served here whose first field is no request id.
-const WITHOUT_REQUEST_ID: [i32; 13] = [12, 13, 18, 19, 24, 65, 66, 69, 70, 72, 73, 80, 85];
+const WITHOUT_REQUEST_ID: [i32; 10] = [12, 18, 24, 65, 66, 72, 73, 80, 82, 85];
 
 impl Request {
     /// The number of a request that goes on until it is cancelled.
@@ -78,6 +81,7 @@ impl Request {
             Self::MarketData(request) => request.req_id,
             Self::TickByTick(request) => request.req_id,
             Self::RealTimeBars(request) => request.req_id,
+            Self::MarketDepth(request) => request.req_id,
             Self::HistoricalData(request) => request.req_id.filter(|_| request.keep_up_to_date == Some(true)),
             Self::PositionsMulti(request) => request.req_id,
             Self::AccountUpdatesMulti(request) => request.req_id,
@@ -114,6 +118,8 @@ impl Request {
             20 => Self::HistoricalData(Message::decode(body)?),
             87 => Self::HeadTimestamp(Message::decode(body)?),
             96 => Self::HistoricalTicks(Message::decode(body)?),
+            88 => Self::Histogram(Message::decode(body)?),
+            10 => Self::MarketDepth(Message::decode(body)?),
             3 => Self::PlaceOrder(Box::new(Message::decode(body)?)),
             4 => Self::CancelOrder(Message::decode(body)?),
             58 => Self::GlobalCancel,
@@ -126,11 +132,12 @@ impl Request {
             2 => cancel(Cancel::MarketData)?,
             25 => cancel(Cancel::Historical)?,
             51 => cancel(Cancel::RealTimeBars)?,
+            11 => cancel(Cancel::Depth)?,
             93 => cancel(Cancel::PnL)?,
             95 => cancel(Cancel::PnLSingle)?,
             63 | 75 | 77 | 90 | 98 | 106 | 107 => cancel(Cancel::Other)?,
             // Cancels of what is not served here, and the log level of a server.
-            11 | 14 | 23 | 53 | 55 | 57 | 79 | 89 | 101 | 103 => Self::Ignored,
+            13 | 14 | 23 | 53 | 56 | 57 | 70 | 89 | 101 | 103 => Self::Ignored,
             unknown if WITHOUT_REQUEST_ID.contains(&unknown) => {
                 Empty::decode(body)?;
                 Self::Unknown(unknown, None)

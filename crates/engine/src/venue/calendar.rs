@@ -13,6 +13,10 @@ const OPEN: Time = Time::constant(9, 30, 0, 0);
 const CLOSE: Time = Time::constant(16, 0, 0, 0);
 const AFTER_CLOSE: Time = Time::constant(20, 0, 0, 0);
 
+/// The same on a day before a holiday: 13:00, 17:00.
+const CLOSE_EARLY: Time = Time::constant(13, 0, 0, 0);
+const AFTER_CLOSE_EARLY: Time = Time::constant(17, 0, 0, 0);
+
 /// What the market does at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -79,6 +83,21 @@ pub fn midnight(date: Date) -> Timestamp {
     instant(date, Time::midnight())
 }
 
+/// When trading ends on a date: of the regular session, and of all hours. It ends early on the Friday after
+/// Thanksgiving, and before Independence Day and Christmas unless those follow a weekend.
+fn ends(date: Date) -> (Time, Time) {
+    let weekday = date.weekday();
+    let is_eve = matches!((date.month(), date.day()), (7, 3) | (12, 24))
+        && !matches!(weekday, Weekday::Friday | Weekday::Saturday | Weekday::Sunday);
+    let after_thanksgiving =
+        date.month() == 11 && weekday == Weekday::Friday && (23..=29).contains(&date.day());
+    if is_eve || after_thanksgiving {
+        (CLOSE_EARLY, AFTER_CLOSE_EARLY)
+    } else {
+        (CLOSE, AFTER_CLOSE)
+    }
+}
+
 fn next_day(date: Date) -> Date {
     date.checked_add(1.day()).unwrap_or(Date::MAX)
 }
@@ -103,10 +122,11 @@ impl Calendar {
         if !days.contains(&now.date()) {
             return Phase::Closed;
         }
+        let (close, after_close) = ends(now.date());
         match now.time() {
-            time if time < PRE_OPEN || time >= AFTER_CLOSE => Phase::Closed,
+            time if time < PRE_OPEN || time >= after_close => Phase::Closed,
             time if time < OPEN => Phase::Pre,
-            time if time < CLOSE => Phase::Regular,
+            time if time < close => Phase::Regular,
             _ => Phase::After,
         }
     }
@@ -125,7 +145,10 @@ impl Calendar {
             });
         };
         days.range(today..)
-            .flat_map(|day| [PRE_OPEN, OPEN, CLOSE, AFTER_CLOSE].map(|time| instant(*day, time)))
+            .flat_map(|day| {
+                let (close, after_close) = ends(*day);
+                [PRE_OPEN, OPEN, close, after_close].map(|time| instant(*day, time))
+            })
             .find(|change| *change > at)
     }
 
@@ -139,13 +162,13 @@ impl Calendar {
     /// The session of a date: all hours in which orders may trade.
     #[must_use]
     pub fn extended(&self, date: Date) -> Option<Session> {
-        self.session(date, PRE_OPEN, AFTER_CLOSE)
+        self.session(date, PRE_OPEN, ends(date).1)
     }
 
     /// The regular session of a date.
     #[must_use]
     pub fn regular(&self, date: Date) -> Option<Session> {
-        self.session(date, OPEN, CLOSE)
+        self.session(date, OPEN, ends(date).0)
     }
 
     fn session(&self, date: Date, open: Time, close: Time) -> Option<Session> {
@@ -213,6 +236,26 @@ mod tests {
             Some(at("2013-10-07T20:00:00Z"))
         );
         assert_eq!(calendar.next_change(at("2013-10-08T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn days_before_holidays_end_early() {
+        for (date, hour) in [
+            ("2013-11-29", 13),
+            ("2013-11-22", 16),
+            ("2013-12-24", 13),
+            ("2013-07-03", 13),
+            ("2015-07-03", 16),
+            ("2026-11-27", 13),
+            ("2013-10-07", 16),
+        ] {
+            let date: Date = date.parse().unwrap();
+            let calendar = Calendar::Days([date].into());
+            let close = calendar.regular(date).unwrap().close;
+            assert_eq!(local(close).hour(), hour, "{date}");
+            assert_eq!(calendar.phase(close), Phase::After);
+            assert_eq!(local(calendar.next_change(close).unwrap()).hour(), hour + 4);
+        }
     }
 
     #[test]

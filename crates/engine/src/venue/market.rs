@@ -87,21 +87,28 @@ impl Market {
         }
     }
 
-    /// The first trades of a stock from `from` up to `to`, at most so many.
+    /// The first trades of a stock from `from` up to `to`, at most so many; of the regular session only, if asked.
     #[must_use]
-    pub fn ticks(&self, symbol: Symbol, from: Timestamp, to: Timestamp, most: usize) -> Vec<Tick> {
+    pub fn ticks(
+        &self,
+        symbol: Symbol,
+        from: Timestamp,
+        to: Timestamp,
+        most: usize,
+        regular_only: bool,
+    ) -> Vec<Tick> {
         match self {
             Self::Synthetic(market) => market.ticks(symbol, from, to, most),
-            Self::Replay(market) => market.ticks(symbol, from, to, most),
+            Self::Replay(market) => market.ticks(symbol, (from, to), most, regular_only),
         }
     }
 
     /// The last trades of a stock before an instant, at most so many, in order of time.
     #[must_use]
-    pub fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize) -> Vec<Tick> {
+    pub fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize, regular_only: bool) -> Vec<Tick> {
         match self {
             Self::Synthetic(market) => market.ticks_before(symbol, to, most),
-            Self::Replay(market) => market.ticks_before(symbol, to, most),
+            Self::Replay(market) => market.ticks_before(symbol, to, most, regular_only),
         }
     }
 

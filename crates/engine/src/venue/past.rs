@@ -78,7 +78,7 @@ impl LateBooks {
         let anew = || (at, book_at(market, symbol, at));
         let (known, book) = self.books.entry(symbol).or_insert_with(anew);
         if *known < at {
-            let trades = market.ticks(symbol, *known, at, TRADES_BEHIND_MAX);
+            let trades = market.ticks(symbol, *known, at, TRADES_BEHIND_MAX, false);
             match book {
                 Some(book) if trades.len() < TRADES_BEHIND_MAX => {
                     for trade in trades {
@@ -140,16 +140,16 @@ mod tests {
                 tick
             };
             let end = Timestamp::from_millisecond(shown[99].at.as_millisecond() + 1).unwrap();
-            let told = market.ticks(symbol, at(begin), end, 1000);
+            let told = market.ticks(symbol, at(begin), end, 1000, false);
             let shown: Vec<Tick> = shown.into_iter().map(plain).collect();
             assert_eq!(told.into_iter().map(plain).collect::<Vec<_>>(), shown);
             let last: Vec<Tick> = market
-                .ticks_before(symbol, end, 30)
+                .ticks_before(symbol, end, 30, false)
                 .into_iter()
                 .map(plain)
                 .collect();
             assert_eq!(last, shown[70..]);
-            assert_eq!(market.ticks(symbol, at(begin), end, 3).len(), 3);
+            assert_eq!(market.ticks(symbol, at(begin), end, 3, false).len(), 3);
         }
     }
 
@@ -163,9 +163,9 @@ mod tests {
             let now = Timestamp::from_second(at("2013-10-07T14:00:00Z").as_second() + minute * 60).unwrap();
             let then = Timestamp::from_second(now.as_second() - 600).unwrap();
             let book = late.book(&market, symbol, now).unwrap().clone();
-            let trades = market.ticks_before(symbol, then, 1);
+            let trades = market.ticks_before(symbol, then, 1, false);
             assert_eq!(book.tick.price, trades[0].price);
-            let all = market.ticks(symbol, Timestamp::UNIX_EPOCH, then, usize::MAX);
+            let all = market.ticks(symbol, Timestamp::UNIX_EPOCH, then, usize::MAX, false);
             assert_eq!(book.volume, all.iter().map(|tick| tick.size).sum::<Quantity>());
             assert_eq!(book.high, all.iter().map(|tick| tick.price).max().unwrap());
         }

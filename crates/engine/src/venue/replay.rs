@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::bars::{Bar, BarSize, Joiner};
 use super::calendar::{self, Calendar};
+use super::history::{Hours, Piece, Query, Show};
 use super::market::Tick;
 use super::noise;
 use super::rows::{Row, Rows};
@@ -16,6 +17,9 @@ use super::unfold::{Print, unfold};
 /// The finest price step of an ordinary stock, and below one dollar.
 const STEP_PLACES: u32 = 2;
 const STEP_PLACES_PENNY: u32 = 4;
+/// Most rows that are unfolded for bars of quotes; of more, the quotes are put around the rows' prices.
+const ROWS_UNFOLDED_MAX: usize = 5_000;
+const DAY_SECONDS: i64 = 86_400;
 
 #[derive(Debug)]
 struct Stock {
@@ -131,55 +135,93 @@ impl Replay {
     }
 
     pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
-        let Some(stock) = self.stock(symbol) else {
-            return Vec::new();
-        };
         let mut joiner = Joiner::new(size);
-        // Bars of the file's own length keep the file's own starts, wherever those lie.
-        let is_own = size == BarSize::Seconds(stock.seconds);
-        let mut push = |row: &Row, bar: Bar| match is_own {
-            true => joiner.push_into(row.start, bar),
-            false => joiner.push(bar),
+        let query = Query {
+            symbol,
+            from,
+            to,
+            size,
+            show: Show::Trades,
+            regular_only: false,
         };
-        let first = stock.first_after(from);
-        for row in stock.rows.iter().skip(first).take_while(|row| row.start < to) {
-            let whole = row.start >= from && after(row.start, stock.seconds) <= to;
-            if whole && size.seconds() >= stock.seconds {
-                push(row, bar_of(row));
-                continue;
-            }
-            // Shorter bars than the file's, or a row in progress: what it shows trade by trade.
-            for print in unfold(row, stock.seconds, stock.seed) {
-                if print.at >= from && print.at < to {
-                    push(row, Bar::of(print.at, print.price, print.size));
-                }
-            }
-        }
+        self.walk(&query, &mut |piece| match piece {
+            // Bars of the file's own length keep the file's own starts, wherever those lie.
+            Piece::Row {
+                bar, is_own: true, ..
+            } => joiner.push_into(bar.start, bar),
+            Piece::Row { bar, .. } => joiner.push(bar),
+            Piece::Tick(tick, _) => joiner.push(Bar::of(tick.at, tick.price, tick.size)),
+        });
         joiner.finish()
     }
 
-    pub(super) fn ticks(&self, symbol: Symbol, from: Timestamp, to: Timestamp, most: usize) -> Vec<Tick> {
+    /// What bars are made of: whole rows where those say enough, else trades.
+    pub(super) fn walk(&self, query: &Query, each: &mut impl FnMut(Piece)) {
+        let Some(stock) = self.stock(query.symbol) else {
+            return;
+        };
+        let Query { from, to, size, .. } = *query;
+        let (first, end) = (
+            stock.first_after(from),
+            stock.rows.partition_point(|row| row.start < to),
+        );
+        let rows = stock.rows.get(first..end).unwrap_or_default();
+        let of_rows =
+            size.seconds() >= stock.seconds && (query.show == Show::Trades || rows.len() > ROWS_UNFOLDED_MAX);
+        for row in rows {
+            let whole = row.start >= from && after(row.start, stock.seconds) <= to;
+            if whole && of_rows {
+                each(Piece::Row {
+                    bar: bar_of(row),
+                    is_own: size == BarSize::Seconds(stock.seconds),
+                    is_day: stock.seconds >= DAY_SECONDS,
+                });
+                continue;
+            }
+            // Shorter bars than the file's, or a row in progress: what it shows trade by trade.
+            for tick in stock.shown(row) {
+                if tick.at >= from && tick.at < to {
+                    each(Piece::Tick(tick, 1));
+                }
+            }
+        }
+    }
+
+    pub(super) fn ticks(
+        &self,
+        symbol: Symbol,
+        (from, to): (Timestamp, Timestamp),
+        most: usize,
+        regular_only: bool,
+    ) -> Vec<Tick> {
         let Some(stock) = self.stock(symbol) else {
             return Vec::new();
         };
+        let mut hours = Hours::new(&self.calendar, regular_only);
         let rows = stock.rows.iter().skip(stock.first_after(from));
-        let within = |tick: &Tick| tick.at >= from && tick.at < to;
         rows.take_while(|row| row.start < to)
             .flat_map(|row| stock.shown(row))
-            .filter(within)
+            .filter(|tick| tick.at >= from && tick.at < to && hours.admit(tick.at).is_some())
             .take(most)
             .collect()
     }
 
-    pub(super) fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize) -> Vec<Tick> {
+    pub(super) fn ticks_before(
+        &self,
+        symbol: Symbol,
+        to: Timestamp,
+        most: usize,
+        regular_only: bool,
+    ) -> Vec<Tick> {
         let Some(stock) = self.stock(symbol) else {
             return Vec::new();
         };
+        let mut hours = Hours::new(&self.calendar, regular_only);
         let end = stock.rows.partition_point(|row| row.start < to);
         let rows = stock.rows.iter().take(end).rev();
-        let before = |tick: &Tick| tick.at < to;
         let backwards = rows.flat_map(|row| stock.shown(row).into_iter().rev());
-        let mut ticks: Vec<Tick> = backwards.filter(before).take(most).collect();
+        let wanted = backwards.filter(|tick| tick.at < to && hours.admit(tick.at).is_some());
+        let mut ticks: Vec<Tick> = wanted.take(most).collect();
         ticks.reverse();
         ticks
     }

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::bars::{Bar, BarSize, Joiner};
+use super::history::{Piece, Query};
 use super::market::Tick;
 use super::noise;
 
@@ -221,8 +222,24 @@ impl Synthetic {
     }
 
     pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
+        let mut joiner = Joiner::new(size);
+        self.sample(symbol, from, to, size, |tick, times| {
+            joiner.push(Bar::of(tick.at, tick.price, tick.size * Decimal::from(times)));
+        });
+        joiner.finish()
+    }
+
+    /// The trades that bars of a size are made of, and how many each stands for.
+    fn sample(
+        &self,
+        symbol: Symbol,
+        from: Timestamp,
+        to: Timestamp,
+        size: BarSize,
+        mut each: impl FnMut(Tick, i64),
+    ) {
         let Some(stock) = self.stock(symbol) else {
-            return Vec::new();
+            return;
         };
         let (first, last) = self.numbers(stock, from, to);
         // Longer bars look at fewer trades each, and count each for as many as it stands for.
@@ -231,17 +248,21 @@ impl Synthetic {
         let stride = (in_a_bar / BAR_TRADES_MAX)
             .max(in_all / HISTORY_TRADES_MAX)
             .max(1);
-        let mut joiner = Joiner::new(size);
         let mut number = first;
         while number <= last {
             let ms = number * self.period_ms + stock.phase_ms;
-            let (Some(tick), Ok(at)) = (stock.tick(number, ms), Timestamp::from_millisecond(ms)) else {
+            let Some(tick) = stock.tick(number, ms) else {
                 break;
             };
-            joiner.push(Bar::of(at, tick.price, tick.size * Decimal::from(stride)));
+            each(tick, stride);
             number += stride;
         }
-        joiner.finish()
+    }
+
+    pub(super) fn walk(&self, query: &Query, each: &mut impl FnMut(Piece)) {
+        self.sample(query.symbol, query.from, query.to, query.size, |tick, times| {
+            each(Piece::Tick(tick, times));
+        });
     }
 
     /// Numbers of the first and the last trade from `from` up to `to`.

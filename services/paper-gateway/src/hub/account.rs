@@ -1,43 +1,51 @@
 //! The account as clients see it: summary, values, holdings, gains.
 
+use std::collections::BTreeSet;
+
 use crate::number::approximate;
 use engine::venue::account::Position as Holding;
 use engine::venue::money::Valuation;
-use protocol::{Money, Quantity, Symbol};
+use protocol::Symbol;
 
 use super::Hub;
 use super::prices::text;
+use super::values::{is_of_ledger, tell_multi, tell_summary, tell_values};
 use crate::message::account::{
-    AccountDataEnd, AccountSummary, AccountSummaryEnd, AccountUpdateMulti, AccountUpdateMultiEnd,
-    AccountUpdateTime, AccountValue, PnL, PnLSingle, PortfolioValue, Position, PositionEnd, PositionMulti,
-    PositionMultiEnd,
+    AccountDataEnd, AccountSummaryEnd, AccountUpdateMultiEnd, AccountUpdateTime, PnL, PnLSingle,
+    PortfolioValue, Position, PositionEnd, PositionMulti, PositionMultiEnd,
 };
 use crate::message::request::{
     AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, PnLRequest, PnLSingleRequest,
     PositionsMultiRequest,
 };
 use crate::message::shared::Contract;
-use crate::peer::{NO_REQUEST, Peer};
+use crate::peer::NO_REQUEST;
 use crate::times;
 
 /// Summaries that one client may follow at a time.
 const SUMMARIES_MAX: usize = 2;
-
-/// One value of the account: its tag, its text, its currency.
-type Value = (&'static str, String, &'static str);
+/// Longest tag that is remembered; all known ones are shorter.
+const TAG_MAX: usize = 40;
 
 impl Hub {
     pub(super) fn account_summary(&mut self, session: u64, request: AccountSummaryRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        let tags: Vec<String> = request
-            .tags
-            .unwrap_or_default()
-            .split(',')
-            .map(|tag| tag.trim().to_owned())
-            .collect();
         let values = self.values();
         let name = self.name.clone();
+        let tags = request.tags.unwrap_or_default();
+        let tags = tags.split(',').map(str::trim);
+        // Unknown tags are left out at once, so that nobody can make the gateway remember much.
+        let known = |tag: &&str| tag.starts_with("$LEDGER") || values.iter().any(|value| value.0 == *tag);
+        let tags: BTreeSet<String> = tags
+            .filter(known)
+            .map(|tag| tag.chars().take(TAG_MAX).collect())
+            .collect();
         let peer = self.peer(session);
+        let group = request.group.unwrap_or_default();
+        if !matches!(group.as_str(), "" | "All") && group != name {
+            let text = "Error validating request.-'cc' : cause - the group must be All";
+            return peer.error(id, 321, text);
+        }
         if peer.summaries.len() >= SUMMARIES_MAX && !peer.summaries.contains_key(&id) {
             return peer.error(id, 322, "Error processing request.-'cc' : cause - Maximum number of account summary requests exceeded");
         }
@@ -52,11 +60,7 @@ impl Hub {
         if !subscribe {
             return;
         }
-        if request
-            .acct_code
-            .as_deref()
-            .is_some_and(|account| !account.is_empty() && account != self.name)
-        {
+        if !self.is_ours(request.acct_code.as_deref()) {
             self.peer(session).account = false;
             return self.peer(session).error(
                 NO_REQUEST,
@@ -87,7 +91,13 @@ impl Hub {
 
     pub(super) fn account_multi(&mut self, session: u64, request: &AccountUpdatesMultiRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        let (values, name) = (self.values(), self.name.clone());
+        if !self.is_ours(request.account.as_deref()) {
+            return self.peer(session).error(id, 321, &wrong_account("cg"));
+        }
+        let (mut values, name) = (self.values(), self.name.clone());
+        if request.ledger_and_nlv.unwrap_or(false) {
+            values.retain(|value| is_of_ledger(value) || value.0 == "NetLiquidation");
+        }
         let peer = self.peer(session);
         tell_multi(peer, id, &name, &values);
         peer.send(74, &AccountUpdateMultiEnd { req_id: Some(id) });
@@ -113,6 +123,9 @@ impl Hub {
 
     pub(super) fn positions_multi(&mut self, session: u64, request: &PositionsMultiRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
+        if !self.is_ours(request.account.as_deref()) {
+            return self.peer(session).error(id, 321, &wrong_account("ch"));
+        }
         let held = self
             .told
             .positions
@@ -131,16 +144,8 @@ impl Hub {
 
     pub(super) fn gains(&mut self, session: u64, request: &PnLRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
-        if request
-            .account
-            .as_deref()
-            .is_some_and(|account| !account.is_empty() && account != self.name)
-        {
-            return self.peer(session).error(
-                id,
-                321,
-                "Error validating request.-'cj' : cause - Invalid account code",
-            );
+        if !self.is_ours(request.account.as_deref()) {
+            return self.peer(session).error(id, 321, &wrong_account("cj"));
         }
         let gains = gains_of(id, &self.venue.valuation());
         let peer = self.peer(session);
@@ -150,6 +155,9 @@ impl Hub {
 
     pub(super) fn gains_single(&mut self, session: u64, request: &PnLSingleRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
+        if !self.is_ours(request.account.as_deref()) {
+            return self.peer(session).error(id, 321, &wrong_account("cl"));
+        }
         let Some(stock) = self.directory.number(request.con_id.unwrap_or(0)) else {
             return self.peer(session).error(
                 id,
@@ -162,6 +170,11 @@ impl Hub {
         let peer = self.peer(session);
         peer.gains_single.insert(id, symbol);
         peer.send(95, &gains);
+    }
+
+    /// Whether a request that may name an account means the one that is here.
+    fn is_ours(&self, account: Option<&str>) -> bool {
+        account.is_none_or(|account| account.is_empty() || account == "All" || account == self.name)
     }
 
     /// A position changed: those who follow positions or the account are told.
@@ -200,7 +213,7 @@ impl Hub {
             return;
         }
         let valuation = self.venue.valuation();
-        let symbols: std::collections::BTreeSet<Symbol> = self
+        let symbols: BTreeSet<Symbol> = self
             .peers
             .values()
             .flat_map(|peer| peer.gains_single.values().copied())
@@ -310,153 +323,10 @@ impl Hub {
             value: Some(approximate(value)),
         }
     }
-
-    /// Every value of the account that IB names for a margin account of stocks.
-    fn values(&self) -> Vec<Value> {
-        let now = self.venue.valuation();
-        let usd = |tag, amount: Money| (tag, amount.round_dp(2).to_string(), "USD");
-        let equity = now.equity();
-        let cushion = if equity.is_zero() {
-            Quantity::ZERO
-        } else {
-            now.available() / equity
-        };
-        let mut values: Vec<Value> = vec![
-            ("AccountType", "INDIVIDUAL".into(), ""),
-            ("AccountReady", "true".into(), ""),
-            ("AccountCode", self.name.clone(), ""),
-            ("Currency", "USD".into(), "USD"),
-            ("ExchangeRate", "1.00".into(), "USD"),
-            ("Cushion", cushion.round_dp(6).to_string(), ""),
-            ("DayTradesRemaining", "-1".into(), ""),
-            ("HighestSeverity", "0".into(), ""),
-            ("Leverage", leverage(&now), ""),
-        ];
-        for tag in [
-            "NetLiquidation",
-            "EquityWithLoanValue",
-            "NetLiquidationByCurrency",
-            "PreviousEquityWithLoanValue",
-            "ReqTEquity",
-        ] {
-            let amount = if tag.starts_with("Previous") {
-                self.told.day_equity
-            } else {
-                equity
-            };
-            values.push(usd(tag, amount));
-        }
-        for tag in ["TotalCashValue", "TotalCashBalance", "CashBalance", "SettledCash"] {
-            values.push(usd(tag, now.cash));
-        }
-        for tag in [
-            "InitMarginReq",
-            "MaintMarginReq",
-            "FullInitMarginReq",
-            "FullMaintMarginReq",
-            "LookAheadInitMarginReq",
-            "LookAheadMaintMarginReq",
-            "ReqTMargin",
-        ] {
-            values.push(usd(tag, now.margin));
-        }
-        for tag in [
-            "AvailableFunds",
-            "ExcessLiquidity",
-            "FullAvailableFunds",
-            "FullExcessLiquidity",
-            "LookAheadAvailableFunds",
-            "LookAheadExcessLiquidity",
-            "SMA",
-        ] {
-            values.push(usd(tag, now.available()));
-        }
-        values.extend([
-            usd("BuyingPower", now.buying_power()),
-            usd("GrossPositionValue", now.gross()),
-            usd("StockMarketValue", now.long + now.short),
-            usd("AccruedCash", Money::ZERO),
-            usd("AccruedDividend", Money::ZERO),
-            usd("UnrealizedPnL", now.unrealized),
-            usd("RealizedPnL", now.realized),
-        ]);
-        values
-    }
 }
 
-fn leverage(now: &Valuation) -> String {
-    let equity = now.equity();
-    if equity.is_zero() {
-        "0".into()
-    } else {
-        (now.gross() / equity).round_dp(2).to_string()
-    }
-}
-
-/// Values that a request names, or all those of a currency's ledger.
-fn tell_summary(peer: &mut Peer, id: i32, account: &str, tags: &[String], values: &[Value]) {
-    let ledger = tags.iter().any(|tag| tag.starts_with("$LEDGER"));
-    let wanted = |tag: &str| tags.iter().any(|asked| asked == tag);
-    let in_ledger = |(tag, _, currency): &&Value| {
-        let kept = matches!(
-            *tag,
-            "CashBalance"
-                | "TotalCashBalance"
-                | "StockMarketValue"
-                | "NetLiquidationByCurrency"
-                | "UnrealizedPnL"
-                | "RealizedPnL"
-                | "ExchangeRate"
-                | "Currency"
-                | "AccruedCash"
-        );
-        *currency == "USD" && kept
-    };
-    for value in values
-        .iter()
-        .filter(|value| wanted(value.0) || (ledger && in_ledger(value)))
-    {
-        peer.send(
-            63,
-            &AccountSummary {
-                req_id: Some(id),
-                account: Some(account.to_owned()),
-                tag: Some(value.0.to_owned()),
-                value: Some(value.1.clone()),
-                currency: Some(value.2.to_owned()),
-            },
-        );
-    }
-}
-
-fn tell_values(peer: &mut Peer, account: &str, values: &[Value]) {
-    for (tag, value, currency) in values {
-        peer.send(
-            6,
-            &AccountValue {
-                key: Some((*tag).to_owned()),
-                value: Some(value.clone()),
-                currency: Some((*currency).to_owned()),
-                account_name: Some(account.to_owned()),
-            },
-        );
-    }
-}
-
-fn tell_multi(peer: &mut Peer, id: i32, account: &str, values: &[Value]) {
-    for (tag, value, currency) in values {
-        peer.send(
-            73,
-            &AccountUpdateMulti {
-                req_id: Some(id),
-                account: Some(account.to_owned()),
-                model_code: None,
-                key: Some((*tag).to_owned()),
-                value: Some(value.clone()),
-                currency: Some((*currency).to_owned()),
-            },
-        );
-    }
+fn wrong_account(request: &str) -> String {
+    format!("Error validating request.-'{request}' : cause - Invalid account code")
 }
 
 fn multi(id: i32, position: Position) -> PositionMulti {

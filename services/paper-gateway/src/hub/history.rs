@@ -2,11 +2,14 @@
 
 use crate::number::approximate;
 use engine::venue::bars::{self, Bar, BarSize, PUSHED_SECONDS};
-use engine::venue::calendar;
+use engine::venue::calendar::{self, Calendar};
+use engine::venue::history::{Query, Show};
+use engine::venue::market::Market;
 use jiff::ToSpan;
 use protocol::{Symbol, Timestamp};
 
 use super::Hub;
+use super::lines::duplicate;
 use super::prices::text;
 use crate::message::market::{
     HeadTimestamp, HistoricalData, HistoricalDataBar, HistoricalDataEnd, HistoricalDataUpdate,
@@ -14,21 +17,23 @@ use crate::message::market::{
 };
 use crate::message::request::{HeadTimestampRequest, HistoricalDataRequest};
 use crate::peer::{LiveHistory, NO_REQUEST};
+use crate::span::{self, Duration, Refusal, Unit};
 use crate::times;
 
-/// Most bars in one answer.
-const BARS_MAX: usize = 50_000;
-/// Longest stretch of time that one request may name, in days: 30 years.
-const DAYS_MAX: i64 = 11_000;
+/// Trading days looked back at for a duration in days: a year of them, and some.
+const DAYS_BACK_MAX: i64 = 600;
+/// Hours of a trading day, regular and extended, in tenths.
+const REGULAR_TENTH_HOURS: i64 = 65;
+const EXTENDED_TENTH_HOURS: i64 = 160;
 
 /// What a request for bars means.
-struct Query {
-    symbol: Symbol,
-    size: BarSize,
-    from: Timestamp,
-    to: Timestamp,
-    regular_only: bool,
+#[derive(Clone, Copy)]
+struct Wanted {
+    query: Query,
+    /// Whether times are told as text.
     as_text: bool,
+    /// Whether it goes on.
+    live: bool,
 }
 
 impl Hub {
@@ -37,36 +42,34 @@ impl Hub {
         let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
             return;
         };
-        let mut query = match self.query(stock.symbol, request) {
-            Ok(query) => query,
-            Err(text) => {
-                let text = format!("Error validating request.-'bN' : cause - {text}");
-                return self.peer(session).error(id, 321, &text);
-            }
+        let wanted = span::show(request.what_to_show.as_deref().unwrap_or_default())
+            .and_then(|show| Ok((show, self.wanted(stock.symbol, request, show)?)));
+        let (show, wanted) = match wanted {
+            Ok(wanted) => wanted,
+            Err((code, text)) => return self.peer(session).error(id, code, &text),
         };
-        match request.what_to_show.as_deref().unwrap_or("TRADES") {
-            "TRADES" | "ADJUSTED_LAST" | "MIDPOINT" | "BID" | "ASK" => {}
-            "SCHEDULE" => return self.schedule(session, id, &query),
-            other => {
-                let text =
-                    format!("Historical Market Data Service error message:bars of {other} are not kept here");
-                return self.peer(session).error(id, 162, &text);
-            }
+        if show.is_none() {
+            return self.schedule(session, id, &wanted.query);
         }
-        let live = request.keep_up_to_date.unwrap_or(false);
-        if live {
-            // The five seconds in progress are told when they are over.
-            query.to = bars::floor(query.to, PUSHED_SECONDS);
+        if wanted.live && self.peer(session).histories.contains(id) {
+            return self.peer(session).error(id, 322, &duplicate("bN"));
         }
-        let bars = self.bars(&query);
+        let Wanted { query, as_text, live } = wanted;
+        let bars = query.answer(self.venue.market());
         if bars.is_empty() && !live {
-            let text = format!(
-                "Historical Market Data Service error message:HMDS query returned no data: {}@SMART Trades",
-                query.symbol
-            );
-            return self.peer(session).error(id, 162, &text);
+            let (code, text) = span::unavailable(format!(
+                "HMDS query returned no data: {}@SMART {}",
+                query.symbol,
+                request
+                    .what_to_show
+                    .as_deref()
+                    .map_or("TRADES".into(), span::said)
+            ));
+            return self.peer(session).error(id, code, &text);
         }
-        let written = bars.iter().map(|bar| written(bar, query.size, query.as_text));
+        let written = bars
+            .iter()
+            .map(|bar| written(bar, query.size, query.show, as_text));
         let data = HistoricalData {
             req_id: Some(id),
             historical_data_bars: written.collect(),
@@ -81,66 +84,116 @@ impl Hub {
         peer.send(17, &data);
         peer.send(108, &end);
         if live {
-            let bar = last.filter(|bar| bar.start == query.size.start(query.to));
-            let Query {
-                symbol,
-                size,
+            let about = LiveHistory {
+                size: query.size,
+                show: query.show,
+                regular_only: query.regular_only,
                 as_text,
-                ..
-            } = query;
-            peer.histories
-                .insert(id, symbol, LiveHistory { size, as_text, bar });
+                bar: last.filter(|bar| query.size.start(bar.start) == query.size.start(query.to)),
+            };
+            peer.histories.insert(id, query.symbol, about);
             self.asked = tokio::time::Instant::now();
         }
     }
 
-    fn query(&self, symbol: Symbol, request: &HistoricalDataRequest) -> Result<Query, String> {
-        let size = bar_size(request.bar_size_setting.as_deref().unwrap_or_default())?;
-        let now = self.venue.now();
-        let to = match request
+    fn wanted(
+        &self,
+        symbol: Symbol,
+        request: &HistoricalDataRequest,
+        show: Option<Show>,
+    ) -> Result<Wanted, Refusal> {
+        let size = span::bar_size(request.bar_size_setting.as_deref().unwrap_or_default())?;
+        let duration = Duration::parse(request.duration.as_deref().unwrap_or_default())?;
+        let live = request.keep_up_to_date.unwrap_or(false);
+        let end = request
             .end_date_time
             .as_deref()
-            .filter(|text| !text.trim().is_empty())
+            .filter(|text| !text.trim().is_empty());
+        let is_adjusted = request.what_to_show.as_deref() == Some("ADJUSTED_LAST");
+        if is_adjusted && end.is_some() {
+            return Err(span::invalid("End Date not supported with adjusted last."));
+        }
+        if live && end.is_some() {
+            return Err(span::invalid("End Date not supported with keepUpToDate."));
+        }
+        if live
+            && (size.seconds() < PUSHED_SECONDS
+                || is_adjusted
+                || show.is_none_or(|show| show == Show::BidAsk))
         {
+            return Err(span::invalid(
+                "keepUpToDate needs TRADES, MIDPOINT, BID or ASK in bars of 5 seconds or longer",
+            ));
+        }
+        let now = self.venue.now();
+        let mut to = match end {
             None => now,
             // Nobody is told what is yet to come.
             Some(text) => times::parse(text)
-                .ok_or_else(|| format!("`{text}` is no end time"))?
+                .ok_or_else(|| span::invalid(format!("Invalid date/time: `{}`", span::said(text))))?
                 .min(now),
         };
-        let from = self.from(request.duration.as_deref().unwrap_or_default(), to)?;
-        let from = size.start(from);
+        if live {
+            // The five seconds in progress are told when they are over.
+            to = bars::floor(to, PUSHED_SECONDS);
+        }
         let regular_only = request.use_rth.unwrap_or(false);
-        Ok(Query {
+        let from = size.start(self.begin(duration, to)?);
+        let first = self.venue.market().first(symbol).unwrap_or(from);
+        if show.is_some() {
+            duration.allow(size)?;
+            self.allow_length(from.max(first), to, size, regular_only)?;
+        }
+        let query = Query {
             symbol,
-            size,
             from,
             to,
+            size,
+            show: show.unwrap_or(Show::Trades),
             regular_only,
+        };
+        Ok(Wanted {
+            query,
             as_text: request.format_date == Some(1),
+            live,
         })
     }
 
-    /// The begin of a duration such as `2 D` that ends at `to`. A day is a day of trading.
-    fn from(&self, duration: &str, to: Timestamp) -> Result<Timestamp, String> {
-        let refuse = || format!("`{duration}` is no duration such as 3600 S, 2 D, 1 W, 6 M or 1 Y");
-        let (count, unit) = duration.trim().split_once(' ').ok_or_else(refuse)?;
-        let count: i64 = count
-            .parse()
-            .ok()
-            .filter(|count| (1..=100_000_000).contains(count))
-            .ok_or_else(refuse)?;
+    /// Refuses what would be too many bars, before any is made.
+    fn allow_length(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        size: BarSize,
+        regular_only: bool,
+    ) -> Result<(), Refusal> {
+        let seconds = to.as_second().saturating_sub(from.as_second()).max(0);
+        let open = match self.venue.market().calendar() {
+            Calendar::Always => seconds,
+            Calendar::Days(_) if regular_only => seconds / 7 * 5 / 240 * REGULAR_TENTH_HOURS,
+            Calendar::Days(_) => seconds / 7 * 5 / 240 * EXTENDED_TENTH_HOURS,
+        };
+        if open / size.seconds() > span::BARS_MAX {
+            return Err(span::unavailable("Time length exceed max."));
+        }
+        Ok(())
+    }
+
+    /// The begin of a duration that ends at `to`. A day is a day of trading.
+    pub(super) fn begin(&self, duration: Duration, to: Timestamp) -> Result<Timestamp, Refusal> {
+        let refuse = |_| span::invalid("the duration begins before time");
+        let Duration { count, unit } = duration;
         let last = calendar::local(to).date();
         let day = match unit {
-            "S" => {
-                let start = to.as_second() - count.min(DAYS_MAX * 86_400);
-                return Timestamp::from_second(start).map_err(|_| refuse());
+            Unit::Seconds => {
+                let start = to.as_second().saturating_sub(count);
+                return Timestamp::from_second(start).map_err(refuse);
             }
-            "D" => {
+            Unit::Days => {
                 let calendar = self.venue.market().calendar();
                 let (mut day, mut left) = (last, count);
-                for back in 0..=DAYS_MAX {
-                    day = last.checked_sub(back.days()).map_err(|_| refuse())?;
+                for back in 0..=DAYS_BACK_MAX {
+                    day = last.checked_sub(back.days()).map_err(refuse)?;
                     left -= i64::from(calendar.trades_on(day));
                     if left == 0 {
                         break;
@@ -148,43 +201,11 @@ impl Hub {
                 }
                 day
             }
-            "W" => last
-                .checked_sub((count * 7).min(DAYS_MAX).days())
-                .map_err(|_| refuse())?,
-            "M" => last
-                .checked_sub(count.min(DAYS_MAX / 31).months())
-                .map_err(|_| refuse())?,
-            "Y" => last
-                .checked_sub(count.min(DAYS_MAX / 366).years())
-                .map_err(|_| refuse())?,
-            _ => return Err(refuse()),
+            Unit::Weeks => last.checked_sub(count.weeks()).map_err(refuse)?,
+            Unit::Months => last.checked_sub(count.months()).map_err(refuse)?,
+            Unit::Years => last.checked_sub(count.years()).map_err(refuse)?,
         };
         Ok(calendar::midnight(day))
-    }
-
-    fn bars(&self, query: &Query) -> Vec<Bar> {
-        let market = self.venue.market();
-        let Query {
-            symbol,
-            size,
-            from,
-            to,
-            ..
-        } = *query;
-        // An answer that would be longer than allowed keeps its end.
-        let earliest = to
-            .as_second()
-            .saturating_sub(size.seconds().saturating_mul(BARS_MAX as i64));
-        let from = Timestamp::from_second(earliest).map_or(from, |earliest| from.max(size.start(earliest)));
-        let mut bars = market.bars(symbol, from, to, size);
-        if query.regular_only && !size.is_dated() {
-            let regular = |bar: &Bar| {
-                let session = market.calendar().regular(calendar::local(bar.start).date());
-                session.is_some_and(|session| bar.start >= session.open && bar.start < session.close)
-            };
-            bars.retain(regular);
-        }
-        bars
     }
 
     fn schedule(&mut self, session: u64, id: i32, query: &Query) {
@@ -249,23 +270,34 @@ impl Hub {
 
     /// Five seconds are over for those whose history goes on.
     pub(super) fn tell_histories(&mut self, symbol: Symbol, five: &Bar) {
+        let is_regular = self.is_regular(five);
+        let session = self
+            .venue
+            .market()
+            .calendar()
+            .regular(calendar::local(five.start).date());
+        let open = session.map_or(five.start, |session| session.open);
         for peer in self.peers.values_mut() {
             let mut updates = Vec::new();
             for (id, live) in peer.histories.of_mut(symbol) {
-                let start = live.size.start(five.start);
-                match &mut live.bar {
-                    Some(bar) if bar.start == start => bar.absorb(five),
-                    bar => {
-                        *bar = Some(Bar {
-                            start,
-                            ..five.clone()
-                        })
-                    }
+                if live.regular_only && !is_regular {
+                    continue;
                 }
-                let told = live.bar.as_ref().map(|bar| written(bar, live.size, live.as_text));
+                let mut start = live.size.start(five.start);
+                if live.regular_only && !live.size.is_dated() {
+                    start = start.max(open);
+                }
+                let Some(five) = shown(self.venue.market(), symbol, five, live.show) else {
+                    continue;
+                };
+                match &mut live.bar {
+                    Some(bar) if bar.start == start => bar.absorb(&five),
+                    bar => *bar = Some(Bar { start, ..five }),
+                }
+                let told = live.bar.as_ref();
                 updates.push(HistoricalDataUpdate {
                     req_id: Some(id),
-                    historical_data_bar: told,
+                    historical_data_bar: told.map(|bar| written(bar, live.size, live.show, live.as_text)),
                 });
             }
             for update in updates {
@@ -275,53 +307,45 @@ impl Hub {
     }
 }
 
-fn written(bar: &Bar, size: BarSize, as_text: bool) -> HistoricalDataBar {
+/// Five seconds of trades, or of the quotes of the same time.
+pub(super) fn shown(market: &Market, symbol: Symbol, five: &Bar, show: Show) -> Option<Bar> {
+    if show == Show::Trades {
+        return Some(five.clone());
+    }
+    let query = Query {
+        symbol,
+        from: five.start,
+        to: Timestamp::from_second(five.start.as_second() + PUSHED_SECONDS).ok()?,
+        size: BarSize::Seconds(PUSHED_SECONDS),
+        show,
+        regular_only: false,
+    };
+    query.answer(market).pop()
+}
+
+fn written(bar: &Bar, size: BarSize, show: Show, as_text: bool) -> HistoricalDataBar {
     let date = match (size.is_dated(), as_text) {
         (true, _) => times::date(calendar::local(bar.start).date()),
         (false, true) => times::with_zone(bar.start),
         (false, false) => bar.start.as_second().to_string(),
     };
+    let (volume, average, count) = volume_of(bar, show);
     HistoricalDataBar {
         date: Some(date),
         open: Some(approximate(bar.open)),
         high: Some(approximate(bar.high)),
         low: Some(approximate(bar.low)),
         close: Some(approximate(bar.close)),
-        volume: Some(text(bar.volume)),
-        average: Some(text(bar.average())),
-        bar_count: Some(bar.count),
+        volume: Some(volume),
+        average: Some(average),
+        bar_count: Some(count),
     }
 }
 
-/// The bar sizes that IB knows.
-fn bar_size(name: &str) -> Result<BarSize, String> {
-    let seconds = match name {
-        "1 secs" | "1 sec" => 1,
-        "5 secs" => 5,
-        "10 secs" => 10,
-        "15 secs" => 15,
-        "30 secs" => 30,
-        "1 min" => 60,
-        "2 mins" => 120,
-        "3 mins" => 180,
-        "5 mins" => 300,
-        "10 mins" => 600,
-        "15 mins" => 900,
-        "20 mins" => 1200,
-        "30 mins" => 1800,
-        "1 hour" => 3600,
-        "2 hours" => 7200,
-        "3 hours" => 10_800,
-        "4 hours" => 14_400,
-        "8 hours" => 28_800,
-        "1 day" => return Ok(BarSize::Day),
-        "1 week" => return Ok(BarSize::Week),
-        "1 month" => return Ok(BarSize::Month),
-        _ => {
-            return Err(format!(
-                "`{name}` is no bar size, for example 5 secs, 1 min, 1 hour or 1 day"
-            ));
-        }
-    };
-    Ok(BarSize::Seconds(seconds))
+/// Volume, average price and number of trades; quotes have none of them.
+pub(super) fn volume_of(bar: &Bar, show: Show) -> (String, String, i32) {
+    match show {
+        Show::Trades => (text(bar.volume), text(bar.average()), bar.count),
+        _ => ("-1".into(), "-1".into(), -1),
+    }
 }

@@ -271,6 +271,7 @@ impl Hub {
                 peer.quotes = Default::default();
                 peer.bars = Default::default();
                 peer.ticks = Default::default();
+                peer.depths = Default::default();
                 peer.histories = Default::default();
             }
         }

@@ -3,12 +3,14 @@
 use crate::number::approximate;
 use engine::venue::bars::Bar;
 use engine::venue::calendar::Phase;
+use engine::venue::history::Show;
 use engine::venue::market::{Market, Tick};
 use prost::Message;
 use protocol::{Quantity, Symbol};
 use tokio::time::Instant;
 
 use super::Hub;
+use super::history::{shown, volume_of};
 use super::lines::duplicate;
 use crate::contracts::UNKNOWN;
 use crate::line::Entitlement;
@@ -17,7 +19,7 @@ use crate::message::market::{
     TickAttribLast, TickByTickData,
 };
 use crate::message::request::RealTimeBarsRequest;
-use crate::peer::{NO_REQUEST, TickKind};
+use crate::peer::{BarLine, NO_REQUEST, Peer, TickKind};
 
 impl Hub {
     pub(super) fn real_time_bars(&mut self, session: u64, request: &RealTimeBarsRequest) {
@@ -26,16 +28,19 @@ impl Hub {
             return self.peer(session).error(id, 200, UNKNOWN);
         };
         let symbol = stock.symbol;
-        let what = request.what_to_show.as_deref().unwrap_or("TRADES");
-        if what != "TRADES" {
-            let text = format!(
-                "Error validating request.-'bO' : cause - real-time bars of {what} are not served, use TRADES"
-            );
-            return self.peer(session).error(id, 321, &text);
-        }
+        let show = match request.what_to_show.as_deref().unwrap_or_default() {
+            "" | "TRADES" => Show::Trades,
+            "BID" => Show::Bid,
+            "ASK" => Show::Ask,
+            "MIDPOINT" => Show::Middle,
+            _ => {
+                let text = "Error validating request.-'bO' : cause - real-time bars are TRADES, MIDPOINT, BID or ASK";
+                return self.peer(session).error(id, 321, text);
+            }
+        };
         let regular_only = request.use_rth.unwrap_or(false);
         let mut earlier = self.row_bars.get(&symbol).cloned().unwrap_or_default();
-        earlier.retain(|bar| !regular_only || self.is_regular(bar));
+        earlier.retain(|bar| show == Show::Trades && (!regular_only || self.is_regular(bar)));
         let full = !self.has_line_for(symbol);
         let entitled = self.rules.entitlement;
         let peer = self.peer(session);
@@ -52,9 +57,9 @@ impl Hub {
         }
         // A replay first tells what it already told of the source bar in progress, so that none is torn.
         for bar in &earlier {
-            peer.send(50, &five_seconds(Some(id), bar));
+            peer.send(50, &five_seconds(Some(id), bar, show));
         }
-        peer.bars.insert(id, symbol, regular_only);
+        peer.bars.insert(id, symbol, BarLine { show, regular_only });
         self.asked = Instant::now();
     }
 
@@ -79,21 +84,27 @@ impl Hub {
             self.row_bars.entry(symbol).or_default().push(bar.clone());
         }
         let regular = self.is_regular(bar);
-        let rest = five_seconds(None, bar).encode_to_vec();
-        for peer in self.peers.values_mut() {
-            let asked = peer.bars.of(symbol);
-            let wanted: Vec<i32> = asked
-                .filter(|(_, regular_only)| regular || !**regular_only)
-                .map(|(id, _)| id)
-                .collect();
-            for id in wanted {
-                peer.send_numbered(50, id, &rest);
+        for show in [Show::Trades, Show::Middle, Show::Bid, Show::Ask] {
+            let wants = |line: &BarLine| line.show == show && (regular || !line.regular_only);
+            let is_wanted = |peer: &Peer| peer.bars.of(symbol).any(|(_, line)| wants(line));
+            if !self.peers.values().any(is_wanted) {
+                continue;
+            }
+            let Some(bar) = shown(self.venue.market(), symbol, bar, show) else {
+                continue;
+            };
+            let rest = five_seconds(None, &bar, show).encode_to_vec();
+            for peer in self.peers.values_mut() {
+                let asked = peer.bars.of(symbol).filter(|(_, line)| wants(line));
+                for id in asked.map(|(id, _)| id).collect::<Vec<i32>>() {
+                    peer.send_numbered(50, id, &rest);
+                }
             }
         }
         self.tell_histories(symbol, bar);
     }
 
-    fn is_regular(&self, bar: &Bar) -> bool {
+    pub(super) fn is_regular(&self, bar: &Bar) -> bool {
         self.venue.market().calendar().phase(bar.start) == Phase::Regular
     }
 }
@@ -103,7 +114,8 @@ pub(super) fn text(value: Quantity) -> String {
     value.normalize().to_string()
 }
 
-fn five_seconds(req_id: Option<i32>, bar: &Bar) -> RealTimeBarTick {
+fn five_seconds(req_id: Option<i32>, bar: &Bar, show: Show) -> RealTimeBarTick {
+    let (volume, average, count) = volume_of(bar, show);
     RealTimeBarTick {
         req_id,
         time: Some(bar.start.as_second()),
@@ -111,14 +123,13 @@ fn five_seconds(req_id: Option<i32>, bar: &Bar) -> RealTimeBarTick {
         high: Some(approximate(bar.high)),
         low: Some(approximate(bar.low)),
         close: Some(approximate(bar.close)),
-        volume: Some(text(bar.volume)),
-        average: Some(text(bar.average())),
-        count: Some(bar.count),
+        volume: Some(volume),
+        average: Some(average),
+        count: Some(count),
     }
 }
 
 fn one_by_one(id: i32, kind: TickKind, tick: &Tick) -> TickByTickData {
-    let time = Some(tick.at.as_second());
     let empty = TickByTickData {
         req_id: Some(id),
         ..TickByTickData::default()
@@ -126,42 +137,57 @@ fn one_by_one(id: i32, kind: TickKind, tick: &Tick) -> TickByTickData {
     match kind {
         TickKind::Last | TickKind::AllLast => TickByTickData {
             tick_type: Some(if kind == TickKind::Last { 1 } else { 2 }),
-            last: Some(HistoricalTickLast {
-                time,
-                tick_attrib_last: Some(TickAttribLast {
-                    past_limit: Some(false),
-                    unreported: Some(false),
-                }),
-                price: Some(approximate(tick.price)),
-                size: Some(text(tick.size)),
-                exchange: Some("SMART".into()),
-                special_conditions: Some(String::new()),
-            }),
+            last: Some(last(tick)),
             ..empty
         },
         TickKind::BidAsk => TickByTickData {
             tick_type: Some(3),
-            bid_ask: Some(HistoricalTickBidAsk {
-                time,
-                tick_attrib_bid_ask: Some(TickAttribBidAsk {
-                    bid_past_low: Some(false),
-                    ask_past_high: Some(false),
-                }),
-                price_bid: Some(approximate(tick.bid)),
-                price_ask: Some(approximate(tick.ask)),
-                size_bid: Some(text(tick.bid_size)),
-                size_ask: Some(text(tick.ask_size)),
-            }),
+            bid_ask: Some(bid_ask(tick)),
             ..empty
         },
         TickKind::MidPoint => TickByTickData {
             tick_type: Some(4),
-            middle: Some(HistoricalTick {
-                time,
-                price: Some(approximate((tick.bid + tick.ask) / Quantity::TWO)),
-                size: None,
-            }),
+            middle: Some(middle(tick)),
             ..empty
         },
+    }
+}
+
+/// A trade.
+pub(super) fn last(tick: &Tick) -> HistoricalTickLast {
+    HistoricalTickLast {
+        time: Some(tick.at.as_second()),
+        tick_attrib_last: Some(TickAttribLast {
+            past_limit: Some(false),
+            unreported: Some(false),
+        }),
+        price: Some(approximate(tick.price)),
+        size: Some(text(tick.size)),
+        exchange: Some("SMART".into()),
+        special_conditions: Some(String::new()),
+    }
+}
+
+/// The quote after a trade.
+pub(super) fn bid_ask(tick: &Tick) -> HistoricalTickBidAsk {
+    HistoricalTickBidAsk {
+        time: Some(tick.at.as_second()),
+        tick_attrib_bid_ask: Some(TickAttribBidAsk {
+            bid_past_low: Some(false),
+            ask_past_high: Some(false),
+        }),
+        price_bid: Some(approximate(tick.bid)),
+        price_ask: Some(approximate(tick.ask)),
+        size_bid: Some(text(tick.bid_size)),
+        size_ask: Some(text(tick.ask_size)),
+    }
+}
+
+/// The middle of the quote after a trade.
+pub(super) fn middle(tick: &Tick) -> HistoricalTick {
+    HistoricalTick {
+        time: Some(tick.at.as_second()),
+        price: Some(approximate((tick.bid + tick.ask) / Quantity::TWO)),
+        size: None,
     }
 }

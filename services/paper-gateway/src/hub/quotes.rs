@@ -248,6 +248,7 @@ impl Hub {
                 }
                 peer.quotes = quotes;
             }
+            self.tell_depth(symbol);
         }
     }
 }

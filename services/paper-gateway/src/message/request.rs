@@ -199,6 +199,30 @@ pub(crate) struct HistoricalTicksRequest {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct HistogramRequest {
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) req_id: Option<i32>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) contract: Option<Contract>,
+    #[prost(bool, optional, tag = "3")]
+    pub(crate) use_rth: Option<bool>,
+    #[prost(string, optional, tag = "4")]
+    pub(crate) time_period: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct MarketDepthRequest {
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) req_id: Option<i32>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) contract: Option<Contract>,
+    #[prost(int32, optional, tag = "3")]
+    pub(crate) num_rows: Option<i32>,
+    #[prost(bool, optional, tag = "4")]
+    pub(crate) is_smart_depth: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct PlaceOrderRequest {
     #[prost(int32, optional, tag = "1")]
     pub(crate) order_id: Option<i32>,

@@ -1,6 +1,5 @@
 //! Connecting: the greeting, ids, time, and clients that don't belong.
 
-use ibapi::market_data::TradingHours;
 use ibapi::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,11 +93,8 @@ async fn what_is_no_client_is_cut_off_and_the_others_notice_nothing() {
 async fn a_request_that_is_not_served_gets_an_error() {
     let (gateway, _state) = synthetic().await;
     let client = connect(&gateway, 1).await;
-    let contract = Contract::stock("AAPL").build();
-    let trading = TradingHours::Regular;
-    let period = ibapi::market_data::historical::BarSize::Day;
-    let asked = tokio::time::timeout(DEADLINE, client.histogram_data(&contract, trading, period)).await;
+    let asked = tokio::time::timeout(DEADLINE, client.wsh_metadata()).await;
     let error = asked.expect("an answer").unwrap_err();
-    assert!(error.to_string().contains("321"), "{error}");
+    assert!(error.to_string().contains("10276"), "{error}");
     gateway.stop().await.unwrap();
 }

@@ -5,5 +5,8 @@
     reason = "a test that can't go on should panic where it stands"
 )]
 
+mod depth;
 mod lines;
+mod messages;
+mod past;
 mod raw;

@@ -48,6 +48,12 @@ impl Body {
         self
     }
 
+    pub fn double(mut self, field: u32, value: f64) -> Self {
+        self.varint(u64::from(field) << 3 | 1);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
     pub fn text(mut self, field: u32, value: &str) -> Self {
         self.bytes(field, value.as_bytes());
         self
@@ -149,6 +155,17 @@ impl Message {
         }
     }
 
+    /// All messages in a repeated field.
+    pub fn parts(&self, field: u32) -> Vec<Self> {
+        let values = self.fields.get(&field).into_iter().flatten();
+        values
+            .map(|value| match value {
+                Value::Bytes(bytes) => Self::read(0, bytes),
+                other => panic!("{other:?} is no message"),
+            })
+            .collect()
+    }
+
     /// The code of an error frame.
     pub fn code(&self) -> Option<i64> {
         (self.number == ERROR).then(|| self.int(3)).flatten()
@@ -220,12 +237,16 @@ impl Raw {
 
     /// All that is told before the answer to a question that is asked now.
     pub async fn told(&mut self) -> Vec<Message> {
-        self.send(49, &Body::default()).await;
+        self.told_before(49, 49).await
+    }
+
+    async fn told_before(&mut self, question: i32, answer: i32) -> Vec<Message> {
+        self.send(question, &Body::default()).await;
         let search = async {
             let mut told = Vec::new();
             loop {
                 let message = self.next().await;
-                if message.number == 49 {
+                if message.number == answer {
                     return told;
                 }
                 told.push(message);
@@ -238,7 +259,10 @@ impl Raw {
     /// What a request is answered with at once.
     pub async fn ask(&mut self, number: i32, body: &Body) -> Vec<Message> {
         self.send(number, body).await;
-        self.told().await
+        match number {
+            49 => self.told_before(105, 109).await,
+            _ => self.told().await,
+        }
     }
 
     /// The codes of the errors that a request is answered with at once.

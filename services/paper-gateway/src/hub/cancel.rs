@@ -1,0 +1,53 @@
+//! The end of what a client follows.
+
+use super::Hub;
+use crate::request::Cancel;
+
+impl Hub {
+    /// Ends a request. Cancels of what has ended by itself are harmless; some have an error of their own.
+    pub(super) fn cancel(&mut self, session: u64, kind: Cancel, id: i32) {
+        let peer = self.peer(session);
+        let (is_there, code, text) = match kind {
+            Cancel::MarketData => (
+                peer.quotes.remove(id).is_some(),
+                300,
+                format!("Can't find EId with tickerId:{id}"),
+            ),
+            Cancel::RealTimeBars => (
+                peer.bars.remove(id).is_some(),
+                300,
+                format!("Can't find EId with tickerId:{id}"),
+            ),
+            Cancel::Depth => (
+                peer.depths.remove(id).is_some(),
+                310,
+                format!("Can't find the subscribed market depth with tickerId:{id}"),
+            ),
+            Cancel::Historical => (
+                peer.histories.remove(id).is_some(),
+                366,
+                format!("No historical data query found for ticker id:{id}"),
+            ),
+            Cancel::PnL => (
+                peer.gains.remove(&id),
+                10185,
+                format!("Failed to cancel PNL (not subscribed):{id}"),
+            ),
+            Cancel::PnLSingle => (
+                peer.gains_single.remove(&id).is_some(),
+                10186,
+                format!("Failed to cancel PNL single (not subscribed):{id}"),
+            ),
+            Cancel::Other => {
+                peer.summaries.remove(&id);
+                peer.positions_multi.remove(&id);
+                peer.account_multi.remove(&id);
+                peer.ticks.remove(id);
+                return;
+            }
+        };
+        if !is_there {
+            peer.error(id, code, &text);
+        }
+    }
+}

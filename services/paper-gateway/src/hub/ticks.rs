@@ -1,0 +1,170 @@
+//! Trades and quotes of the past one by one, and how much traded at which price.
+
+use std::collections::BTreeMap;
+
+use engine::venue::bars::BarSize;
+use engine::venue::history::{Query, Show};
+use engine::venue::market::Tick;
+use protocol::{Price, Quantity, Timestamp};
+
+use super::Hub;
+use super::prices::{self, text};
+use crate::message::market::{HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast};
+use crate::message::other::{
+    Histogram, HistogramEntry, HistoricalTicks, HistoricalTicksBidAsk, HistoricalTicksLast,
+};
+use crate::message::request::{HistogramRequest, HistoricalTicksRequest};
+use crate::number::approximate;
+use crate::peer::NO_REQUEST;
+use crate::span::{Duration, said};
+use crate::times;
+
+/// Most ticks in one answer.
+const TICKS_MAX: i32 = 1000;
+
+impl Hub {
+    pub(super) fn historical_ticks(&mut self, session: u64, request: &HistoricalTicksRequest) {
+        let id = request.req_id.unwrap_or(NO_REQUEST);
+        let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
+            return;
+        };
+        let (start, end, count) = match self.tick_range(request) {
+            Ok(range) => range,
+            Err(text) => {
+                let text = format!("Error validating request.-'cm' : cause - {text}");
+                return self.peer(session).error(id, 321, &text);
+            }
+        };
+        let market = self.venue.market();
+        let regular = request.use_rth.unwrap_or(false);
+        let ticks = match start {
+            Some(start) => market.ticks(stock.symbol, start, end, count, regular),
+            None => market.ticks_before(stock.symbol, end, count, regular),
+        };
+        let peer = self.peer(session);
+        let (req_id, is_done) = (Some(id), Some(true));
+        match request.what_to_show.as_deref().unwrap_or("TRADES") {
+            "TRADES" => {
+                let ticks: Vec<HistoricalTickLast> = ticks.iter().map(prices::last).collect();
+                peer.send(
+                    98,
+                    &HistoricalTicksLast {
+                        req_id,
+                        ticks,
+                        is_done,
+                    },
+                );
+            }
+            "BID_ASK" => {
+                let ticks: Vec<HistoricalTickBidAsk> = ticks.iter().map(prices::bid_ask).collect();
+                peer.send(
+                    97,
+                    &HistoricalTicksBidAsk {
+                        req_id,
+                        ticks,
+                        is_done,
+                    },
+                );
+            }
+            "MIDPOINT" => {
+                let middle = |tick: &Tick| HistoricalTick {
+                    size: Some("0".into()),
+                    ..prices::middle(tick)
+                };
+                let ticks: Vec<HistoricalTick> = ticks.iter().map(middle).collect();
+                peer.send(
+                    96,
+                    &HistoricalTicks {
+                        req_id,
+                        ticks,
+                        is_done,
+                    },
+                );
+            }
+            _ => peer.error(
+                id,
+                321,
+                "Error validating request.-'cm' : cause - ticks are TRADES, BID_ASK or MIDPOINT",
+            ),
+        }
+    }
+
+    /// The first instant, where it is given, the one after the last, and how many ticks are wanted.
+    fn tick_range(
+        &self,
+        request: &HistoricalTicksRequest,
+    ) -> Result<(Option<Timestamp>, Timestamp, usize), String> {
+        let named = |field: &Option<String>| field.clone().filter(|text| !text.trim().is_empty());
+        let read = |text: String| times::parse(&text).ok_or_else(|| format!("`{}` is no time", said(&text)));
+        let count = request.number_of_ticks.unwrap_or(0);
+        if !(1..=TICKS_MAX).contains(&count) {
+            return Err(format!("the number of ticks must be between 1 and {TICKS_MAX}"));
+        }
+        let now = self.venue.now();
+        let (start, end) = match (named(&request.start_date_time), named(&request.end_date_time)) {
+            (Some(start), None) => (Some(read(start)?), now),
+            // Nobody is told what is yet to come.
+            (None, Some(end)) => (None, read(end)?.min(now)),
+            _ => return Err("give either a start or an end time".into()),
+        };
+        Ok((start, end, usize::try_from(count).unwrap_or(1)))
+    }
+
+    pub(super) fn histogram(&mut self, session: u64, request: &HistogramRequest) {
+        let id = request.req_id.unwrap_or(NO_REQUEST);
+        let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
+            return;
+        };
+        let now = self.venue.now();
+        let period = period(request.time_period.as_deref().unwrap_or_default());
+        let begin = period.and_then(|(duration, size)| Some((self.begin(duration, now).ok()?, size)));
+        let Some((from, size)) = begin else {
+            let text = "Error validating request.-'cg' : cause - the period must be such as 3 days";
+            return self.peer(session).error(id, 321, text);
+        };
+        let mut sizes: BTreeMap<Price, Quantity> = BTreeMap::new();
+        let regular = request.use_rth.unwrap_or(false);
+        let query = Query {
+            symbol: stock.symbol,
+            from,
+            to: now,
+            size,
+            show: Show::Trades,
+            regular_only: regular,
+        };
+        let places = stock.step.scale();
+        for bar in query.answer(self.venue.market()) {
+            *sizes.entry(bar.average().round_dp(places)).or_default() += bar.volume;
+        }
+        if sizes.is_empty() {
+            let text = "Historical Market Data Service error message:no histogram data";
+            return self.peer(session).error(id, 162, text);
+        }
+        let entry = |(price, size): (Price, Quantity)| HistogramEntry {
+            price: Some(approximate(price)),
+            size: Some(text(size)),
+        };
+        let histogram = Histogram {
+            req_id: Some(id),
+            entries: sizes.into_iter().map(entry).collect(),
+        };
+        self.peer(session).send(89, &histogram);
+    }
+}
+
+/// A period such as `3 days`, and bars fine enough for it.
+fn period(text: &str) -> Option<(Duration, BarSize)> {
+    let (count, unit) = text.trim().split_once(' ')?;
+    let (unit, times, size) = match unit.trim().trim_end_matches('s') {
+        "sec" | "second" => ("S", 1, BarSize::Seconds(1)),
+        "min" | "minute" => ("S", 60, BarSize::Seconds(5)),
+        "hour" => ("S", 3600, BarSize::Seconds(60)),
+        "day" => ("D", 1, BarSize::Seconds(300)),
+        "week" => ("W", 1, BarSize::Seconds(3600)),
+        "month" => ("M", 1, BarSize::Seconds(14_400)),
+        "year" => ("Y", 1, BarSize::Day),
+        _ => return None,
+    };
+    let count = count.parse::<i64>().ok()?.checked_mul(times)?;
+    Some((Duration::parse(&format!("{count} {unit}")).ok()?, size))
+}
