@@ -69,7 +69,9 @@ impl Venue {
                     quantity: order.remaining(),
                     added_liquidity: false,
                 };
-                self.execute(perm_id, found, outputs);
+                for one in self.desk.allowed(order, vec![found]) {
+                    self.execute(perm_id, one, outputs);
+                }
             }
         }
         self.rouse(outputs);

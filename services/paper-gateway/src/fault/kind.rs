@@ -8,6 +8,9 @@ use super::names::Outgoing;
 
 /// Most copies of one message.
 const COPIES_MAX: u32 = 100;
+/// Most shares and dollars that a fault may name, so that no sum of them is too large.
+const SHARES_MAX: u32 = 1_000_000_000;
+const PRICE_MAX: u32 = 1_000_000;
 /// The message that most faults of orders are about.
 const PLACE_ORDER: i32 = 3;
 /// IB's limit on messages a second.
@@ -256,15 +259,20 @@ impl Fault {
                 code, inactive: true, ..
             } if *code != 201 => Err("an order that is Inactive is refused with the code 201".into()),
             Self::PartialFill { shares } | Self::ManualTrade { quantity: shares, .. }
-                if *shares <= Quantity::ZERO || !shares.fract().is_zero() =>
+                if *shares <= Quantity::ZERO || *shares > SHARES_MAX.into() || !shares.fract().is_zero() =>
             {
-                Err("shares are a whole number above 0".into())
+                Err(format!("shares are a whole number from 1 to {SHARES_MAX}"))
             }
             Self::ManualTrade { order_id: 1.., .. } => {
                 Err("the order id of a trade by hand is 0 or below".into())
             }
             Self::RollBackIds { next: ..1, .. } => Err("the next order id is above 0".into()),
-            Self::CorrectExecution { price, .. } if *price <= Price::ZERO => Err("a price is above 0".into()),
+            Self::CorrectExecution { price, .. }
+            | Self::ManualTrade {
+                limit: Some(price), ..
+            } if *price <= Price::ZERO || *price > PRICE_MAX.into() => {
+                Err(format!("a price is above 0 and at most {PRICE_MAX}"))
+            }
             Self::Link { code: Some(code), .. } if ![1100, 2110].contains(code) => {
                 Err("a lost link is told with the code 1100 or 2110".into())
             }

@@ -94,6 +94,14 @@ fn what_is_wrong_with_a_line_is_said() {
         (r#"{"fault":"pacing","messages":0}"#, "above 0"),
         (r#"{"ask":"orders","at_seconds":"soon"}"#, "`at_seconds` must be"),
         (r#"{"ask":"orders","at_seconds":1}"#, "a question has no"),
+        (
+            r#"{"fault":"correct-execution","price":"79228162514264337593543950335"}"#,
+            "at most 1000000",
+        ),
+        (
+            r#"{"fault":"partial-fill","shares":"1e20","when":{"in":"place-order"}}"#,
+            "whole number",
+        ),
         (r#"{"clear":"some"}"#, "`clear` is `all` or"),
         (r#"{"clear":"all","too":1}"#, "unknown field `too`"),
     ] {
@@ -126,7 +134,7 @@ fn every_line_of_the_page_is_one() {
     let lines = PAGE
         .lines()
         .map(str::trim)
-        .filter(|line| line.starts_with("{\"fault"));
+        .filter(|line| line.starts_with("{\"fault") || line.starts_with("{\"at_"));
     let mut count = 0;
     for line in quoted.filter(|text| !text.contains("error\":\"why")).chain(lines) {
         count += 1;
