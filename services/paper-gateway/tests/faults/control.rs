@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use paper_gateway::{ControlError, Gateway, ScenarioError};
+use prost::Message;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -156,6 +157,7 @@ async fn the_program_writes_down_where_its_control_port_is() {
         .arg(&file)
         .arg("--state")
         .arg(folder.path())
+        .args(["--symbols", "AAPL"])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -175,4 +177,44 @@ async fn the_program_writes_down_where_its_control_port_is() {
     assert_eq!(&answer, b"{\"clients\":[");
     program.kill().unwrap();
     program.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_the_page_can_be_said_and_cleared() {
+    let mut stage = Stage::new().await;
+    let page = include_str!("../../../../docs/paper-gateway-faults.md");
+    let quoted = page.split('`').filter(|text| text.starts_with("{\"fault"));
+    let faults: Vec<&str> = quoted.collect();
+    assert!(faults.len() > 25);
+    for fault in faults {
+        let mut client = stage.client(11).await;
+        let order_id = client.next_id;
+        let answer = stage.say(fault).await;
+        let known = answer["ok"] == json!(true) || answer["error"] == json!("there is no such execution");
+        assert!(known, "{fault}: {answer}");
+        // The fault may end the connection at any of these.
+        let order = crate::harness::place(order_id, "AAPL", 10, None).encode_to_vec();
+        for (number, body) in [(3, &order[..]), (61, &[]), (49, &[]), (71, &[8, 11])] {
+            client
+                .socket
+                .write_all(&crate::harness::framed(number, body))
+                .await
+                .ok();
+        }
+        stage.order(r#"{"clear":"all"}"#).await;
+        drop(client);
+        let mut other = stage.client(12).await;
+        other.sync().await;
+        drop(other);
+        until_alone(&mut stage).await;
+    }
+    stage.gateway.stop().await.unwrap();
+}
+
+/// Waits until the gateway has noticed that its clients left.
+async fn until_alone(stage: &mut Stage) {
+    let end = tokio::time::Instant::now() + crate::harness::DEADLINE;
+    while stage.order(r#"{"ask":"clients"}"#).await["clients"] != json!([]) {
+        assert!(tokio::time::Instant::now() < end, "a client stays");
+    }
 }

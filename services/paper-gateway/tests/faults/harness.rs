@@ -100,12 +100,23 @@ pub fn framed(number: i32, body: &[u8]) -> Vec<u8> {
 impl Raw {
     /// A socket that has said what a client says before its first request.
     pub async fn greeted(address: std::net::SocketAddr) -> TcpStream {
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(b"API\0\0\0\0\x09v213..225").await.unwrap();
-        let length = socket.read_u32().await.unwrap();
+        // A gateway that restarts needs a moment to listen again.
+        let end = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            match Self::greet(address).await {
+                Ok(socket) => return socket,
+                Err(error) => assert!(tokio::time::Instant::now() < end, "{error}"),
+            }
+        }
+    }
+
+    async fn greet(address: std::net::SocketAddr) -> std::io::Result<TcpStream> {
+        let mut socket = TcpStream::connect(address).await?;
+        socket.write_all(b"API\0\0\0\0\x09v213..225").await?;
+        let length = socket.read_u32().await?;
         let mut text = vec![0; length as usize];
-        socket.read_exact(&mut text).await.unwrap();
-        socket
+        socket.read_exact(&mut text).await?;
+        Ok(socket)
     }
 
     /// Connects and reads all that a client is told at first.
