@@ -72,7 +72,8 @@ async fn advance(trader: &Trader, day: i64, clock: &str, latest: &str) {
     );
 }
 
-async fn before_the_open(trader: &mut Trader) -> Placed {
+/// Orders of every type for IBM, by name.
+fn tickets() -> Vec<(&'static str, Order)> {
     use Action::{Buy, Sell};
     let at = |kind, action, quantity, price| Order {
         aux_price: Some(price),
@@ -90,13 +91,21 @@ async fn before_the_open(trader: &mut Trader) -> Placed {
         limit_price: Some(98.2),
         ..at("STP LMT", Sell, 10.0, 98.5)
     };
+    let trail_limit = Order {
+        trail_stop_price: Some(98.0),
+        limit_price_offset: Some(0.1),
+        ..at("TRAIL LIMIT", Sell, 10.0, 1.5)
+    };
+    let touched_limit = Order {
+        limit_price: Some(103.4),
+        ..at("LIT", Sell, 10.0, 103.5)
+    };
     let either = |limit| Order {
         oca_group: "either".into(),
         oca_type: OcaType::CancelWithBlock,
         ..limited(Buy, 10.0, limit)
     };
-    let mut placed = Placed::new();
-    for (name, ticket) in [
+    vec![
         ("early", early),
         ("open", order(Buy, 100.0, "MKT")),
         ("dated", dated),
@@ -104,16 +113,23 @@ async fn before_the_open(trader: &mut Trader) -> Placed {
         ("stop", at("STP", Buy, 10.0, 102.0)),
         ("stop limit", stop_limit),
         ("trail", at("TRAIL", Sell, 10.0, 1.0)),
+        ("trail limit", trail_limit),
         ("touched", at("MIT", Sell, 10.0, 103.0)),
+        ("touched limit", touched_limit),
         ("close", order_builder::market_on_close(Sell, 30.0)),
         ("close at most", order_builder::limit_on_close(Buy, 20.0, 105.0)),
         ("close too dear", order_builder::limit_on_close(Buy, 20.0, 90.0)),
         ("first of two", either(98.5)),
         ("second of two", either(90.0)),
-    ] {
+    ]
+}
+
+async fn before_the_open(trader: &mut Trader) -> Placed {
+    let mut placed = Placed::new();
+    for (name, ticket) in tickets() {
         placed.insert(name, trader.place("IBM", ticket).await);
     }
-    let kept = lasting(limited(Buy, 5.0, 150.0), TimeInForce::GoodTillCanceled);
+    let kept = lasting(limited(Action::Buy, 5.0, 150.0), TimeInForce::GoodTillCanceled);
     placed.insert("kept", trader.place("SPY", kept).await);
     let prices = BracketPrices {
         entry: 98.2,
@@ -121,7 +137,7 @@ async fn before_the_open(trader: &mut Trader) -> Placed {
         stop_loss: 97.0,
     };
     let parent = placed["kept"] + 1;
-    let family = order_builder::bracket_order(parent, Buy, 40.0, prices).unwrap();
+    let family = order_builder::bracket_order(parent, Action::Buy, 40.0, prices).unwrap();
     for (name, member) in ["parent", "profit", "loss"].into_iter().zip(family) {
         placed.insert(name, trader.place("IBM", member).await);
     }
@@ -165,7 +181,9 @@ async fn morning(trader: &mut Trader, placed: &Placed) {
         ("open", "09:30", "09:32", 99.95, 100.12),
         ("stop", "09:58", "10:02", 102.0, 102.15),
         ("touched", "10:13", "10:17", 102.95, 103.15),
+        ("touched limit", "10:20", "10:24", 103.4, 103.6),
         ("trail", "10:43", "10:47", 102.9, 103.1),
+        ("trail limit", "10:48", "10:54", 102.45, 102.6),
         ("stop limit", "11:50", "11:55", 98.2, 98.5),
         ("first of two", "11:50", "11:55", 98.4, 98.5),
         ("parent", "11:55", "11:59", 98.1, 98.2),
