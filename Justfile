@@ -54,6 +54,11 @@ test *ARGS: _base _ui
 @bench *ARGS: _base _services
     exec "{{ target }}/release/bench" "$@"
 
+# how much the paper gateway tells fifty clients each second, and how long an order takes beside bare TCP
+[no-exit-message]
+@bench-gateway: _base _services
+    exec "{{ target }}/release/examples/gateway-bench"
+
 # formatting, lints, the browser's compile, and who may depend on what; needs no network once set up
 check:
     @"{{ get }}" rust lints cargo-deny

@@ -120,6 +120,11 @@ impl Past {
         }
     }
 
+    /// Whether the market runs from event to event.
+    pub(crate) fn is_at_full_speed(&self) -> bool {
+        self.speed == Speed::Max
+    }
+
     /// Whether time passes.
     pub(crate) fn is_running(&self) -> bool {
         self.running

@@ -170,8 +170,7 @@ impl Hub {
                 () = drained.notified(), if self.held_since.is_some() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
-            self.pace();
-            self.step(Input::Time)?;
+            self.run_market()?;
             if Instant::now() >= self.second {
                 self.tell_second()?;
             }

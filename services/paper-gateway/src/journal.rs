@@ -3,7 +3,7 @@
 //! Records are on the disk before anybody is told of them, and all of one turn wait for it together. The state folder belongs to one gateway at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -115,11 +115,16 @@ impl Journal {
 
     /// Replaces the records by the account that they led to.
     fn compact(&mut self, account: &Account) -> Result<()> {
-        let snapshot = serde_json::to_vec(&Snapshot {
+        let snapshot = Snapshot {
             n: self.last,
             account,
+        };
+        // Written piece by piece: the whole text of it would be the most memory that the gateway ever needs.
+        replace(&self.folder, "account.json", true, |file| {
+            let mut file = BufWriter::new(file);
+            serde_json::to_writer(&mut file, &snapshot)?;
+            file.flush()
         })?;
-        replace(&self.folder, "account.json", &snapshot, true)?;
         // Should the power fail here, the records are skipped by their numbers.
         self.log.set_len(0)?;
         self.log.seek(SeekFrom::Start(0))?;
@@ -130,7 +135,9 @@ impl Journal {
 
     /// Notes the market's time, so that a replay goes on where it stopped. Not worth waiting for the disk.
     pub(crate) fn note_clock(&self, at: Timestamp) -> Result<()> {
-        replace(&self.folder, "clock", at.to_string().as_bytes(), false)
+        replace(&self.folder, "clock", false, |file| {
+            file.write_all(at.to_string().as_bytes())
+        })
     }
 
     /// The market's time noted last.
@@ -190,11 +197,16 @@ fn fold(log: &mut File, last: &mut u64, account: &mut Account) -> Result<u64> {
 }
 
 /// Puts a file in the place of another in one step.
-fn replace(folder: &Path, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
+fn replace(
+    folder: &Path,
+    name: &str,
+    durable: bool,
+    text: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> Result<()> {
     let (path, fresh) = (folder.join(name), folder.join(format!("{name}.new")));
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&fresh)?;
-        file.write_all(bytes)?;
+        text(&mut file)?;
         if durable {
             file.sync_all()?;
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
+use engine::venue::Input;
 use engine::venue::calendar::Phase;
 use engine::venue::market::Market;
 use protocol::{Symbol, Timestamp};
@@ -21,10 +23,25 @@ const REPLAY_GRACE: Duration = Duration::from_secs(3);
 const CLOSED_SECONDS: i64 = 120;
 /// Most seconds of the market that are made up for in one turn: a clock that is too fast waits for its market.
 const BEHIND_SECONDS_MAX: i64 = 10;
+/// Most events of the market that one turn makes up for at full speed.
+const TURN_EVENTS_MAX: usize = 32;
 /// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
 const SLEPT_SECONDS: i64 = 60;
 
 impl Hub {
+    /// Lets the market go on: at full speed by several events, if they are due, so that a turn's wait for the disk
+    /// does not slow it down.
+    pub(super) fn run_market(&mut self) -> Result<()> {
+        for _ in 0..TURN_EVENTS_MAX {
+            self.pace();
+            self.step(Input::Time)?;
+            if !self.is_behind() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Sets the market's own clock going, holds it, or lets it leap; catches up with a wall clock that leapt.
     pub(super) fn pace(&mut self) {
         if matches!(self.clock, Clock::Wall) {
@@ -66,6 +83,15 @@ impl Hub {
         if let Some(past) = self.clock.past() {
             past.run(false);
         }
+    }
+
+    /// Whether the market runs from event to event and the next one is due already.
+    fn is_behind(&self) -> bool {
+        let Clock::Past(past) = &self.clock else {
+            return false;
+        };
+        let due = || self.clock.wall(self.venue.next_at()?);
+        past.is_at_full_speed() && due().is_some_and(|wall| wall <= Instant::now())
     }
 
     /// Whether there is anybody for whom the market should run. A replay waits until all of its stocks are asked
