@@ -16,6 +16,7 @@ import time
 from decimal import Decimal
 
 import account
+import books
 import orders
 import past
 import prices
@@ -50,6 +51,9 @@ def live(day, host, port, cash):
     day.step(prices.quotes, client, contract)
     day.step(prices.ticks, client, contract)
     day.step(prices.history, client, contract)
+    day.step(books.depth, client, contract)
+    day.step(books.past_ticks, client, contract)
+    day.step(books.prices_traded, client, contract)
     day.step(account.untouched, client, contract, cash)
     day.step(orders.market, client, contract)
     day.step(orders.parts, client)
