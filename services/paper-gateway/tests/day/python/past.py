@@ -180,14 +180,14 @@ def close(client, placed):
     expect("orders that still work", list(open_orders(client)), [placed["kept"]])
 
 
-def evening(client):
-    """After hours only orders that ask for it trade; an order for a close that is over is rejected."""
+def evening(client, placed):
+    """After hours only orders that ask for it trade; an order for the day waits for the next one; an order for a close
+    that is over is rejected."""
     ibm = stock("IBM")
     late = place(client, ibm, order("BUY", 10, "LMT", lmtPrice=99.5, outsideRth=True))
     traded(client, late, "late", "16:10", "19:59", 98.95, 99.10)
-    held = place(client, ibm, order("BUY", 10, "LMT", lmtPrice=99.5))
-    client.wait_line(held, "PreSubmitted 0/10")
-    cancel(client, held)
+    placed["tomorrow"] = place(client, ibm, order("BUY", 10, "LMT", lmtPrice=99.5))
+    client.wait_line(placed["tomorrow"], "PreSubmitted 0/10")
     rejected = place(client, ibm, order("BUY", 10, "MOC"))
     client.wait("error", reqId=rejected, errorCode=201)
 
@@ -196,7 +196,8 @@ def next_morning(client, placed):
     """A new day: its orders are its own, and yesterday's executions are told to who asks for them."""
     yesterday = [execution.execId for _, execution, _ in executions(client)]
     advance(client, SECOND_DAY, "04:05", "06:30")
-    expect("the order that is good for longer", list(open_orders(client)), [placed["kept"]])
+    waiting = (placed["kept"], placed["tomorrow"])
+    expect("orders of yesterday", sorted(open_orders(client)), sorted(waiting))
     sold = place(client, stock("IBM"), order("SELL", 50, "LMT", lmtPrice=100.5, outsideRth=True))
     traded(client, sold, "of the next day", "04:05", "06:59", 100.90, 101.10, SECOND_DAY)
     today = [execution.execId for _, execution, _ in executions(client, lastNDays=1)]
@@ -204,7 +205,8 @@ def next_morning(client, placed):
     by_date = [execution.execId for _, execution, _ in executions(client, lastNDays=7, specificDates=[int(FIRST_DAY)])]
     expect("executions of the first date", by_date, yesterday)
     client.reqGlobalCancel(OrderCancel())
-    client.wait_line(placed["kept"], "error 202")
+    for number in waiting:
+        client.wait_line(number, "error 202")
     expect("orders after the global cancel", all_open_orders(client), [])
 
 
@@ -248,7 +250,7 @@ def trade(day, host, port, cash):
     client = day.step(lost, client, host, port, placed)
     day.step(noon, client, placed)
     day.step(close, client, placed)
-    day.step(evening, client)
+    day.step(evening, client, placed)
     day.step(reconcile, client, cash)
     day.step(next_morning, client, placed)
     day.step(history, client)

@@ -35,9 +35,9 @@ async fn ibapi_trades_a_day_of_the_past() {
     let mut trader = lost(&gateway, trader, &placed).await;
     noon(&mut trader, &placed).await;
     close(&mut trader, &placed).await;
-    evening(&mut trader).await;
+    let tomorrow = evening(&mut trader).await;
     reconcile(&trader, CASH, FIRST_DAY).await;
-    next_morning(&mut trader, &placed).await;
+    next_morning(&mut trader, [placed["kept"], tomorrow]).await;
     reconcile(&trader, CASH, SECOND_DAY).await;
     gateway.stop().await.unwrap();
 }
@@ -302,30 +302,31 @@ async fn close(trader: &mut Trader, placed: &Placed) {
     );
 }
 
-/// After hours only orders that ask for it trade; an order for a close that is over is rejected.
-async fn evening(trader: &mut Trader) {
+/// After hours only orders that ask for it trade; an order for the day waits for the next one, and is returned; an
+/// order for a close that is over is rejected.
+async fn evening(trader: &mut Trader) -> i32 {
     let late = Order {
         outside_rth: true,
         ..limited(Action::Buy, 10.0, 99.5)
     };
     let late = trader.place("IBM", late).await;
     traded(trader, late, (FIRST_DAY, "16:10", "19:59"), (98.95, 99.1)).await;
-    let held = trader.place("IBM", limited(Action::Buy, 10.0, 99.5)).await;
-    trader.until(held, "PreSubmitted 0/10").await;
-    trader.cancel(held).await;
+    let tomorrow = trader.place("IBM", limited(Action::Buy, 10.0, 99.5)).await;
+    trader.until(tomorrow, "PreSubmitted 0/10").await;
     let rejected = trader
         .place("IBM", order_builder::market_on_close(Action::Buy, 10.0))
         .await;
     trader.until(rejected, "error 201").await;
+    tomorrow
 }
 
 /// A new day: its executions are its own, and yesterday's are told to who asks for them.
-async fn next_morning(trader: &mut Trader, placed: &Placed) {
+async fn next_morning(trader: &mut Trader, waiting: [i32; 2]) {
     let yesterday = trader.all_executions().await.len();
     advance(trader, 1, "04:05", "06:30").await;
     assert_eq!(
         trader.open_orders().await.into_keys().collect::<Vec<_>>(),
-        [placed["kept"]]
+        waiting
     );
     let sold = Order {
         outside_rth: true,
@@ -337,6 +338,8 @@ async fn next_morning(trader: &mut Trader, placed: &Placed) {
     assert!(today > 0);
     assert_eq!(trader.all_executions().await.len(), yesterday + today);
     trader.client.global_cancel().await.unwrap();
-    trader.until(placed["kept"], "error 202").await;
+    for id in waiting {
+        trader.until(id, "error 202").await;
+    }
     assert!(trader.all_open_orders().await.is_empty());
 }
