@@ -1,4 +1,4 @@
-//! The folder with bars of the past: one `SYMBOL.csv` for each stock.
+//! The folder with bars of the past: `SYMBOL.csv` for each stock, or several `SYMBOL-anything.csv`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ pub enum FilesError {
     /// A file's name is no stock symbol.
     #[error("{0}: the name of the file is not a stock symbol, rename it to one such as AAPL.csv")]
     Name(PathBuf),
-    /// Two files name the same stock.
-    #[error("{0}: another file in the folder holds bars of the same stock, remove one of them")]
-    Twice(PathBuf),
+    /// Two files of a stock hold bars of the same time.
+    #[error("{0}: its bars overlap with those of another file of the same stock, remove one of them")]
+    Overlap(PathBuf),
     /// A file holds something else than bars.
     #[error("{0}, {1}; correct or remove the line")]
     Row(PathBuf, RowError),
@@ -46,13 +46,15 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         }
     }
     paths.sort();
-    let mut files = BTreeMap::new();
+    let mut files: BTreeMap<Symbol, (PathBuf, Vec<Rows>)> = BTreeMap::new();
     for path in paths {
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
-        let Ok(symbol) = name.parse::<Symbol>() else {
+        // What follows a dash is for people: a year, say.
+        let stock = name.split('-').next().unwrap_or_default();
+        let Ok(symbol) = stock.parse::<Symbol>() else {
             return Err(FilesError::Name(path));
         };
         if !only.is_empty() && !only.contains(&symbol) {
@@ -60,12 +62,45 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         }
         let text = std::fs::read_to_string(&path).map_err(|error| FilesError::File(path.clone(), error))?;
         let rows = rows::parse(&text).map_err(|error| FilesError::Row(path.clone(), error))?;
-        if files.insert(symbol, rows).is_some() {
-            return Err(FilesError::Twice(path));
-        }
+        let (latest, of_stock) = files.entry(symbol).or_default();
+        *latest = path;
+        of_stock.push(rows);
     }
     if files.is_empty() {
         return Err(FilesError::Empty(folder.to_path_buf()));
     }
-    Ok(files)
+    let join = |(symbol, (path, of_stock))| {
+        let joined = rows::join(of_stock).ok_or(FilesError::Overlap(path))?;
+        Ok((symbol, joined))
+    };
+    files.into_iter().map(join).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_stock_are_joined_in_order_of_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, minutes: &[u32]| {
+            let mut text = String::from("timestamp,open,high,low,close,volume\n");
+            for minute in minutes {
+                text += &format!("2013-10-07T13:{minute:02}:00Z,1,1,1,1,5\n");
+            }
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        write("SPY-b.csv", &[30, 31]);
+        write("SPY-a.csv", &[32, 33]);
+        write("BRK.B-2013-10.csv", &[30, 35]);
+        let files = read(folder.path(), &[]).unwrap();
+        let spy = &files[&"SPY".parse().unwrap()];
+        assert_eq!((spy.rows.len(), spy.seconds), (4, 60));
+        assert!(spy.rows.windows(2).all(|pair| pair[0].start < pair[1].start));
+        assert_eq!(files[&"BRK_B".parse().unwrap()].seconds, 300);
+
+        write("SPY.csv", &[33, 34]);
+        let refused = read(folder.path(), &[]).unwrap_err();
+        assert!(matches!(refused, FilesError::Overlap(_)), "{refused}");
+    }
 }

@@ -11,6 +11,8 @@ mod door;
 mod fault;
 mod files;
 mod followed;
+#[cfg(test)]
+mod fuzz;
 mod hub;
 mod journal;
 mod line;

@@ -88,7 +88,7 @@ async fn abandoned() {
 fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<FilesError>() {
         Some(FilesError::Folder(..) | FilesError::Empty(_) | FilesError::File(..)) => return 66,
-        Some(FilesError::Row(..) | FilesError::Name(_) | FilesError::Twice(_)) => return 65,
+        Some(FilesError::Row(..) | FilesError::Name(_) | FilesError::Overlap(_)) => return 65,
         None => {}
     }
     match error.downcast_ref::<ScenarioError>() {

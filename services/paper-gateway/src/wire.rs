@@ -12,8 +12,9 @@ const PROTOBUF_OFFSET: i32 = 200;
 const REQUEST_FIELD: u8 = 1 << 3;
 /// Bytes before a frame's body: its length and the message's number.
 pub(crate) const HEAD_BYTES: usize = 8;
-/// Longest frame that a client may send. The protocol allows 16 MiB; no request comes near this.
-pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Longest frame that a client may send. The protocol allows 16 MiB, but no request that is served comes near this,
+/// and as many as may wait for the hub at this length fit into 64 MiB.
+pub(crate) const FRAME_BYTES_MAX: usize = 1 << 16;
 /// Highest number of a message. Text, which begins with digits, has one far above.
 const NUMBER_MAX: i32 = 10_000;
 /// Longest text of versions in the handshake.

@@ -94,6 +94,16 @@ pub fn parse(text: &str) -> Result<Rows, RowError> {
     Ok(Rows { rows, seconds })
 }
 
+/// Joins the bars of several files of one stock in order of time; `None` where they overlap or there are none.
+#[must_use]
+pub fn join(mut files: Vec<Rows>) -> Option<Rows> {
+    files.sort_by_key(|file| file.rows.first().map(|row| row.start));
+    let rows: Vec<Row> = files.into_iter().flat_map(|file| file.rows).collect();
+    let in_order = rows.windows(2).all(|pair| pair[0].start < pair[1].start);
+    let seconds = length(&rows);
+    (in_order && !rows.is_empty()).then_some(Rows { rows, seconds })
+}
+
 fn parse_row(line: &str) -> Result<Row, String> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
     let [start, open, high, low, close, volume] = fields[..] else {

@@ -5,8 +5,10 @@
     reason = "a test that can't go on should panic where it stands"
 )]
 
+mod decoder;
 mod depth;
 mod lines;
 mod messages;
+mod noise;
 mod past;
 mod raw;

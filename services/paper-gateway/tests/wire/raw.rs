@@ -188,17 +188,27 @@ fn varint(bytes: &mut &[u8]) -> u64 {
 /// A connected client.
 pub struct Raw {
     pub socket: TcpStream,
+    /// Longest wait for an answer.
+    pub patience: Duration,
 }
 
 impl Raw {
     /// Connects, and reads what every client is told at first.
     pub async fn connect(gateway: &Gateway, client: i64) -> Self {
-        let mut socket = TcpStream::connect(gateway.address()).await.unwrap();
+        Self::connect_to(&gateway.address().to_string(), client).await
+    }
+
+    /// The same, to a gateway of its own process.
+    pub async fn connect_to(address: &str, client: i64) -> Self {
+        let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"API\0\0\0\0\x09v213..225").await.unwrap();
         let length = socket.read_u32().await.unwrap();
         let mut greeting = vec![0; length as usize];
         socket.read_exact(&mut greeting).await.unwrap();
-        let mut raw = Self { socket };
+        let mut raw = Self {
+            socket,
+            patience: DEADLINE,
+        };
         raw.send(71, &numbered(client)).await;
         raw.until("the last notice of the start", |message| {
             message.code() == Some(2158)
@@ -223,6 +233,7 @@ impl Raw {
 
     /// The next message that `wanted` accepts.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
+        let patience = self.patience;
         let search = async {
             loop {
                 let message = self.next().await;
@@ -231,7 +242,7 @@ impl Raw {
                 }
             }
         };
-        let found = tokio::time::timeout(DEADLINE, search).await;
+        let found = tokio::time::timeout(patience, search).await;
         found.unwrap_or_else(|_| panic!("no {what} in time"))
     }
 
@@ -242,6 +253,7 @@ impl Raw {
 
     async fn told_before(&mut self, question: i32, answer: i32) -> Vec<Message> {
         self.send(question, &Body::default()).await;
+        let patience = self.patience;
         let search = async {
             let mut told = Vec::new();
             loop {
@@ -252,7 +264,7 @@ impl Raw {
                 told.push(message);
             }
         };
-        let told = tokio::time::timeout(DEADLINE, search).await;
+        let told = tokio::time::timeout(patience, search).await;
         told.expect("the time is told at once")
     }
 
