@@ -85,6 +85,15 @@ fn sensible(number: i32) -> Body {
     }
 }
 
+/// What a request is followed by later, which may be at once on a slow machine.
+fn follows(number: i32) -> Option<i32> {
+    match number {
+        50 => Some(50),
+        97 => Some(99),
+        _ => None,
+    }
+}
+
 #[test]
 fn the_table_has_every_request() {
     let table = table();
@@ -128,7 +137,7 @@ async fn every_request_is_answered_as_the_table_says() {
                     );
                 }
                 None => assert!(
-                    row.answers.contains(&message.number),
+                    row.answers.contains(&message.number) || follows(number) == Some(message.number),
                     "request {number}: answer {} is not in the table",
                     message.number
                 ),

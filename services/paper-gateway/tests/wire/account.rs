@@ -1,0 +1,113 @@
+//! The account by every name that a client may ask for, and stocks by every name that they have.
+
+use std::collections::BTreeSet;
+
+use crate::raw::{Body, Raw, about, gateway, numbered};
+
+/// What IB's own clients call all tags, and what else nautilus_trader asks for.
+const TAGS: [&str; 31] = [
+    "AccountType",
+    "NetLiquidation",
+    "TotalCashValue",
+    "SettledCash",
+    "AccruedCash",
+    "BuyingPower",
+    "EquityWithLoanValue",
+    "PreviousEquityWithLoanValue",
+    "PreviousDayEquityWithLoanValue",
+    "GrossPositionValue",
+    "ReqTEquity",
+    "ReqTMargin",
+    "RegTEquity",
+    "RegTMargin",
+    "SMA",
+    "InitMarginReq",
+    "MaintMarginReq",
+    "AvailableFunds",
+    "ExcessLiquidity",
+    "Cushion",
+    "FullInitMarginReq",
+    "FullMaintMarginReq",
+    "FullAvailableFunds",
+    "FullExcessLiquidity",
+    "LookAheadNextChange",
+    "LookAheadInitMarginReq",
+    "LookAheadMaintMarginReq",
+    "LookAheadAvailableFunds",
+    "LookAheadExcessLiquidity",
+    "HighestSeverity",
+    "DayTradesRemaining",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tag_of_the_account_has_a_value() {
+    let (gateway, _state) = gateway(&[]).await;
+    let mut client = Raw::connect(&gateway, 1).await;
+    let told = client
+        .ask(62, &numbered(1).text(2, "All").text(3, &TAGS.join(",")))
+        .await;
+    let rows: Vec<_> = told.iter().filter(|message| message.number == 63).collect();
+    let tags: BTreeSet<String> = rows.iter().map(|row| row.text(3).unwrap()).collect();
+    assert_eq!(tags, TAGS.map(str::to_owned).into());
+    assert!(
+        rows.iter()
+            .all(|row| row.text(2).unwrap() == "DU1000001" && !row.text(4).unwrap().is_empty())
+    );
+    assert_eq!(told.last().unwrap().number, 64);
+    // The ledger alone, and the same values for a single account.
+    let told = client
+        .ask(62, &numbered(2).text(2, "All").text(3, "$LEDGER:USD"))
+        .await;
+    assert!(
+        told.iter()
+            .any(|row| row.number == 63 && row.text(3).as_deref() == Some("CashBalance"))
+    );
+    let all = client.ask(76, &numbered(3).text(2, "DU1000001")).await;
+    let ledger = client.ask(76, &numbered(4).text(2, "DU1000001").int(4, 1)).await;
+    assert!(
+        ledger.len() > 5 && all.len() > 2 * ledger.len(),
+        "{} {}",
+        all.len(),
+        ledger.len()
+    );
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_is_found_by_all_of_its_names() {
+    let (gateway, _state) = gateway(&[]).await;
+    let mut client = Raw::connect(&gateway, 1).await;
+    let details = client.ask(9, &about(1, "AAPL")).await.remove(0);
+    let con_id = details.parts(2)[0].int(1).unwrap();
+    let ids = details.parts(3)[0].parts(17);
+    let isin = ids
+        .iter()
+        .find(|id| id.text(1).as_deref() == Some("ISIN"))
+        .unwrap()
+        .text(2)
+        .unwrap();
+    let by_local_symbol = Body::default()
+        .int(1, 0)
+        .text(3, "STK")
+        .text(8, "SMART")
+        .text(9, "NASDAQ")
+        .text(10, "USD")
+        .text(11, "AAPL");
+    for contract in [
+        Body::default().int(1, con_id),
+        by_local_symbol,
+        Body::default().text(3, "STK").text(13, "ISIN").text(14, &isin),
+        Body::default().text(2, "AAPL").text(3, "STK"),
+    ] {
+        let told = client.ask(9, &numbered(1).part(2, &contract)).await;
+        assert_eq!(told[0].number, 10, "{told:?}");
+        assert_eq!(told[0].parts(2)[0].int(1), Some(con_id));
+        assert_eq!(told[1].number, 52);
+    }
+    let unknown = Body::default()
+        .text(3, "STK")
+        .text(13, "ISIN")
+        .text(14, "US0000000000");
+    assert_eq!(client.codes(9, &numbered(1).part(2, &unknown)).await, [200]);
+    gateway.stop().await.unwrap();
+}
