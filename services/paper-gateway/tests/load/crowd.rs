@@ -123,6 +123,8 @@ pub struct Measured {
     pub frames: u64,
     /// Quotes a second of the stock and the client that were told the fewest.
     pub quotes: f64,
+    /// Those quotes as a part of what was told of the most lively stock to the luckiest client.
+    pub fairness: f64,
     /// Longest time from the begin of a second to its first trade's arrival: most of all and of 99 %, in ms.
     pub lags: [u128; 2],
     /// Share of one processor that the gateway used.
@@ -136,9 +138,10 @@ impl std::fmt::Display for Measured {
         write!(
             f,
             "{CLIENTS} clients, {STOCKS} stocks: {} messages a second, {:.1} quotes a second or more of each stock to \
-             each client, told within {} ms (99 %: {} ms) of their second; {:.0} % of a processor, {} MiB",
+             each client ({:.0} % of the most that one got), told within {} ms (99 %: {} ms) of their second; {:.0} % of a processor, {} MiB",
             self.frames,
             self.quotes,
+            self.fairness * 100.0,
             self.lags[0],
             self.lags[1],
             self.processor * 100.0,
@@ -184,12 +187,13 @@ pub async fn measure(program: &str, unread: bool) -> Measured {
     let processor = (gateway.processor() - before) / begin.elapsed().as_secs_f64();
     let resident = gateway.resident();
 
-    let (mut frames, mut lags, mut fewest) = (0, Vec::new(), usize::MAX);
+    let (mut frames, mut lags, mut fewest, mut most) = (0, Vec::new(), usize::MAX, 1);
     for client in clients {
         let seen = client.await.unwrap();
         frames += seen.frames as u64;
         lags.extend(seen.lags);
         fewest = fewest.min(*seen.updates.iter().min().unwrap());
+        most = most.max(*seen.updates.iter().max().unwrap());
     }
     if let Some(unread) = unread {
         timeout(DEADLINE, unread).await.expect("cut off in time").unwrap();
@@ -200,6 +204,7 @@ pub async fn measure(program: &str, unread: bool) -> Measured {
     Measured {
         frames: frames / SECONDS,
         quotes: fewest as f64 / SECONDS as f64,
+        fairness: fewest as f64 / most as f64,
         lags: [lag(1.0), lag(0.99)],
         processor,
         resident,
