@@ -237,7 +237,7 @@ async fn history_goes_on_for_every_size_and_for_quotes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ticks_of_the_past_are_those_that_were_told() {
-    let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "20"]).await;
+    let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "10"]).await;
     let mut client = Raw::connect(&gateway, 1).await;
     client.send(97, &about(1, "AAPL").text(3, "AllLast")).await;
     let mut live = Vec::new();
