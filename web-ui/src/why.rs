@@ -87,7 +87,7 @@ fn obstacles(store: Store) -> Vec<String> {
     store.portfolio.with(|portfolio| {
         for symbol in portfolio.symbol_states.keys() {
             texts.push(format!(
-                "{symbol} is halted on its own: its exits pass, its entries wait for `command.resume`."
+                "{symbol} alone is halted or only reduces: its exits pass, its entries wait for `command.resume`."
             ));
         }
     });

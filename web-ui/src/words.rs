@@ -144,7 +144,10 @@ pub fn record(portfolio: &Portfolio, record: &Record) -> String {
         Entry::Difference(difference) => difference.text.clone(),
         Entry::Adjusted(adjusted) => adjusted.text.clone(),
         Entry::State(change) => format!(
-            "Trading is {} now, by {}: {}",
+            "Trading{} is {} now, by {}: {}",
+            change
+                .symbol
+                .map_or(String::new(), |symbol| format!(" of {symbol} alone")),
             state(change.state).to_lowercase(),
             change.by,
             change.text

@@ -198,6 +198,15 @@ impl Order {
         self.kinds.contains("cancel-requested")
     }
 
+    /// True when nobody expects anything of it any more, though the broker never spoke of it: it is absent, or an
+    /// operator settled it.
+    #[must_use]
+    pub fn was_given_up(&self) -> bool {
+        let in_doubt = self.kinds.contains("absent") || self.kinds.contains("unresolved");
+        let settled = self.state == OrderState::Cancelled && self.permanent_id == 0 && in_doubt;
+        self.state == OrderState::Absent || settled
+    }
+
     /// True when an event of this kind can still be recorded.
     #[must_use]
     pub fn can_record(&self, change: &OrderChange) -> bool {

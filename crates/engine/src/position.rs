@@ -102,8 +102,8 @@ impl Position {
     }
 
     /// Moves back what a trade moved, because the broker corrected it. Cost and gain keep their sum, so what was made
-    /// since then is reckoned again from here. `today` says whether it was made on the trading day that is counted.
-    pub(crate) fn take_back(&mut self, trade: &Trade, today: bool) {
+    /// since then is reckoned again from here.
+    pub(crate) fn take_back(&mut self, trade: &Trade) {
         let change = trade.side.signed(trade.quantity);
         let before = trade.position_after - change;
         let gain = trade.realized.unwrap_or_default();
@@ -116,17 +116,17 @@ impl Position {
         self.quantity -= change;
         self.cost += cost_of_closed - (change - closed) * trade.price;
         self.realized -= gain;
-        if today {
-            self.realized_today -= gain;
-        }
+        self.realized_today -= gain;
     }
 
-    /// A flat position costs nothing: what a correction left of its cost is gain or loss.
-    pub(crate) fn settle(&mut self) {
-        if self.quantity.is_zero() && !self.cost.is_zero() {
-            self.realized -= self.cost;
-            self.realized_today -= self.cost;
-            self.cost = Money::ZERO;
+    /// A flat position costs nothing: what a correction left of its cost is a gain or a loss, which is returned.
+    pub(crate) fn settle(&mut self) -> Money {
+        if !self.quantity.is_zero() {
+            return Money::ZERO;
         }
+        let gain = -std::mem::take(&mut self.cost);
+        self.realized += gain;
+        self.realized_today += gain;
+        gain
     }
 }

@@ -7,7 +7,7 @@ use protocol::ledger::{Difference, Fill, Holding, OrderChange, OrderEvent, Side}
 use protocol::{Id, Money, Quantity, Symbol};
 
 use crate::order::{Order, OrderState};
-use crate::portfolio::Portfolio;
+use crate::portfolio::{Portfolio, revision_of};
 
 /// Dollars by which our cash may differ from the broker's, which rounds to cents and books some fees later.
 const CASH_TOLERANCE: Money = Money::ONE;
@@ -126,7 +126,17 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
     let mut events = Vec::new();
     let mut seen = BTreeSet::new();
     let mut filled: BTreeMap<Id, Quantity> = BTreeMap::new();
+    let mut newest: BTreeMap<&str, u32> = BTreeMap::new();
     for execution in &truth.executions {
+        let (root, revision) = revision_of(&execution.fill.execution_id);
+        let known = newest.entry(root).or_default();
+        *known = revision.max(*known);
+    }
+    let is_newest = |execution: &&BrokerExecution| {
+        let (root, revision) = revision_of(&execution.fill.execution_id);
+        newest.get(root) == Some(&revision)
+    };
+    for execution in truth.executions.iter().filter(is_newest) {
         let fill = &execution.fill;
         let order = order_of(portfolio, &execution.order_ref, fill.permanent_id);
         *filled.entry(order.clone()).or_default() += fill.quantity;
@@ -160,6 +170,12 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
         }
     }
     events
+}
+
+/// True when the broker corrected an execution of an order, so that its fills need not add up to what was ordered.
+fn was_corrected(portfolio: &Portfolio, order: &Order) -> bool {
+    let mut trades = portfolio.trades.iter();
+    trades.any(|trade| trade.order == order.id && trade.corrected.is_some())
 }
 
 /// Working orders of the broker that carry the id of one of ours, with that order.
@@ -205,6 +221,9 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
             BrokerStatus::Rejected => Some(OrderChange::Rejected {
                 code: 201,
                 text: theirs.text.clone(),
+            }),
+            BrokerStatus::Filled if was_corrected(portfolio, order) => Some(OrderChange::Cancelled {
+                text: "filled, and corrected to fewer shares".to_owned(),
             }),
             // Its executions say so, or will.
             BrokerStatus::Filled | BrokerStatus::Working => None,

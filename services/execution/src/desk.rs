@@ -159,6 +159,11 @@ impl Desk {
                 .await
             }
             Input::Renew => self.renew().await,
+            // While a link is down the gateway tells what it remembers, and nothing may be called absent by that.
+            Input::Reconcile(Pass::Second) if self.links.reason().is_some() => {
+                ears.look_again();
+                Ok(())
+            }
             Input::Reconcile(pass) => {
                 self.read_truth(ears, pass);
                 Ok(())
@@ -312,6 +317,10 @@ impl Desk {
         match truth {
             Ok(_) if std::mem::take(&mut self.outdated) => {
                 self.read_truth(ears, pass);
+                Ok(())
+            }
+            Ok(_) if pass == Pass::Second && self.links.reason().is_some() => {
+                ears.look_again();
                 Ok(())
             }
             Ok(truth) => {

@@ -93,7 +93,7 @@ impl Ears {
         if std::mem::replace(&mut self.reading, true) {
             // The reading under way may miss what asked for this one; the interval brings the next soon.
             if pass == Pass::Second {
-                self.second_pass = Some(Instant::now() + Duration::from_secs(1));
+                self.look_again();
             }
             return;
         }
@@ -103,6 +103,11 @@ impl Ears {
             // The desk may have ended meanwhile.
             let _ = tell.send((truth, pass)).await;
         });
+    }
+
+    /// Puts the second pass off for a moment: without it, what is in doubt stays in doubt.
+    pub fn look_again(&mut self) {
+        self.second_pass = Some(Instant::now() + Duration::from_secs(1));
     }
 
     /// Waits for the next thing that happens; what concerns money comes first.
@@ -118,6 +123,9 @@ impl Ears {
             _ = self.renew.tick() => Input::Renew,
             Some((truth, pass)) = self.truths.recv() => {
                 self.reading = false;
+                if truth.is_err() && pass == Pass::Second {
+                    self.look_again();
+                }
                 Input::Truth(truth, pass)
             }
             session = self.sessions.next() => Input::Session(session.map(|message| message.body)),

@@ -123,10 +123,10 @@ impl Portfolio {
         match &event.change {
             OrderChange::Fill(fill) if self.counted(fill) => return,
             OrderChange::Fill(fill) => {
+                self.roll_day(fill.executed_at);
                 corrected = self.uncount(fill);
                 self.executions
                     .insert(fill.execution_id.clone(), fill.executed_at);
-                self.roll_day(fill.executed_at);
                 self.adopt_foreign(record, event, fill);
             }
             // Its order may be forgotten; the money is not.
@@ -153,7 +153,8 @@ impl Portfolio {
         self.forget();
     }
 
-    /// Undoes the execution that a fill corrects, to the cent: what it moved is moved back.
+    /// Undoes the execution that a fill corrects, to the cent: what it moved is moved back. The figures of the day lose
+    /// it too, whenever it was, as they will gain the correction: what is left in them is the difference.
     fn uncount(&mut self, fill: &Fill) -> Option<Trade> {
         let (root, _) = revision_of(&fill.execution_id);
         self.revision_counted(root)?;
@@ -162,13 +163,10 @@ impl Portfolio {
         let notional = old.quantity * old.price;
         let commission = old.commission.unwrap_or_default();
         self.cash += old.side.signed(old.quantity) * old.price + commission;
-        let today = self.day.date == Some(trading_day(old.at));
-        self.position(old.symbol).take_back(&old, today);
+        self.position(old.symbol).take_back(&old);
         self.position(old.symbol).commission -= commission;
-        if today {
-            self.day.realized -= old.realized.unwrap_or_default();
-            self.day.commission -= commission;
-        }
+        self.day.realized -= old.realized.unwrap_or_default();
+        self.day.commission -= commission;
         if let Some(order) = self.orders.get_mut(&old.order) {
             order.filled -= old.quantity;
             order.filled_notional -= notional;
@@ -184,7 +182,8 @@ impl Portfolio {
         let Some(mut trade) = self.trades.pop_back() else {
             return;
         };
-        self.position(trade.symbol).settle();
+        let rest = self.position(trade.symbol).settle();
+        self.day.realized += rest;
         trade.corrected = Some(trade.sequence);
         trade.sequence = old.sequence;
         let place = self.trades.partition_point(|other| other.sequence < old.sequence);

@@ -6,14 +6,18 @@ use protocol::ledger::{Entry, OrderChange, OrderEvent, StateChange, TradingState
 use protocol::{Id, Symbol, Timestamp};
 
 use super::{Draft, Heard, Output, Trader};
+use crate::order::Order;
 use crate::reconcile::{self, Truth};
 
 impl Trader {
-    /// What follows from events about to be recorded: an order that appears after it was given up.
+    /// What follows from events about to be recorded: an order that appears, or is filled, after it was given up.
     pub(super) fn late_orders(&self, wall: Timestamp, events: &[OrderEvent]) -> Vec<Output> {
-        let late = events
-            .iter()
-            .filter(|event| matches!(event.change, OrderChange::Late { .. }));
+        let given_up = |id: &Id| self.portfolio.orders.get(id).is_some_and(Order::was_given_up);
+        let late = events.iter().filter(|event| match event.change {
+            OrderChange::Late { .. } => true,
+            OrderChange::Fill(_) => given_up(&event.order),
+            _ => false,
+        });
         let incidents = late.flat_map(|event| {
             let text = format!(
                 "order {} of {} appeared at the broker after it was lost from sight",
@@ -37,7 +41,7 @@ impl Trader {
         }
     }
 
-    fn second_id(&self, wall: Timestamp, order: &crate::order::Order, permanent_id: i64) -> Vec<Output> {
+    fn second_id(&self, wall: Timestamp, order: &Order, permanent_id: i64) -> Vec<Output> {
         if permanent_id == 0 || order.permanent_id == 0 || order.permanent_id == permanent_id {
             return Vec::new();
         }

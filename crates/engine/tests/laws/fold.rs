@@ -143,6 +143,8 @@ proptest! {
             let paid = number_of("100000") - portfolio.cash;
             prop_assert_eq!(paid, position.cost - position.realized + position.commission);
             prop_assert!(!position.quantity.is_zero() || position.cost.is_zero(), "flat costs nothing");
+            prop_assert_eq!(portfolio.day.realized, position.realized, "all of it was made today");
+            prop_assert_eq!(position.realized_today, position.realized);
         }
     }
 }

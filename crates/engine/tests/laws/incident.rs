@@ -153,3 +153,72 @@ fn what_is_over_here_and_works_there_is_cancelled_and_halts_the_symbol() {
     world.bullish("AAPL");
     assert_eq!(world.bought(), 1, "nothing is added meanwhile");
 }
+
+#[test]
+fn an_order_that_shows_itself_by_its_fill_after_it_was_given_up_halts_its_symbol() {
+    let mut world = buying().restart();
+    for pass in [Pass::First, Pass::Second] {
+        let truth = Truth {
+            folded: world.trader.portfolio.sequence,
+            cash: Some(number("100000")),
+            ..Truth::default()
+        };
+        world.step(Input::Truth(truth, pass));
+    }
+    let id = world.trader.portfolio.orders.keys().next().unwrap().clone();
+    assert!(!is_halted(&world));
+    world.fill(&id, "10", "100");
+    assert!(is_halted(&world));
+    assert_eq!(world.held("AAPL"), number("10"), "it is counted all the same");
+}
+
+#[test]
+fn an_order_corrected_to_fewer_shares_is_over_when_the_broker_says_so() {
+    let mut world = buying();
+    let (id, intent) = world.intents[0].clone();
+    assert_eq!(intent.quantity, number("50"));
+    let fill = |execution: &str, quantity: &str| protocol::ledger::Fill {
+        execution_id: format!("0000e0d5.{execution}"),
+        side: Side::Buy,
+        quantity: number(quantity),
+        price: number("100"),
+        commission: Some(number("1")),
+        executed_at: world.now,
+        permanent_id: 7,
+    };
+    let all = [
+        fill("1.01.01", "20"),
+        fill("1.01.02", "10"),
+        fill("2.01.01", "30"),
+    ];
+    for fill in &all {
+        world.step(Input::Broker(Heard {
+            order_ref: id.to_string(),
+            order_id: 0,
+            permanent_id: 7,
+            news: News::Execution(symbol("AAPL"), fill.clone()),
+        }));
+    }
+    assert_eq!(world.held("AAPL"), number("40"));
+    let mut truth = open_at_broker(&world, 7);
+    truth.completed = std::mem::take(&mut truth.open);
+    truth.completed[0].status = BrokerStatus::Filled;
+    // The broker may tell what it corrected beside the correction.
+    truth.executions = all
+        .into_iter()
+        .map(|fill| engine::reconcile::BrokerExecution {
+            order_ref: id.to_string(),
+            symbol: symbol("AAPL"),
+            fill,
+        })
+        .collect();
+    world.step(Input::Truth(truth, Pass::Running));
+    assert_eq!(
+        world.trader.portfolio.open_orders().count(),
+        0,
+        "nothing of it blocks an exit"
+    );
+    assert_eq!(world.held("AAPL"), number("40"));
+    world.bearish("AAPL");
+    assert_eq!(world.intents.last().unwrap().1.quantity, number("40"));
+}
