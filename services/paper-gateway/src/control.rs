@@ -88,13 +88,17 @@ async fn converse(socket: TcpStream, hub: mpsc::Sender<Command>) -> Result<()> {
             return Ok(());
         }
         let too_long = read == LINE_BYTES_MAX && !line.ends_with(b"\n");
+        // A page in a browser can send any text as the body of a request: it must not be taken for lines.
+        let web = line.windows(7).any(|part| part == b" HTTP/1");
         let answer = if too_long {
             json!({ "error": format!("a line is longer than {LINE_BYTES_MAX} bytes") })
+        } else if web {
+            json!({ "error": "this is no web server" })
         } else {
             answer(&line, &hub).await?
         };
         writer.write_all(format!("{answer}\n").as_bytes()).await?;
-        if too_long {
+        if too_long || web {
             return Ok(());
         }
     }

@@ -44,8 +44,8 @@ pub struct Options {
     /// Trades a second of each made-up stock, 1 to 1000.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), conflicts_with = "market")]
     pub trades_per_second: u32,
-    /// Cash in dollars that a new account begins with.
-    #[arg(long, default_value = "100000")]
+    /// Cash in dollars that a new account begins with, up to a trillion.
+    #[arg(long, default_value = "100000", value_parser = cash)]
     pub cash: Money,
     /// Stocks that nobody lends, separated by commas: a short sale of one is rejected.
     #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]
@@ -75,4 +75,30 @@ pub struct Options {
     /// Note in this file when bars were written and orders were read, for measuring.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+}
+
+/// Most dollars of a new account: far beyond, sums with prices and shares could not be held.
+const CASH_MAX: Money = Money::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
+
+fn cash(text: &str) -> Result<Money, String> {
+    let cash: Money = text.parse().map_err(|_| "it is not an amount".to_owned())?;
+    if (Money::ZERO..=CASH_MAX).contains(&cash) {
+        Ok(cash)
+    } else {
+        Err(format!("an account begins with 0 to {CASH_MAX} dollars"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_begins_with_an_amount_that_sums_can_hold() {
+        assert_eq!(CASH_MAX.to_string(), "1000000000000");
+        assert_eq!(cash("100000.5"), Ok(Money::new(1_000_005, 1)));
+        for wrong in ["-5", "1000000000001", "79228162514264337593543950335", "much"] {
+            assert!(cash(wrong).is_err(), "{wrong}");
+        }
+    }
 }

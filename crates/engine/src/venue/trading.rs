@@ -217,6 +217,8 @@ impl Venue {
         let phase = self.market.calendar().phase(self.now);
         for perm_id in held {
             self.wake(perm_id, phase, outputs);
+            // What has just traded lets its children go, and they are checked before their own turn comes here.
+            self.rouse(outputs);
         }
     }
 

@@ -10,8 +10,8 @@ use crate::message::request::PlaceOrderRequest;
 use crate::message::shared::Order as WireOrder;
 use crate::times;
 
-/// Order ids from here on are request ids to one of the clients.
-const ORDER_ID_MAX: i32 = 1_500_000_000;
+/// Order ids stay below this: from 1,500,000,000 on they are request ids to one of the clients, the next valid id too.
+const ORDER_ID_MAX: i32 = 1_499_999_999;
 /// Longest tag of an order and longest name of a group that is kept, in bytes.
 const REFERENCE_BYTES_MAX: usize = 256;
 /// The way a stop is triggered that IB calls the last price; 0 leaves it to the broker.
@@ -39,7 +39,7 @@ impl Hub {
             .as_ref()
             .ok_or_else(|| invalid("the order is missing"))?;
         if !(1..ORDER_ID_MAX).contains(&request.order_id.unwrap_or(0)) {
-            return Err(invalid("the order id must be above 0 and below 1500000000"));
+            return Err(invalid("the order id must be above 0 and below 1499999999"));
         }
         if order
             .account

@@ -57,6 +57,21 @@ async fn a_line_is_answered_by_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_commands_nothing() {
+    let mut stage = Stage::new().await;
+    let address = stage.gateway.control_address().unwrap();
+    let mut page = TcpStream::connect(address).await.unwrap();
+    let request = "POST / HTTP/1.1\r\nHost: here\r\nContent-Type: text/plain\r\n\r\n{\"fault\":\"swallow\",\"when\":{\"out\":\"any\"}}\n";
+    page.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).await.ok();
+    assert!(!answer.contains("ok"), "{answer}");
+    let listed = stage.order(r#"{"ask":"faults"}"#).await;
+    assert_eq!(listed["rules"], json!([]), "{listed}");
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_too_long_ends_its_connection_and_no_other() {
     let mut stage = Stage::new().await;
     let address = stage.gateway.control_address().unwrap();

@@ -228,3 +228,23 @@ fn a_group_that_has_traded_takes_nothing_more() {
     venue.step(after(OPEN, 31), place(2, member));
     assert_eq!(end_status(&venue, 2), Some(Status::Rejected));
 }
+
+#[test]
+fn the_child_of_a_parent_that_trades_at_once_is_checked_like_any_order() {
+    let mut venue = replay(rows("101.5"), 60);
+    let parent = Ticket {
+        transmit: false,
+        ..ticket(Side::Buy, Kind::Market, 10)
+    };
+    let child = Ticket {
+        parent: Some(1),
+        ..ticket(Side::Sell, Kind::Market, 1_000_000)
+    };
+    venue.step(after(OPEN, 30), place(1, parent));
+    venue.step(after(OPEN, 31), place(2, child));
+    venue.step(after(OPEN, 50), Input::Time);
+    assert_eq!(end_status(&venue, 1), Some(Status::Filled));
+    assert_eq!(end_status(&venue, 2), Some(Status::Rejected));
+    let symbol = ticket(Side::Buy, Kind::Market, 1).symbol;
+    assert_eq!(venue.account().shares(symbol), Quantity::from(10));
+}
