@@ -154,6 +154,29 @@ mod tests {
     }
 
     #[test]
+    fn an_instant_within_a_millisecond_parts_before_from_after() {
+        for mut market in [replay(), synthetic()] {
+            let symbol = market.symbols()[0];
+            let trade = market.take().unwrap().at;
+            let just_after = Timestamp::from_nanosecond(trade.as_nanosecond() + 1).unwrap();
+            let until = |to: Timestamp| {
+                market
+                    .ticks_before(symbol, to, 1, false)
+                    .pop()
+                    .map(|tick| tick.at)
+            };
+            assert_eq!(until(just_after), Some(trade));
+            assert_ne!(until(trade), Some(trade), "the end itself is not part of it");
+            let from = |from: Timestamp| {
+                let later = Timestamp::from_second(from.as_second() + 3600).unwrap();
+                market.ticks(symbol, from, later, 1, false)[0].at
+            };
+            assert_eq!(from(trade), trade);
+            assert!(from(just_after) > trade);
+        }
+    }
+
+    #[test]
     fn a_late_book_is_the_book_of_then() {
         let market = replay();
         let symbol = market.symbols()[0];

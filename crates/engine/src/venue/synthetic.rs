@@ -267,9 +267,11 @@ impl Synthetic {
 
     /// Numbers of the first and the last trade from `from` up to `to`.
     fn numbers(&self, stock: &Stock, from: Timestamp, to: Timestamp) -> (i64, i64) {
-        let from_ms = from.as_millisecond().max(FIRST_SECOND * 1000);
+        // Trades fall on whole milliseconds: the first one at or after an instant within one is the next.
+        let whole_ms = |at: Timestamp| (at.as_nanosecond() + 999_999).div_euclid(1_000_000) as i64;
+        let from_ms = whole_ms(from).max(FIRST_SECOND * 1000);
         let first = (from_ms - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
-        let last = (to.as_millisecond() - stock.phase_ms - 1).div_euclid(self.period_ms);
+        let last = (whole_ms(to) - stock.phase_ms - 1).div_euclid(self.period_ms);
         (first, last)
     }
 
@@ -286,7 +288,7 @@ impl Synthetic {
         let most_ms = i64::try_from(most)
             .unwrap_or(i64::MAX)
             .saturating_mul(self.period_ms);
-        let from = Timestamp::from_millisecond(to.as_millisecond().saturating_sub(most_ms));
+        let from = Timestamp::from_nanosecond(to.as_nanosecond() - i128::from(most_ms) * 1_000_000);
         self.ticks(symbol, from.unwrap_or(Timestamp::UNIX_EPOCH), to, most)
     }
 

@@ -100,7 +100,9 @@ impl Hub {
         if !(1..=TICKS_MAX).contains(&count) {
             return Err(format!("the number of ticks must be between 1 and {TICKS_MAX}"));
         }
+        // What was told a moment ago is of the past: the range ends after now.
         let now = self.venue.now();
+        let now = Timestamp::from_nanosecond(now.as_nanosecond() + 1).unwrap_or(now);
         let (start, end) = match (named(&request.start_date_time), named(&request.end_date_time)) {
             (Some(start), None) => (Some(read(start)?), now),
             // Nobody is told what is yet to come.

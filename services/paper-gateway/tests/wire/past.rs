@@ -279,6 +279,26 @@ async fn ticks_of_the_past_are_those_that_were_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trade_that_was_told_is_past_at_once() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "50"]).await;
+    let mut client = Raw::connect(&gateway, 1).await;
+    client.send(97, &about(1, "AAPL").text(3, "AllLast")).await;
+    let request = about(2, "AAPL").text(4, "20991231-00:00:00").int(5, 1000);
+    for _ in 0..100 {
+        let live = client.until("trade", |message| message.number == 99).await;
+        client.send(96, &request.clone().text(6, "TRADES")).await;
+        let answer = client.until("ticks", |message| message.number == 98).await;
+        let past = answer.parts(2);
+        assert!(
+            past.contains(&live.parts(3)[0]),
+            "{live:?} is not the end of {:?}",
+            past.last()
+        );
+    }
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_histogram_adds_up_to_the_volume() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
     let mut client = Raw::connect(&gateway, 1).await;
