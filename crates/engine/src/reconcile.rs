@@ -172,6 +172,23 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
     events
 }
 
+/// An execution of an order that a pipeline like this one sent and this ledger has never heard of: a copy of the ledger
+/// traded on elsewhere. What the account held and did before the ledger began is no such thing.
+#[must_use]
+pub fn unwritten<'a>(portfolio: &Portfolio, truth: &'a Truth) -> Option<&'a BrokerExecution> {
+    let counted = |execution: &BrokerExecution| {
+        let root = revision_of(&execution.fill.execution_id).0;
+        let mut known = portfolio.executions.keys();
+        portfolio.counted(&execution.fill) || known.any(|id| revision_of(id).0 == root)
+    };
+    let of_no_order = |order_ref: &str| {
+        let id = order_ref.parse::<Id>().ok().filter(Id::is_derived);
+        id.is_some_and(|id| !portfolio.orders.contains_key(&id))
+    };
+    let mut executions = truth.executions.iter();
+    executions.find(|execution| portfolio.opened && of_no_order(&execution.order_ref) && !counted(execution))
+}
+
 /// True when the broker corrected an execution of an order, so that its fills need not add up to what was ordered.
 fn was_corrected(portfolio: &Portfolio, order: &Order) -> bool {
     let mut trades = portfolio.trades.iter();

@@ -12,6 +12,8 @@ pub struct Id(String);
 
 /// Longest id, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
+/// Length of a derived id, in bytes.
+const DERIVED_BYTES: usize = 26;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +26,15 @@ impl Id {
     #[must_use]
     pub fn derive(parts: &[&str]) -> Self {
         let mut text = hash_parts(parts).0;
-        text.truncate(26);
+        text.truncate(DERIVED_BYTES);
         Self(text)
+    }
+
+    /// True for a text that [`Id::derive`] could have made.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        self.0.len() == DERIVED_BYTES && self.0.bytes().all(digit)
     }
 
     /// The id as text.
@@ -134,6 +143,8 @@ mod tests {
         assert_eq!(Id::derive(&["a", "bc"]), Id::derive(&["a", "bc"]));
         assert_ne!(Id::derive(&["a", "bc"]), Id::derive(&["ab", "c"]));
         assert_eq!(Id::derive(&["a"]).as_str().len(), 26);
+        assert!(Id::derive(&["a"]).is_derived());
+        assert!(!Id("AAPL-5s-1380000000".to_owned()).is_derived());
     }
 
     #[test]

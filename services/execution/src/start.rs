@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use engine::portfolio::Portfolio;
-use engine::reconcile::{Pass, Truth};
+use engine::reconcile::{self, Pass, Truth};
 use engine::trader::{Draft, Input, Trader};
 use ibapi::subscriptions::NoticeStream;
 use protocol::decision::Level;
@@ -74,8 +74,10 @@ async fn sequence(context: &Context) -> anyhow::Result<Start> {
         memory.order_id_max,
     ));
     first_records(context, &mut desk, identity).await?;
-    broker_truth(context, &mut desk, notices).await?;
-    Ok(Start::Lead(desk))
+    match broker_truth(context, &mut desk, notices).await? {
+        None => Ok(Start::Lead(desk)),
+        Some(text) => Ok(Start::Contradiction(text)),
+    }
 }
 
 /// Connects; while another incarnation holds the one client id, stands by.
@@ -241,8 +243,12 @@ async fn first_records(context: &Context, desk: &mut Desk, identity: Identity) -
     .map(drop)
 }
 
-/// Positions, orders and executions of the broker, folded in, before anything else.
-async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream) -> anyhow::Result<()> {
+/// Positions, orders and executions of the broker, folded in, before anything else. Tells what must not be folded in.
+async fn broker_truth(
+    context: &Context,
+    desk: &mut Desk,
+    notices: NoticeStream,
+) -> anyhow::Result<Option<String>> {
     context.health.set(
         HealthState::Starting,
         "loading positions, orders and executions from the broker",
@@ -254,6 +260,12 @@ async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream)
     }
     for _ in 0..READINGS_MAX {
         let truth = read(desk).await?;
+        if let Some(execution) = reconcile::unwritten(&desk.trader.portfolio, &truth) {
+            return Ok(Some(format!(
+                "the broker has execution {} of order {}, which this pipeline sent and LEDGER does not have: this is an older backup, or another copy of it traded; bring the newest LEDGER back, or begin with an empty state folder",
+                execution.fill.execution_id, execution.order_ref
+            )));
+        }
         let before = desk.trader.portfolio.sequence;
         let outputs = desk.trader.step(now(), Input::Truth(truth, Pass::First));
         let settled = outputs.iter().all(|output| !is_order_event(output));
@@ -264,7 +276,7 @@ async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream)
             "broker truth folded in"
         );
         if settled {
-            return Ok(());
+            return Ok(None);
         }
     }
     context
@@ -275,7 +287,7 @@ async fn broker_truth(context: &Context, desk: &mut Desk, notices: NoticeStream)
             "the broker's truth still changed after several readings; trading begins with the last",
         )
         .await;
-    Ok(())
+    Ok(None)
 }
 
 async fn read(desk: &Desk) -> anyhow::Result<Truth> {

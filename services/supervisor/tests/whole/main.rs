@@ -12,6 +12,7 @@ mod crash;
 mod errors;
 mod gateway;
 mod harness;
+mod ledger;
 mod life;
 mod permissions;
 mod pipeline;

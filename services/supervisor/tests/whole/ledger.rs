@@ -1,0 +1,328 @@
+//! A ledger that is not what was written stops execution for good, with the sentence that says which it is: a forged
+//! record, a hole, an older copy, a copy on another machine.
+
+use std::path::{Path, PathBuf};
+
+use protocol::ledger::{Entry, Kill, Record};
+use protocol::operator::{Command, HealthState, Reply, Verb};
+use protocol::subject::{self, stream};
+use protocol::{Hash, Id};
+use runtime::{Bus, now};
+use serde_json::{Value, json};
+use supervisor::arguments::RunAll;
+use supervisor::{Plan, Stack, state};
+
+use crate::gateway::Gateway;
+use crate::harness::{PATIENCE, arguments, root, say, turn, until};
+
+/// A stock that is held from the beginning.
+const HELD: &str = "AAPL";
+
+/// The part of the pipeline that matters here, beside a gateway of its own.
+struct Scene {
+    stack: Stack,
+    _turn: tokio::sync::SemaphorePermit<'static>,
+}
+
+fn plan(state: &Path, gateway: &Gateway) -> Plan {
+    let run = RunAll {
+        broker: Some(gateway.address.clone()),
+        gateway_port: None,
+        ..arguments(state)
+    };
+    let mut plan = Plan::new(&root(), &run).unwrap();
+    plan.settings.broker.second_pass_seconds = 1;
+    // No opinions here; what is ordered, the test orders.
+    plan.settings.entry.up_min = 1.0;
+    plan
+}
+
+impl Scene {
+    async fn start(plan: Plan) -> Self {
+        let turn = turn().await;
+        let mut stack = Stack::prepare(plan, say()).unwrap();
+        stack.start_server().await.unwrap();
+        stack.start_stage("execution").await.unwrap();
+        Self { stack, _turn: turn }
+    }
+
+    /// The user of the bus whose secret was stolen.
+    async fn user(&self, name: &'static str) -> Bus {
+        let plan = &self.stack.plan;
+        let secret = state::secret_of(&plan.state, name).unwrap();
+        Bus::connect(name, &plan.settings.nats.address, &secret)
+            .await
+            .unwrap()
+    }
+
+    async fn ready(&self) {
+        let look = || async {
+            let health = self.stack.health("execution")?;
+            (health.state == HealthState::Ready).then_some(())
+        };
+        until("execution is ready", PATIENCE, look).await;
+    }
+
+    /// Waits until execution has stopped for good, and tells its sentence.
+    async fn halted(&self) -> String {
+        let look = || async {
+            let health = self.stack.health("execution")?;
+            (health.state == HealthState::Degraded && health.text.starts_with("halted: "))
+                .then_some(health.text)
+        };
+        until("execution is halted", PATIENCE, look).await
+    }
+
+    async fn command(&self, verb: Verb, symbol: Option<&str>) -> Option<Reply> {
+        let command = Command {
+            symbol: symbol.map(|symbol| symbol.parse().unwrap()),
+            ..Command::default()
+        };
+        let bus = self.stack.bus().unwrap();
+        bus.request(&subject::command(verb.as_str()), &command).await.ok()
+    }
+
+    /// LEDGER as it is stored.
+    async fn records(&self) -> Vec<(String, Record, Hash)> {
+        let bus = self.stack.bus().unwrap();
+        let mut history = bus.history::<Record>(stream::LEDGER, ">", 1).await.unwrap();
+        let (mut records, mut sequence) = (Vec::new(), 0);
+        while sequence < history.head {
+            let stored = history.next().await.unwrap();
+            sequence = stored.sequence;
+            let hash = stored.hash();
+            records.push((stored.subject, stored.message, hash));
+        }
+        records
+    }
+
+    async fn stop(self) {
+        self.stack.stop().await;
+    }
+}
+
+/// What a thief of execution's secret would write: the kill switch is released.
+fn forged(epoch: u64, previous_hash: Hash) -> Record {
+    let kill = Kill {
+        latched: false,
+        by: "operator".to_owned(),
+        text: "all is well".to_owned(),
+    };
+    Record {
+        id: Id::derive(&["forged"]),
+        at: now(),
+        cause: None,
+        epoch,
+        previous_hash,
+        entry: Entry::Kill(kill),
+    }
+}
+
+/// Starts, writes what `forge` makes of the last record and its hash, and tells how execution then halts.
+async fn after_forging(forge: impl FnOnce(&Record, &Hash) -> Record) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.ready().await;
+    let records = scene.records().await;
+    let (_, last, hash) = records.last().unwrap();
+    let record = forge(last, hash);
+    let place = records.len() as u64 + 1;
+    let thief = scene.user("execution").await;
+    thief
+        .keep(subject::record(&record, place), &record.id, &record)
+        .await
+        .expect("the stream takes it: only its readers can tell");
+    // The next append of the one that leads is refused: it ends, and the next incarnation reads what is there.
+    let _ = scene.command(Verb::Halt, None).await;
+    let text = scene.halted().await;
+    assert!(
+        scene.command(Verb::Close, Some(HELD)).await.is_none(),
+        "nobody orders any more"
+    );
+    assert_eq!(gateway.orders(), []);
+    scene.stop().await;
+    text
+}
+
+#[tokio::test]
+async fn a_forged_record_that_does_not_follow_the_last_one_halts() {
+    let text = after_forging(|last, _| forged(last.epoch, Hash::of(b"a guess"))).await;
+    assert!(text.contains("LEDGER's chain is broken at record"), "{text}");
+}
+
+#[tokio::test]
+async fn a_forged_record_of_an_epoch_that_does_not_lead_halts() {
+    let text = after_forging(|last, hash| forged(last.epoch + 6, hash.clone())).await;
+    assert!(
+        text.contains("of LEDGER is foreign: it is of epoch 7 while epoch 1 leads"),
+        "{text}"
+    );
+}
+
+/// Asks the server something as the user that sets streams up.
+async fn administer(admin: &Bus, what: &str, question: &Value) -> Value {
+    let answer: Value = admin
+        .request(&format!("$JS.API.STREAM.{what}.LEDGER"), question)
+        .await
+        .expect("an answer");
+    assert!(answer["error"].is_null(), "{what}: {answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_hole_in_the_ledger_halts() {
+    const MISSING: u64 = 3;
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let mut scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.ready().await;
+    scene.stack.stop_one("execution").await;
+    let records = scene.records().await;
+    let admin = scene.user("admin").await;
+    let info = administer(&admin, "INFO", &json!({})).await;
+    // The rules of the stream forbid it, so it takes another stream: the same records, one of them removed.
+    let mut config = info["config"].clone();
+    let strict = config.clone();
+    config["deny_delete"] = false.into();
+    administer(&admin, "DELETE", &json!({})).await;
+    administer(&admin, "CREATE", &config).await;
+    let writer = scene.user("execution").await;
+    for (subject, record, hash) in &records {
+        let bytes = serde_json::to_vec(record).unwrap();
+        assert_eq!(Hash::of(&bytes), *hash, "a record is written as it was read");
+        writer.keep(subject.clone(), &record.id, record).await.unwrap();
+    }
+    administer(&admin, "MSG.DELETE", &json!({"seq": MISSING})).await;
+    administer(&admin, "UPDATE", &strict).await;
+    scene.stack.start_stage("execution").await.unwrap();
+    let text = scene.halted().await;
+    assert!(
+        text.contains("LEDGER has a hole: record 4 came where 3 belongs"),
+        "{text}"
+    );
+    scene.stop().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Starts, stops, and tells where the state lies and a copy of it.
+async fn with_copy(folder: &Path, gateway: &Gateway) -> (Plan, PathBuf) {
+    let scene = Scene::start(plan(&folder.join("state"), gateway)).await;
+    scene.ready().await;
+    let plan = scene.stack.plan.clone();
+    scene.stop().await;
+    let backup = folder.join("backup");
+    copy(&plan.state, &backup);
+    (plan, backup)
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_ledger_halts() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let (plan, backup) = with_copy(folder.path(), &gateway).await;
+    let scene = Scene::start(plan.clone()).await;
+    scene.ready().await;
+    assert!(scene.command(Verb::Reduce, None).await.unwrap().accepted);
+    scene.stop().await;
+    std::fs::remove_dir_all(plan.state.join("nats")).unwrap();
+    copy(&backup.join("nats"), &plan.state.join("nats"));
+    let scene = Scene::start(plan).await;
+    let text = scene.halted().await;
+    assert!(
+        text.contains("but this machine remembers") && text.contains("it was lost or is an older copy"),
+        "{text}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn another_ledger_of_the_same_length_halts() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let (plan, backup) = with_copy(folder.path(), &gateway).await;
+    // The copy goes on in its own way, and comes back longer than what this machine remembers of its own.
+    let other = Plan {
+        state: backup.clone(),
+        ..plan.clone()
+    };
+    for (plan, times) in [(plan.clone(), 1), (other, 3)] {
+        let scene = Scene::start(plan).await;
+        scene.ready().await;
+        for _ in 0..times {
+            assert!(scene.command(Verb::Reduce, None).await.unwrap().accepted);
+        }
+        scene.stop().await;
+    }
+    std::fs::remove_dir_all(plan.state.join("nats")).unwrap();
+    copy(&backup.join("nats"), &plan.state.join("nats"));
+    let scene = Scene::start(plan).await;
+    let text = scene.halted().await;
+    assert!(
+        text.contains("is not the one that this machine remembers: it is another ledger"),
+        "{text}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_restored_from_a_backup_stands_by_and_then_halts() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let buy = json!({"fault": "manual-trade", "symbol": HELD, "side": "buy", "quantity": "10"});
+    gateway.order(&buy);
+    let bought = || async {
+        let facts = gateway.facts();
+        facts.iter().any(|fact| fact["record"] == "filled").then_some(())
+    };
+    until("a position at the broker", PATIENCE, bought).await;
+    let (first, backup) = with_copy(folder.path(), &gateway).await;
+    let mut scene = Scene::start(first).await;
+    scene.stack.start_stage("market-data").await.unwrap();
+    scene.ready().await;
+
+    // While the first one runs, the broker lets nobody else order; whole as it is, the second stands by.
+    let mut run = plan(&backup, &gateway);
+    run.state = backup;
+    let mut second = Stack::prepare(run, say()).unwrap();
+    second.start_server().await.unwrap();
+    second.start_stage("execution").await.unwrap();
+    let standby = || async {
+        let health = second.health("execution")?;
+        (health.state == HealthState::Standby).then_some(health.text)
+    };
+    let text = until("the second stands by", PATIENCE, standby).await;
+    assert!(text.contains("another execution orders as client 11"), "{text}");
+
+    // The first one trades on and ends. What it did is at the broker and not in the second's ledger.
+    let closed = || async {
+        let _ = scene.command(Verb::Close, Some(HELD)).await;
+        let facts = gateway.facts();
+        let ours = |fact: &&Value| fact["record"] == "filled" && fact["fill"]["client"] == 11;
+        facts.iter().any(|fact| ours(&fact)).then_some(())
+    };
+    until("the position is closed", PATIENCE, closed).await;
+    scene.stop().await;
+    let halted = || async {
+        let health = second.health("execution")?;
+        health.text.starts_with("halted: ").then_some(health.text)
+    };
+    let text = until("the second halts", PATIENCE, halted).await;
+    assert!(
+        text.contains("which this pipeline sent and LEDGER does not have") && text.contains("backup"),
+        "{text}"
+    );
+    second.stop().await;
+}
