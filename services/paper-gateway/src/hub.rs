@@ -3,6 +3,7 @@
 
 mod account;
 mod cancel;
+mod clerk;
 mod contracts;
 pub(crate) mod depth;
 mod executions;
@@ -10,6 +11,7 @@ mod faults;
 mod history;
 mod late;
 pub(crate) mod lines;
+pub(crate) mod lookup;
 mod order_frames;
 mod orders;
 mod other;
@@ -26,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use engine::venue::account::Account;
 use engine::venue::bars::Bar;
 use engine::venue::past::LateBooks;
@@ -100,6 +102,7 @@ pub(crate) struct Hub {
     /// Five-second bars of the source bar in progress: a replay tells them to whoever asks later.
     row_bars: BTreeMap<Symbol, Vec<Bar>>,
     rules: DataRules,
+    clerk: clerk::Clerk,
     late: LateBooks,
     late_told: BTreeMap<Symbol, quotes::Told>,
     second: Instant,
@@ -126,6 +129,7 @@ impl Hub {
         Self {
             told: venue.account().clone(),
             directory: Directory::of(venue.market()),
+            clerk: clerk::Clerk::new(venue.market().clone()),
             venue,
             journal,
             clock,
@@ -159,6 +163,7 @@ impl Hub {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                found = self.clerk.found() => self.tell_found(found.context("a question about the past failed")?)?,
                 count = commands.recv_many(&mut turn, TURN_COMMANDS_MAX) => {
                     if count == 0 {
                         break;
@@ -175,6 +180,7 @@ impl Hub {
                 self.tell_second()?;
             }
             self.meet_faults()?;
+            self.look_on();
             self.flush()?;
             self.drop_late();
         }

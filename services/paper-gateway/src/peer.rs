@@ -1,6 +1,6 @@
 //! What one client has asked to be told of, and the way to tell it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use engine::venue::bars::{Bar, BarSize};
@@ -10,6 +10,7 @@ use protocol::Symbol;
 
 use crate::followed::Followed;
 use crate::hub::depth::DepthLine;
+use crate::hub::lookup::Lookup;
 use crate::line::{DataType, Line};
 use crate::message::account::ErrorMessage;
 use crate::outbox::{Outbox, QUEUE_BYTES_MAX};
@@ -71,6 +72,8 @@ pub(crate) struct Peer {
     pub(crate) ticks: Followed<TickKind>,
     pub(crate) depths: Followed<DepthLine>,
     pub(crate) histories: Followed<LiveHistory>,
+    /// Questions about the past that wait for their turn.
+    pub(crate) lookups: VecDeque<Lookup>,
     pub(crate) summaries: BTreeMap<i32, BTreeSet<String>>,
     pub(crate) account_multi: BTreeSet<i32>,
     pub(crate) positions_multi: BTreeSet<i32>,
@@ -96,6 +99,7 @@ impl Peer {
             ticks: Followed::default(),
             depths: Followed::default(),
             histories: Followed::default(),
+            lookups: VecDeque::new(),
             summaries: BTreeMap::new(),
             account_multi: BTreeSet::new(),
             positions_multi: BTreeSet::new(),
@@ -114,6 +118,11 @@ impl Peer {
     /// Queues a message about a request that was encoded without its first field, the request's number.
     pub(crate) fn send_numbered(&mut self, number: i32, id: i32, rest: &[u8]) {
         self.put(|buffer| wire::put_numbered(buffer, number, id, rest));
+    }
+
+    /// Queues a frame that is made already.
+    pub(crate) fn send_made(&mut self, frame: &[u8]) {
+        self.put(|buffer| buffer.extend_from_slice(frame));
     }
 
     /// Queues one frame that is written into the buffer. Everything that a client is told goes through here.
@@ -187,7 +196,7 @@ impl Peer {
             + self.positions_multi.len()
             + self.gains.len()
             + self.gains_single.len();
-        prices + account >= REQUESTS_MAX
+        prices + account + self.lookups.len() >= REQUESTS_MAX
     }
 
     /// Whether any price of any stock is pushed to it.

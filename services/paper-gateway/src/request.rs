@@ -64,6 +64,8 @@ pub(crate) enum Request {
 pub(crate) enum Cancel {
     MarketData,
     Historical,
+    HistoricalTicks,
+    Histogram,
     RealTimeBars,
     Depth,
     PnL,
@@ -135,9 +137,11 @@ impl Request {
             11 => cancel(Cancel::Depth)?,
             93 => cancel(Cancel::PnL)?,
             95 => cancel(Cancel::PnLSingle)?,
-            63 | 75 | 77 | 90 | 98 | 106 | 107 => cancel(Cancel::Other)?,
+            89 => cancel(Cancel::Histogram)?,
+            107 => cancel(Cancel::HistoricalTicks)?,
+            63 | 75 | 77 | 90 | 98 | 106 => cancel(Cancel::Other)?,
             // Cancels of what is not served here, and the log level of a server.
-            13 | 14 | 23 | 53 | 56 | 57 | 70 | 89 | 101 | 103 => Self::Ignored,
+            13 | 14 | 23 | 53 | 56 | 57 | 70 | 101 | 103 => Self::Ignored,
             unknown if WITHOUT_REQUEST_ID.contains(&unknown) => {
                 Empty::decode(body)?;
                 Self::Unknown(unknown, None)

@@ -32,8 +32,8 @@ pub struct Tick {
     pub opens_row: bool,
 }
 
-/// Where prices come from.
-#[derive(Debug)]
+/// Where prices come from. What is past in it is the same in a clone, whatever either has taken since.
+#[derive(Debug, Clone)]
 pub enum Market {
     /// Prices made up from a seed, around the clock.
     Synthetic(Synthetic),

@@ -1,6 +1,7 @@
 //! The market of the past: bars from files, unfolded into trades in order of time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use protocol::{Price, Quantity, Symbol};
@@ -21,11 +22,11 @@ const STEP_PLACES_PENNY: u32 = 4;
 const ROWS_UNFOLDED_MAX: usize = 5_000;
 const DAY_SECONDS: i64 = 86_400;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stock {
     symbol: Symbol,
     seed: u64,
-    rows: Vec<Row>,
+    rows: Arc<Vec<Row>>,
     seconds: i64,
     /// Decimal places of the price step.
     places: u32,
@@ -38,7 +39,7 @@ struct Stock {
 }
 
 /// Bars of the past and where the clock stands in them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Replay {
     stocks: Vec<Stock>,
     index: BTreeMap<Symbol, usize>,
@@ -74,7 +75,7 @@ impl Replay {
             let mut stock = Stock {
                 symbol,
                 seed,
-                rows,
+                rows: Arc::new(rows),
                 seconds,
                 places,
                 next_row,

@@ -78,7 +78,7 @@ pub enum Regime {
     Volatile,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stock {
     symbol: Symbol,
     seed: u64,
@@ -92,7 +92,7 @@ struct Stock {
 }
 
 /// The market and where its clock stands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Synthetic {
     stocks: Vec<Stock>,
     index: BTreeMap<Symbol, usize>,

@@ -2,6 +2,7 @@
 
 use super::Hub;
 use crate::request::Cancel;
+use crate::span;
 
 impl Hub {
     /// Ends a request. Cancels of what has ended by itself are harmless; some have an error of their own.
@@ -23,11 +24,22 @@ impl Hub {
                 310,
                 format!("Can't find the subscribed market depth with tickerId:{id}"),
             ),
-            Cancel::Historical => (
-                peer.histories.remove(id).is_some(),
-                366,
-                format!("No historical data query found for ticker id:{id}"),
-            ),
+            Cancel::Historical => {
+                if self.withdraw(session, kind, id) {
+                    let (code, text) =
+                        span::unavailable(format!("API historical data query cancelled: {id}"));
+                    return self.peer(session).error(id, code, &text);
+                }
+                (
+                    self.peer(session).histories.remove(id).is_some(),
+                    366,
+                    format!("No historical data query found for ticker id:{id}"),
+                )
+            }
+            Cancel::HistoricalTicks | Cancel::Histogram => {
+                self.withdraw(session, kind, id);
+                return;
+            }
             Cancel::PnL => (
                 peer.gains.remove(&id),
                 10185,
@@ -47,7 +59,7 @@ impl Hub {
             }
         };
         if !is_there {
-            peer.error(id, code, &text);
+            self.peer(session).error(id, code, &text);
         }
     }
 }

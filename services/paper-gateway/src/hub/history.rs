@@ -1,8 +1,9 @@
-//! Bars of the past, the schedule of sessions, and the first instant of which there is data.
+//! Requests for bars of the past and the schedule of sessions; histories that go on; the first instant of which there
+//! is data.
 
 use crate::number::approximate;
-use engine::venue::bars::{self, Bar, BarSize, PUSHED_SECONDS};
-use engine::venue::calendar::{self, Calendar};
+use engine::venue::bars::{Bar, BarSize, PUSHED_SECONDS};
+use engine::venue::calendar::{self, Calendar, Phase};
 use engine::venue::history::{Query, Show};
 use engine::venue::market::Market;
 use jiff::ToSpan;
@@ -10,11 +11,9 @@ use protocol::{Symbol, Timestamp};
 
 use super::Hub;
 use super::lines::duplicate;
+use super::lookup::{Lookup, What};
 use super::prices::text;
-use crate::message::market::{
-    HeadTimestamp, HistoricalData, HistoricalDataBar, HistoricalDataEnd, HistoricalDataUpdate,
-    HistoricalSchedule, HistoricalSession,
-};
+use crate::message::market::{HeadTimestamp, HistoricalDataBar, HistoricalDataUpdate};
 use crate::message::request::{HeadTimestampRequest, HistoricalDataRequest};
 use crate::peer::{LiveHistory, NO_REQUEST};
 use crate::span::{self, Duration, Refusal, Unit};
@@ -26,74 +25,22 @@ const DAYS_BACK_MAX: i64 = 600;
 const REGULAR_TENTH_HOURS: i64 = 65;
 const EXTENDED_TENTH_HOURS: i64 = 160;
 
-/// What a request for bars means.
-#[derive(Clone, Copy)]
-struct Wanted {
-    query: Query,
-    /// Whether times are told as text.
-    as_text: bool,
-    /// Whether it goes on.
-    live: bool,
-}
-
 impl Hub {
     pub(super) fn historical_data(&mut self, session: u64, request: &HistoricalDataRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
             return;
         };
-        let wanted = span::show(request.what_to_show.as_deref().unwrap_or_default())
-            .and_then(|show| Ok((show, self.wanted(stock.symbol, request, show)?)));
-        let (show, wanted) = match wanted {
-            Ok(wanted) => wanted,
+        let of = request.what_to_show.as_deref().unwrap_or_default();
+        let what = span::show(of).and_then(|show| self.wanted(stock.symbol, request, show));
+        let what = match what {
+            Ok(what) => what,
             Err((code, text)) => return self.peer(session).error(id, code, &text),
         };
-        if show.is_none() {
-            return self.schedule(session, id, &wanted.query);
-        }
-        if wanted.live && self.peer(session).histories.contains(id) {
+        if matches!(what, What::Bars { live: true, .. }) && self.has_history(session, id) {
             return self.peer(session).error(id, 322, &duplicate("bN"));
         }
-        let Wanted { query, as_text, live } = wanted;
-        let bars = query.answer(self.venue.market());
-        if bars.is_empty() && !live {
-            let (code, text) = span::unavailable(format!(
-                "HMDS query returned no data: {}@SMART {}",
-                query.symbol,
-                request
-                    .what_to_show
-                    .as_deref()
-                    .map_or("TRADES".into(), span::said)
-            ));
-            return self.peer(session).error(id, code, &text);
-        }
-        let written = bars
-            .iter()
-            .map(|bar| written(bar, query.size, query.show, as_text));
-        let data = HistoricalData {
-            req_id: Some(id),
-            historical_data_bars: written.collect(),
-        };
-        let end = HistoricalDataEnd {
-            req_id: Some(id),
-            start_date_str: Some(times::with_zone(query.from)),
-            end_date_str: Some(times::with_zone(query.to)),
-        };
-        let last = bars.last().cloned();
-        let peer = self.peer(session);
-        peer.send(17, &data);
-        peer.send(108, &end);
-        if live {
-            let about = LiveHistory {
-                size: query.size,
-                show: query.show,
-                regular_only: query.regular_only,
-                as_text,
-                bar: last.filter(|bar| query.size.start(bar.start) == query.size.start(query.to)),
-            };
-            peer.histories.insert(id, query.symbol, about);
-            self.asked = tokio::time::Instant::now();
-        }
+        self.look_up(session, Lookup { id, what });
     }
 
     fn wanted(
@@ -101,7 +48,7 @@ impl Hub {
         symbol: Symbol,
         request: &HistoricalDataRequest,
         show: Option<Show>,
-    ) -> Result<Wanted, Refusal> {
+    ) -> Result<What, Refusal> {
         let size = span::bar_size(request.bar_size_setting.as_deref().unwrap_or_default())?;
         let duration = Duration::parse(request.duration.as_deref().unwrap_or_default())?;
         let live = request.keep_up_to_date.unwrap_or(false);
@@ -135,7 +82,7 @@ impl Hub {
         };
         if live {
             // The five seconds in progress are told when they are over.
-            to = bars::floor(to, PUSHED_SECONDS);
+            to = self.five_seconds_ago();
         }
         let regular_only = request.use_rth.unwrap_or(false);
         let from = size.start(self.begin(duration, to)?);
@@ -152,8 +99,13 @@ impl Hub {
             show: show.unwrap_or(Show::Trades),
             regular_only,
         };
-        Ok(Wanted {
+        if show.is_none() {
+            return Ok(What::Schedule(query));
+        }
+        let of = request.what_to_show.clone().filter(|of| !of.is_empty());
+        Ok(What::Bars {
             query,
+            of: of.unwrap_or_else(|| "TRADES".into()),
             as_text: request.format_date == Some(1),
             live,
         })
@@ -208,41 +160,6 @@ impl Hub {
         Ok(calendar::midnight(day))
     }
 
-    fn schedule(&mut self, session: u64, id: i32, query: &Query) {
-        let market = self.venue.market().calendar();
-        let (mut date, last) = (
-            calendar::local(query.from).date(),
-            calendar::local(query.to).date(),
-        );
-        let mut sessions = Vec::new();
-        while date <= last {
-            let hours = if query.regular_only {
-                market.regular(date)
-            } else {
-                market.extended(date)
-            };
-            if let Some(hours) = hours {
-                sessions.push(HistoricalSession {
-                    start_date_time: Some(times::dashed(hours.open)),
-                    end_date_time: Some(times::dashed(hours.close)),
-                    ref_date: Some(times::date(date)),
-                });
-            }
-            let Ok(next) = date.checked_add(1.day()) else {
-                break;
-            };
-            date = next;
-        }
-        let schedule = HistoricalSchedule {
-            req_id: Some(id),
-            start_date_time: Some(times::dashed(query.from)),
-            end_date_time: Some(times::dashed(query.to)),
-            time_zone: Some(times::ZONE.into()),
-            historical_sessions: sessions,
-        };
-        self.peer(session).send(106, &schedule);
-    }
-
     pub(super) fn head_timestamp(&mut self, session: u64, request: &HeadTimestampRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
@@ -270,40 +187,51 @@ impl Hub {
 
     /// Five seconds are over for those whose history goes on.
     pub(super) fn tell_histories(&mut self, symbol: Symbol, five: &Bar) {
-        let is_regular = self.is_regular(five);
-        let session = self
-            .venue
-            .market()
-            .calendar()
-            .regular(calendar::local(five.start).date());
-        let open = session.map_or(five.start, |session| session.open);
+        let market = self.venue.market();
         for peer in self.peers.values_mut() {
-            let mut updates = Vec::new();
-            for (id, live) in peer.histories.of_mut(symbol) {
-                if live.regular_only && !is_regular {
-                    continue;
-                }
-                let mut start = live.size.start(five.start);
-                if live.regular_only && !live.size.is_dated() {
-                    start = start.max(open);
-                }
-                let Some(five) = shown(self.venue.market(), symbol, five, live.show) else {
-                    continue;
-                };
-                match &mut live.bar {
-                    Some(bar) if bar.start == start => bar.absorb(&five),
-                    bar => *bar = Some(Bar { start, ..five }),
-                }
-                let told = live.bar.as_ref();
-                updates.push(HistoricalDataUpdate {
-                    req_id: Some(id),
-                    historical_data_bar: told.map(|bar| written(bar, live.size, live.show, live.as_text)),
-                });
-            }
-            for update in updates {
-                peer.send(90, &update);
+            let histories = peer.histories.of_mut(symbol);
+            let updates: Vec<_> = histories
+                .filter_map(|(id, live)| Some((id, update(market, symbol, live, five)?)))
+                .collect();
+            for (id, bar) in updates {
+                peer.send(90, &updated(id, bar));
             }
         }
+    }
+}
+
+/// Takes five seconds into a history that goes on: its bar in progress, unless those don't count.
+pub(super) fn update(
+    market: &Market,
+    symbol: Symbol,
+    live: &mut LiveHistory,
+    five: &Bar,
+) -> Option<HistoricalDataBar> {
+    let calendar = market.calendar();
+    let mut start = live.size.start(five.start);
+    if live.regular_only {
+        if calendar.phase(five.start) != Phase::Regular {
+            return None;
+        }
+        let session = calendar.regular(calendar::local(five.start).date());
+        if let (Some(session), false) = (session, live.size.is_dated()) {
+            start = start.max(session.open);
+        }
+    }
+    let five = shown(market, symbol, five, live.show)?;
+    match &mut live.bar {
+        Some(bar) if bar.start == start => bar.absorb(&five),
+        bar => *bar = Some(Bar { start, ..five }),
+    }
+    let bar = live.bar.as_ref()?;
+    Some(written(bar, live.size, live.show, live.as_text))
+}
+
+/// The message that tells a bar in progress.
+pub(super) fn updated(id: i32, bar: HistoricalDataBar) -> HistoricalDataUpdate {
+    HistoricalDataUpdate {
+        req_id: Some(id),
+        historical_data_bar: Some(bar),
     }
 }
 
@@ -323,7 +251,7 @@ pub(super) fn shown(market: &Market, symbol: Symbol, five: &Bar, show: Show) -> 
     query.answer(market).pop()
 }
 
-fn written(bar: &Bar, size: BarSize, show: Show, as_text: bool) -> HistoricalDataBar {
+pub(super) fn written(bar: &Bar, size: BarSize, show: Show, as_text: bool) -> HistoricalDataBar {
     let date = match (size.is_dated(), as_text) {
         (true, _) => times::date(calendar::local(bar.start).date()),
         (false, true) => times::with_zone(bar.start),

@@ -1,21 +1,13 @@
-//! Trades and quotes of the past one by one, and how much traded at which price.
-
-use std::collections::BTreeMap;
+//! Requests for trades and quotes of the past one by one, and for how much traded at which price.
 
 use engine::venue::bars::BarSize;
 use engine::venue::history::{Query, Show};
-use engine::venue::market::Tick;
-use protocol::{Price, Quantity, Timestamp};
+use protocol::Timestamp;
 
 use super::Hub;
-use super::prices::{self, text};
-use crate::message::market::{HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast};
-use crate::message::other::{
-    Histogram, HistogramEntry, HistoricalTicks, HistoricalTicksBidAsk, HistoricalTicksLast,
-};
+use super::lookup::{Lookup, What};
 use crate::message::request::{HistogramRequest, HistoricalTicksRequest};
-use crate::number::approximate;
-use crate::peer::NO_REQUEST;
+use crate::peer::{NO_REQUEST, TickKind};
 use crate::span::{Duration, said};
 use crate::times;
 
@@ -28,65 +20,31 @@ impl Hub {
         let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
             return;
         };
-        let (start, end, count) = match self.tick_range(request) {
+        let (start, end, most) = match self.tick_range(request) {
             Ok(range) => range,
             Err(text) => {
                 let text = format!("Error validating request.-'cm' : cause - {text}");
                 return self.peer(session).error(id, 321, &text);
             }
         };
-        let market = self.venue.market();
-        let regular = request.use_rth.unwrap_or(false);
-        let ticks = match start {
-            Some(start) => market.ticks(stock.symbol, start, end, count, regular),
-            None => market.ticks_before(stock.symbol, end, count, regular),
+        let kind = match request.what_to_show.as_deref().unwrap_or("TRADES") {
+            "TRADES" => TickKind::AllLast,
+            "BID_ASK" => TickKind::BidAsk,
+            "MIDPOINT" => TickKind::MidPoint,
+            _ => {
+                let text = "Error validating request.-'cm' : cause - ticks are TRADES, BID_ASK or MIDPOINT";
+                return self.peer(session).error(id, 321, text);
+            }
         };
-        let peer = self.peer(session);
-        let (req_id, is_done) = (Some(id), Some(true));
-        match request.what_to_show.as_deref().unwrap_or("TRADES") {
-            "TRADES" => {
-                let ticks: Vec<HistoricalTickLast> = ticks.iter().map(prices::last).collect();
-                peer.send(
-                    98,
-                    &HistoricalTicksLast {
-                        req_id,
-                        ticks,
-                        is_done,
-                    },
-                );
-            }
-            "BID_ASK" => {
-                let ticks: Vec<HistoricalTickBidAsk> = ticks.iter().map(prices::bid_ask).collect();
-                peer.send(
-                    97,
-                    &HistoricalTicksBidAsk {
-                        req_id,
-                        ticks,
-                        is_done,
-                    },
-                );
-            }
-            "MIDPOINT" => {
-                let middle = |tick: &Tick| HistoricalTick {
-                    size: Some("0".into()),
-                    ..prices::middle(tick)
-                };
-                let ticks: Vec<HistoricalTick> = ticks.iter().map(middle).collect();
-                peer.send(
-                    96,
-                    &HistoricalTicks {
-                        req_id,
-                        ticks,
-                        is_done,
-                    },
-                );
-            }
-            _ => peer.error(
-                id,
-                321,
-                "Error validating request.-'cm' : cause - ticks are TRADES, BID_ASK or MIDPOINT",
-            ),
-        }
+        let what = What::Ticks {
+            symbol: stock.symbol,
+            start,
+            end,
+            most,
+            regular_only: request.use_rth.unwrap_or(false),
+            kind,
+        };
+        self.look_up(session, Lookup { id, what });
     }
 
     /// The first instant, where it is given, the one after the last, and how many ticks are wanted.
@@ -124,33 +82,22 @@ impl Hub {
             let text = "Error validating request.-'cg' : cause - the period must be such as 3 days";
             return self.peer(session).error(id, 321, text);
         };
-        let mut sizes: BTreeMap<Price, Quantity> = BTreeMap::new();
-        let regular = request.use_rth.unwrap_or(false);
         let query = Query {
             symbol: stock.symbol,
             from,
             to: now,
             size,
             show: Show::Trades,
-            regular_only: regular,
+            regular_only: request.use_rth.unwrap_or(false),
         };
         let places = stock.step.scale();
-        for bar in query.answer(self.venue.market()) {
-            *sizes.entry(bar.average().round_dp(places)).or_default() += bar.volume;
-        }
-        if sizes.is_empty() {
-            let text = "Historical Market Data Service error message:no histogram data";
-            return self.peer(session).error(id, 162, text);
-        }
-        let entry = |(price, size): (Price, Quantity)| HistogramEntry {
-            price: Some(approximate(price)),
-            size: Some(text(size)),
-        };
-        let histogram = Histogram {
-            req_id: Some(id),
-            entries: sizes.into_iter().map(entry).collect(),
-        };
-        self.peer(session).send(89, &histogram);
+        self.look_up(
+            session,
+            Lookup {
+                id,
+                what: What::Histogram { query, places },
+            },
+        );
     }
 }
 

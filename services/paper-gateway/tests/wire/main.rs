@@ -9,6 +9,7 @@ mod account;
 mod decoder;
 mod depth;
 mod lines;
+mod lookups;
 mod messages;
 mod noise;
 mod past;

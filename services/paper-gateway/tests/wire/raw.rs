@@ -185,6 +185,11 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     panic!("a varint of more than ten bytes")
 }
 
+/// Whether a message ends an answer about the past: its last part, or an error.
+pub fn is_end_of_the_past(message: &Message) -> bool {
+    matches!(message.number, 108 | 106 | 89 | 96 | 97 | 98 | ERROR)
+}
+
 /// A connected client.
 pub struct Raw {
     pub socket: TcpStream,
@@ -224,26 +229,22 @@ impl Raw {
     }
 
     pub async fn next(&mut self) -> Message {
-        let length = self.socket.read_u32().await.unwrap() as usize;
-        let number = self.socket.read_i32().await.unwrap() - 200;
+        self.next_if_any().await.expect("the connection goes on")
+    }
+
+    /// The next message; `None` once the connection has ended.
+    pub async fn next_if_any(&mut self) -> Option<Message> {
+        let length = self.socket.read_u32().await.ok()? as usize;
+        let number = self.socket.read_i32().await.ok()? - 200;
         let mut body = vec![0; length - 4];
-        self.socket.read_exact(&mut body).await.unwrap();
-        Message::read(number, &body)
+        self.socket.read_exact(&mut body).await.ok()?;
+        Some(Message::read(number, &body))
     }
 
     /// The next message that `wanted` accepts.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
-        let patience = self.patience;
-        let search = async {
-            loop {
-                let message = self.next().await;
-                if wanted(&message) {
-                    return message;
-                }
-            }
-        };
-        let found = tokio::time::timeout(patience, search).await;
-        found.unwrap_or_else(|_| panic!("no {what} in time"))
+        let mut told = self.all_until(what, wanted).await;
+        told.pop().expect("the message that was looked for is the last")
     }
 
     /// All that is told before the answer to a question that is asked now.
@@ -253,19 +254,27 @@ impl Raw {
 
     async fn told_before(&mut self, question: i32, answer: i32) -> Vec<Message> {
         self.send(question, &Body::default()).await;
+        let mut told = self.all_until("time", |message| message.number == answer).await;
+        told.pop();
+        told
+    }
+
+    /// All messages up to the first that `wanted` accepts, which is the last of them.
+    pub async fn all_until(&mut self, what: &str, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
         let patience = self.patience;
         let search = async {
             let mut told = Vec::new();
             loop {
                 let message = self.next().await;
-                if message.number == answer {
+                let found = wanted(&message);
+                told.push(message);
+                if found {
                     return told;
                 }
-                told.push(message);
             }
         };
         let told = tokio::time::timeout(patience, search).await;
-        told.expect("the time is told at once")
+        told.unwrap_or_else(|_| panic!("no {what} in time"))
     }
 
     /// What a request is answered with at once.
@@ -273,6 +282,12 @@ impl Raw {
         self.send(number, body).await;
         match number {
             49 => self.told_before(105, 109).await,
+            // The past is looked up beside everything else.
+            20 | 88 | 96 => {
+                let mut told = self.all_until("end of the answer", is_end_of_the_past).await;
+                told.extend(self.told().await);
+                told
+            }
             _ => self.told().await,
         }
     }
