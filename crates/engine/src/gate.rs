@@ -2,6 +2,7 @@
 //! for itself what went out and knows nothing of how an order was decided, so that a mistake in deciding stops here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
@@ -10,6 +11,10 @@ use protocol::settings::Risk;
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
 use crate::day::trading_day;
+use crate::portfolio::Portfolio;
+
+/// Wall seconds that an entry may wait from its decision until it is written. An exit may wait: it only reduces.
+pub const ENTRY_WAIT_SECONDS_MAX: u64 = 3;
 
 /// Why an order does not leave, although its intent is written. Nothing of it was sent, so it is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,11 +32,18 @@ pub enum Stopped {
     #[error("{0}")]
     Closed(String),
     /// It is called an exit and would not only reduce.
-    #[error("it is to reduce a position of {held} shares and does not only do that")]
+    #[error(
+        "it is to reduce a position of {held} shares, {leaving} of them on their way, and does not only do that"
+    )]
     NotAnExit {
-        /// Shares held when it was decided.
+        /// Shares that may be closed now.
         held: Quantity,
+        /// Shares of other orders that close them already.
+        leaving: Quantity,
     },
+    /// An entry that waited too long for its record.
+    #[error("it waited {} ms for its record, and an entry may wait {ENTRY_WAIT_SECONDS_MAX} s", .0.as_millis())]
+    Waited(Duration),
     /// An entry above a limit of one order.
     #[error("{quantity} shares worth ${notional} are above the limits of one order")]
     TooLarge {
@@ -59,6 +71,21 @@ pub struct Unsent {
     pub why: Stopped,
 }
 
+/// How things are at the moment before an order is written: looked at then, not when it was decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// Market clock of the decision.
+    pub at: Timestamp,
+    /// Wall time since the decision.
+    pub waited: Duration,
+    /// True when any kill switch is latched: record, file or signal.
+    pub killed: bool,
+    /// Why nothing may be sent, if so.
+    pub closed: Option<&'a str>,
+    /// The fold, the intent included.
+    pub portfolio: &'a Portfolio,
+}
+
 /// What this incarnation sent, and the limits that it may not pass whatever was decided.
 #[derive(Debug)]
 pub struct Gate {
@@ -84,55 +111,54 @@ impl Gate {
         }
     }
 
-    /// Lets an order pass, and counts it, or says why not. `at` is the market clock; `closed` says why nothing may be
-    /// sent now, if so. Limits hold entries back and never an exit that only reduces; the kill switch holds back all but
-    /// an emergency exit.
+    /// Lets an order pass, and counts it, or says why not. Limits hold entries back and never an exit that only reduces;
+    /// the kill switch holds back all but an emergency exit. What an exit reduces is what is held now, less what other
+    /// orders close already: what the intent says of it is not believed.
     ///
     /// # Errors
     /// Why it does not leave.
-    pub fn pass(
-        &mut self,
-        at: Timestamp,
-        id: &Id,
-        intent: &Intent,
-        killed: bool,
-        closed: Option<&str>,
-    ) -> Result<(), Stopped> {
+    pub fn pass(&mut self, moment: &Moment<'_>, id: &Id, intent: &Intent) -> Result<(), Stopped> {
         if self.sent.contains(id) {
             return Err(Stopped::Repeated);
         }
         if intent.order_id <= self.order_id_max {
             return Err(Stopped::OrderId(intent.order_id));
         }
-        if killed && intent.reason != Reason::EmergencyExit {
+        if moment.killed && intent.reason != Reason::EmergencyExit {
             return Err(Stopped::Killed);
         }
-        if let Some(reason) = closed {
+        if let Some(reason) = moment.closed {
             return Err(Stopped::Closed(reason.to_owned()));
         }
-        self.turn(at);
+        self.turn(moment);
         if intent.reason == Reason::Entry {
+            if moment.waited > Duration::from_secs(ENTRY_WAIT_SECONDS_MAX) {
+                return Err(Stopped::Waited(moment.waited));
+            }
             self.entry(intent)?;
             *self.entries_today.entry(intent.symbol).or_default() += 1;
         } else {
-            only_reduces(intent)?;
+            only_reduces(moment, id, intent)?;
         }
         self.sent.insert(id.clone());
         self.order_id_max = intent.order_id;
-        self.minute.push_back(at);
+        self.minute.push_back(moment.at);
         Ok(())
     }
 
-    /// Forgets what is older than a minute, and the entries of another day.
-    fn turn(&mut self, at: Timestamp) {
-        let minute_ago = at - SignedDuration::from_secs(60);
+    /// Forgets what is older than a minute, and on another day its entries and the orders that are over.
+    fn turn(&mut self, moment: &Moment<'_>) {
+        let minute_ago = moment.at - SignedDuration::from_secs(60);
         while self.minute.front().is_some_and(|sent| *sent <= minute_ago) {
             self.minute.pop_front();
         }
-        let today = Some(trading_day(at));
+        let today = Some(trading_day(moment.at));
         if self.day != today {
             self.day = today;
             self.entries_today.clear();
+            let orders = &moment.portfolio.orders;
+            self.sent
+                .retain(|id| orders.get(id).is_some_and(|order| order.counts(moment.at)));
         }
     }
 
@@ -157,15 +183,18 @@ impl Gate {
     }
 }
 
-fn only_reduces(intent: &Intent) -> Result<(), Stopped> {
+fn only_reduces(moment: &Moment<'_>, id: &Id, intent: &Intent) -> Result<(), Stopped> {
+    let (portfolio, symbol) = (moment.portfolio, intent.symbol);
+    let held = portfolio.certain(symbol);
+    let leaving = portfolio.leaving(symbol, intent.side, moment.at, Some(id));
     let against = match intent.side {
-        Side::Sell => intent.basis.is_sign_positive(),
-        Side::Buy => intent.basis.is_sign_negative(),
+        Side::Sell => held > Quantity::ZERO,
+        Side::Buy => held < Quantity::ZERO,
     };
-    if against && intent.quantity <= intent.basis.abs() {
+    if against && intent.quantity + leaving <= held.abs() {
         Ok(())
     } else {
-        Err(Stopped::NotAnExit { held: intent.basis })
+        Err(Stopped::NotAnExit { held, leaving })
     }
 }
 
@@ -174,6 +203,8 @@ mod tests {
     use protocol::ledger::{OrderType, TimeInForce};
 
     use super::*;
+    use crate::order::{Order, OrderState};
+    use crate::position::Position;
 
     fn gate() -> Gate {
         Gate::new(crate::testing::settings().risk, 100)
@@ -188,10 +219,36 @@ mod tests {
         Id::derive(&["test", &number.to_string()])
     }
 
+    fn symbol() -> Symbol {
+        "AAPL".parse().unwrap()
+    }
+
+    /// A fold in which so many shares are held.
+    fn holding(shares: i64) -> Portfolio {
+        let mut portfolio = Portfolio::default();
+        let position = Position {
+            quantity: shares.into(),
+            ..Position::flat(symbol())
+        };
+        portfolio.positions.insert(symbol(), position);
+        portfolio
+    }
+
+    /// A moment in which nothing stands in the way.
+    fn calm(portfolio: &Portfolio, seconds: i64) -> Moment<'_> {
+        Moment {
+            at: at(seconds),
+            waited: Duration::ZERO,
+            killed: false,
+            closed: None,
+            portfolio,
+        }
+    }
+
     fn order(order_id: i32, reason: Reason) -> Intent {
         let entry = reason == Reason::Entry;
         Intent {
-            symbol: "AAPL".parse().unwrap(),
+            symbol: symbol(),
             side: if entry { Side::Buy } else { Side::Sell },
             quantity: 10.into(),
             order_type: OrderType::Market,
@@ -208,94 +265,141 @@ mod tests {
 
     #[test]
     fn a_decision_and_an_order_id_leave_once() {
-        let mut gate = gate();
+        let (mut gate, held) = (gate(), holding(10));
+        let now = calm(&held, 0);
         let entry = order(101, Reason::Entry);
-        assert_eq!(gate.pass(at(0), &id(1), &entry, false, None), Ok(()));
+        assert_eq!(gate.pass(&now, &id(1), &entry), Ok(()));
         assert_eq!(
-            gate.pass(at(0), &id(1), &order(102, Reason::Entry), false, None),
+            gate.pass(&now, &id(1), &order(102, Reason::Entry)),
             Err(Stopped::Repeated)
         );
+        assert_eq!(gate.pass(&now, &id(2), &entry), Err(Stopped::OrderId(101)));
         assert_eq!(
-            gate.pass(at(0), &id(2), &entry, false, None),
-            Err(Stopped::OrderId(101))
-        );
-        assert_eq!(
-            gate.pass(at(0), &id(3), &order(100, Reason::Stop), false, None),
+            gate.pass(&now, &id(3), &order(100, Reason::Stop)),
             Err(Stopped::OrderId(100))
         );
     }
 
     #[test]
     fn the_kill_switch_stops_all_but_an_emergency_exit_and_a_closed_way_stops_that_too() {
-        let mut gate = gate();
+        let (mut gate, held) = (gate(), holding(10));
+        let killed = Moment {
+            killed: true,
+            ..calm(&held, 0)
+        };
         for reason in [Reason::Entry, Reason::Stop, Reason::Flatten] {
             assert_eq!(
-                gate.pass(at(0), &id(1), &order(101, reason), true, None),
+                gate.pass(&killed, &id(1), &order(101, reason)),
                 Err(Stopped::Killed)
             );
         }
         let exit = order(101, Reason::EmergencyExit);
-        let closed = gate.pass(at(0), &id(1), &exit, true, Some("the link is down"));
-        assert_eq!(closed, Err(Stopped::Closed("the link is down".into())));
+        let closed = Moment {
+            closed: Some("the link is down"),
+            ..killed
+        };
         assert_eq!(
-            gate.pass(at(0), &id(1), &exit, true, None),
+            gate.pass(&closed, &id(1), &exit),
+            Err(Stopped::Closed("the link is down".into()))
+        );
+        assert_eq!(
+            gate.pass(&killed, &id(1), &exit),
             Ok(()),
             "what was stopped was not counted"
         );
     }
 
     #[test]
-    fn what_is_called_an_exit_only_reduces() {
+    fn an_entry_that_waited_too_long_stays_and_an_exit_leaves() {
+        let (mut gate, held) = (gate(), holding(10));
+        let waited = |milliseconds| Moment {
+            waited: Duration::from_millis(milliseconds),
+            ..calm(&held, 0)
+        };
+        let limit = ENTRY_WAIT_SECONDS_MAX * 1_000;
+        assert_eq!(
+            gate.pass(&waited(limit + 1), &id(1), &order(101, Reason::Entry)),
+            Err(Stopped::Waited(Duration::from_millis(limit + 1)))
+        );
+        assert_eq!(
+            gate.pass(&waited(limit), &id(1), &order(101, Reason::Entry)),
+            Ok(())
+        );
+        assert_eq!(
+            gate.pass(&waited(limit * 100), &id(2), &order(102, Reason::Stop)),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn what_is_called_an_exit_only_reduces_what_is_held_now() {
+        let tried = |shares: i64, intent: Intent| gate().pass(&calm(&holding(shares), 0), &id(1), &intent);
+        let not = |held: i64| {
+            Err(Stopped::NotAnExit {
+                held: held.into(),
+                leaving: Quantity::ZERO,
+            })
+        };
+        let exit = || order(101, Reason::Stop);
+        let buy = || Intent {
+            side: Side::Buy,
+            ..exit()
+        };
+        assert_eq!(tried(10, exit()), Ok(()));
+        assert_eq!(tried(-10, buy()), Ok(()), "it covers");
+        assert_eq!(tried(10, buy()), not(10), "it adds");
+        // The intent says that 10 are held; what is held decides.
+        assert_eq!(tried(9, exit()), not(9));
+        assert_eq!(tried(0, exit()), not(0));
+        assert_eq!(tried(-10, exit()), not(-10));
+    }
+
+    #[test]
+    fn the_exits_that_are_on_their_way_are_less_to_reduce() {
+        let mut held = holding(15);
+        let first = order(101, Reason::Stop);
+        let folded = Order::of(id(1), None, at(0), 1, &first);
+        held.orders.insert(id(1), folded);
         let mut gate = gate();
-        let more = Intent {
-            quantity: 11.into(),
-            ..order(101, Reason::Stop)
-        };
-        let held = Quantity::from(10);
-        assert_eq!(
-            gate.pass(at(0), &id(1), &more, false, None),
-            Err(Stopped::NotAnExit { held })
-        );
-        let adds = Intent {
-            side: Side::Buy,
-            ..order(101, Reason::Stop)
+        let leaving = |shares: i64| {
+            Err(Stopped::NotAnExit {
+                held: 15.into(),
+                leaving: shares.into(),
+            })
         };
         assert_eq!(
-            gate.pass(at(0), &id(1), &adds, false, None),
-            Err(Stopped::NotAnExit { held })
+            gate.pass(&calm(&held, 0), &id(1), &first),
+            Ok(()),
+            "it does not count against itself"
         );
-        let flat = Intent {
-            basis: Quantity::ZERO,
-            ..order(101, Reason::Close)
-        };
-        assert_eq!(
-            gate.pass(at(0), &id(1), &flat, false, None),
-            Err(Stopped::NotAnExit { held: Quantity::ZERO })
-        );
-        let covers = Intent {
-            side: Side::Buy,
-            basis: Quantity::from(-10),
-            ..order(101, Reason::Stop)
-        };
-        assert_eq!(gate.pass(at(0), &id(1), &covers, false, None), Ok(()));
+        let second = order(102, Reason::Close);
+        assert_eq!(gate.pass(&calm(&held, 0), &id(2), &second), leaving(10));
+        held.orders.get_mut(&id(1)).unwrap().filled = 5.into();
+        assert_eq!(gate.pass(&calm(&held, 0), &id(2), &second), Ok(()));
+        // An absent exit must not block the next one.
+        let third = order(103, Reason::Close);
+        held.orders.get_mut(&id(1)).unwrap().filled = Quantity::ZERO;
+        assert_eq!(gate.pass(&calm(&held, 0), &id(3), &third), leaving(10));
+        held.orders.get_mut(&id(1)).unwrap().state = OrderState::Absent;
+        assert_eq!(gate.pass(&calm(&held, 0), &id(3), &third), Ok(()));
     }
 
     #[test]
     fn entries_have_limits_and_exits_pass_beyond_them() {
-        let mut gate = gate();
+        let (mut gate, held) = (gate(), holding(10));
         let large = Intent {
             quantity: 1_000_000.into(),
             ..order(101, Reason::Entry)
         };
         assert!(matches!(
-            gate.pass(at(0), &id(0), &large, false, None),
+            gate.pass(&calm(&held, 0), &id(0), &large),
             Err(Stopped::TooLarge { .. })
         ));
         let per_day = gate.limits.trades_per_symbol_per_day_max;
         let mut number = 100;
         let mut next = |gate: &mut Gate, seconds: i64, reason: Reason| {
             number += 1;
-            gate.pass(at(seconds), &id(number), &order(number, reason), false, None)
+            gate.pass(&calm(&held, seconds), &id(number), &order(number, reason))
         };
         for _ in 0..per_day {
             assert_eq!(next(&mut gate, 0, Reason::Entry), Ok(()));
@@ -310,8 +414,9 @@ mod tests {
             Ok(()),
             "an exit passes every limit"
         );
-        // A day later the symbol may be bought again, and the minute is over.
+        // A day later the symbol may be bought again, the minute is over, and what ended is forgotten.
         assert_eq!(next(&mut gate, 86_400, Reason::Entry), Ok(()));
+        assert_eq!(gate.sent.len(), 1);
         let full = Gate {
             minute: vec![at(86_400); per_minute].into(),
             ..gate

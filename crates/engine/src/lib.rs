@@ -21,6 +21,7 @@ pub mod portfolio;
 pub mod position;
 pub mod reconcile;
 pub mod regime;
+pub mod restart;
 pub mod risk;
 pub mod signal;
 pub mod sizing;

@@ -7,6 +7,8 @@ use protocol::ledger::{Intent, OrderChange, Reason, Side};
 use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp, subject};
 use serde::{Deserialize, Serialize};
 
+use crate::day::trading_day;
+
 /// Where an order is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -213,6 +215,19 @@ impl Order {
         !self.kinds.contains(&subject::kind(change))
     }
 
+    /// True when the day in New York that it was made for is over at `now`: no order of ours outlives its day, whatever
+    /// was said of it last.
+    #[must_use]
+    pub fn day_is_over(&self, now: Timestamp) -> bool {
+        trading_day(self.created_at) < trading_day(now)
+    }
+
+    /// True while its rest counts against the limits, as if it were filled.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.state.may_fill() && !self.day_is_over(now)
+    }
+
     /// Shares that may still fill; zero once it is over.
     #[must_use]
     pub fn rest(&self) -> Quantity {
@@ -297,6 +312,24 @@ mod tests {
             std::fs::read_to_string(file).unwrap(),
             "UPDATE_EXPECT=1 accepts the new table"
         );
+    }
+
+    #[test]
+    fn a_rest_counts_until_its_day_is_over_in_every_state() {
+        let made: Timestamp = "2026-11-23T15:00:00Z".parse().unwrap();
+        let last_of_the_day: Timestamp = "2026-11-24T04:59:59Z".parse().unwrap();
+        let next_day: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
+        let intent: Intent = serde_json::from_value(serde_json::json!({
+            "symbol": "AAPL", "side": "buy", "quantity": "10", "order_type": "market", "time_in_force": "day",
+            "reason": "entry", "target": "10", "basis": "0", "order_id": 1,
+        }))
+        .unwrap();
+        for state in OrderState::ALL {
+            let mut order = Order::of(Id::derive(&["one"]), None, made, 1, &intent);
+            order.state = state;
+            assert_eq!(order.counts(last_of_the_day), !state.is_terminal(), "{state:?}");
+            assert!(!order.counts(next_day), "{state:?}");
+        }
     }
 
     #[test]

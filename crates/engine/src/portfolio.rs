@@ -14,7 +14,7 @@ use protocol::operator::StateMark;
 use protocol::{Hash, Id, Money, Price, Quantity, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::order::Order;
+use crate::order::{Order, OrderState};
 pub use crate::position::Position;
 
 /// Orders that are over and still kept.
@@ -308,6 +308,31 @@ impl Portfolio {
         self.positions
             .get(&symbol)
             .map_or(Quantity::ZERO, |position| position.quantity)
+    }
+
+    /// Shares that may be closed: what is held, but no more of it than the broker has where the two differ.
+    #[must_use]
+    pub fn certain(&self, symbol: Symbol) -> Quantity {
+        let held = self.held(symbol);
+        let differs = |difference: &&Difference| difference.symbol == Some(symbol);
+        match self.differences.iter().find(differs) {
+            Some(known) if known.broker.is_sign_negative() != held.is_sign_negative() => Quantity::ZERO,
+            Some(known) if known.broker.abs() < held.abs() => known.broker,
+            _ => held,
+        }
+    }
+
+    /// Shares of a side that are on their way, but those of the order `but`. An absent order does not count: it must not
+    /// block the next exit.
+    #[must_use]
+    pub fn leaving(&self, symbol: Symbol, side: Side, now: Timestamp, but: Option<&Id>) -> Quantity {
+        let on_their_way = self.open_orders().filter(|order| {
+            (order.symbol, order.side) == (symbol, side)
+                && order.state != OrderState::Absent
+                && Some(&order.id) != but
+                && order.counts(now)
+        });
+        on_their_way.map(Order::rest).sum()
     }
 
     /// Symbols that are not flat.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ledger::{Difference, Fill, Holding, OrderChange, OrderEvent, Side};
-use protocol::{Id, Money, Quantity, Symbol};
+use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
 use crate::order::{Order, OrderState};
 use crate::portfolio::{Portfolio, revision_of};
@@ -207,6 +207,38 @@ pub fn ours_at_broker<'a>(
     })
 }
 
+/// Orders of ours that work at the broker although they are over: they ended here before the reading, or with their day.
+#[must_use]
+pub fn undead<'a>(portfolio: &'a Portfolio, truth: &'a Truth, now: Timestamp) -> Vec<&'a Order> {
+    let is_over = |order: &Order| {
+        let ended = portfolio.last_end.get(&order.symbol).copied();
+        let before_reading = ended.is_none_or(|sequence| sequence <= truth.folded);
+        (order.state.is_terminal() && before_reading) || order.day_is_over(now)
+    };
+    ours_at_broker(portfolio, truth)
+        .map(|(order, _)| order)
+        .filter(|order| order.order_id != 0 && is_over(order))
+        .collect()
+}
+
+/// Orders whose day is over and that the broker does not tell of: whatever was said of them last, they are over.
+#[must_use]
+pub fn expired<'a>(portfolio: &'a Portfolio, truth: &Truth, now: Timestamp) -> Vec<&'a Order> {
+    let told = |order: &Order| {
+        let mut all = truth.open.iter().chain(&truth.completed);
+        all.any(|theirs| is_same(order, theirs))
+    };
+    portfolio
+        .open_orders()
+        .filter(|order| order.day_is_over(now) && !told(order))
+        .collect()
+}
+
+fn is_same(order: &Order, theirs: &BrokerOrder) -> bool {
+    theirs.order_ref == order.id.as_str()
+        || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
+}
+
 fn late_commission(portfolio: &Portfolio, order: &Id, execution: &BrokerExecution) -> Option<OrderEvent> {
     let commission = execution.fill.commission?;
     let trade = portfolio
@@ -225,10 +257,7 @@ fn late_commission(portfolio: &Portfolio, order: &Id, execution: &BrokerExecutio
 }
 
 fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Option<OrderChange> {
-    let same = |theirs: &&BrokerOrder| {
-        theirs.order_ref == order.id.as_str()
-            || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
-    };
+    let same = |theirs: &&BrokerOrder| is_same(order, theirs);
     // An order that moved from open to completed while reading is in both; what is over is the later word.
     if let Some(theirs) = truth.completed.iter().find(same) {
         return match theirs.status {

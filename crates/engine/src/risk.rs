@@ -64,16 +64,6 @@ pub struct Proposal {
     pub decided_at: Timestamp,
 }
 
-/// True when an order's rest counts against the limits: not when its day is over, as no order of ours outlives its day.
-#[must_use]
-pub fn counts(order: &Order, now: Timestamp) -> bool {
-    let in_doubt = matches!(
-        order.state,
-        OrderState::Unresolved | OrderState::Absent | OrderState::Sent
-    );
-    order.state.may_fill() && !(in_doubt && trading_day(order.created_at) < trading_day(now))
-}
-
 impl Look<'_> {
     /// Shares of one side that may still fill.
     #[must_use]
@@ -82,9 +72,7 @@ impl Look<'_> {
             .portfolio
             .open_orders()
             .filter(|order| order.symbol == symbol && order.side == side);
-        open.filter(|order| counts(order, self.now))
-            .map(Order::rest)
-            .sum()
+        open.filter(|order| order.counts(self.now)).map(Order::rest).sum()
     }
 
     /// Checks an exit: an order that only reduces. Passes in every trading state; only the kill switch, the broker's
@@ -186,7 +174,7 @@ impl Look<'_> {
         let of_symbol = || {
             self.portfolio
                 .open_orders()
-                .filter(|order| order.symbol == symbol && counts(order, self.now))
+                .filter(|order| order.symbol == symbol && order.counts(self.now))
         };
         let doubtful =
             of_symbol().find(|order| matches!(order.state, OrderState::Unresolved | OrderState::Absent));
@@ -325,7 +313,7 @@ impl Look<'_> {
         let buys = self
             .portfolio
             .open_orders()
-            .filter(|order| order.side == Side::Buy && counts(order, self.now));
+            .filter(|order| order.side == Side::Buy && order.counts(self.now));
         held + buys
             .map(|o| {
                 worth(
@@ -364,7 +352,7 @@ impl Look<'_> {
         let buys = self
             .portfolio
             .open_orders()
-            .filter(|order| order.side == Side::Buy && counts(order, self.now));
+            .filter(|order| order.side == Side::Buy && order.counts(self.now));
         let bound: Money = buys
             .map(|order| order.rest() * order.reference_price.unwrap_or_default())
             .sum();

@@ -8,11 +8,11 @@ mod decide;
 mod incident;
 mod message;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{Entry, OrderChange, OrderEvent, Record, TradingState};
+use protocol::ledger::{Entry, Mode, OrderChange, OrderEvent, Record, TradingState};
 use protocol::market::{Phase, Quote};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
@@ -20,8 +20,10 @@ use protocol::{Hash, Id, Price, Symbol, Timestamp};
 use crate::gate::Unsent;
 use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
+use crate::restart;
 use crate::risk::{Look, Refused};
 
+use incident::Noticed;
 pub use message::{Ask, Draft, Heard, Input, News, Output};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
@@ -50,6 +52,7 @@ pub struct Trader {
     next_order_id: i32,
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
+    noticed: Noticed,
 }
 
 impl Trader {
@@ -86,6 +89,7 @@ impl Trader {
             next_order_id,
             flat_told: true,
             refused_exits: BTreeMap::new(),
+            noticed: Noticed::default(),
         }
     }
 
@@ -104,6 +108,21 @@ impl Trader {
     #[must_use]
     pub fn gate(&self) -> Option<&str> {
         self.gate.as_deref()
+    }
+
+    /// True while the gateway's daily restart is expected, by the wall clock.
+    #[must_use]
+    pub fn restarting(&self, wall: Timestamp) -> bool {
+        let identity = self.portfolio.identity.as_ref();
+        let live = identity.is_some_and(|identity| identity.mode == Mode::Live);
+        restart::is_on(&self.settings.broker, live, wall)
+    }
+
+    /// Why nothing may be sent at this moment, if so: the gate, or the gateway's daily restart.
+    #[must_use]
+    pub fn closed(&self, wall: Timestamp) -> Option<&str> {
+        let restart = self.restarting(wall).then_some(restart::REASON);
+        self.gate.as_deref().or(restart)
     }
 
     /// True while the local kill switch is latched.
@@ -206,7 +225,7 @@ impl Trader {
     fn on_kill_here(&mut self, latched: bool) -> Vec<Output> {
         self.killed_here = latched;
         if latched {
-            self.cancels(|_| true)
+            self.cancels("the kill switch is latched", |_| true)
         } else {
             Vec::new()
         }
@@ -214,6 +233,7 @@ impl Trader {
 
     fn on_tick(&mut self, wall: Timestamp) -> Vec<Output> {
         let mut outputs = self.silent_orders(wall);
+        outputs.extend(self.excess(wall, &BTreeSet::new()));
         if self.portfolio.flattening {
             outputs.extend(self.flatten_on(wall));
         }
@@ -276,7 +296,7 @@ impl Trader {
             portfolio: &self.portfolio,
             settings: &self.settings,
             phase: self.phase,
-            gate: self.gate.as_deref(),
+            gate: self.closed(wall),
             killed_here: self.killed_here,
             quote: self.fresh_quote(wall, symbol),
             prices: &self.prices,
@@ -352,16 +372,14 @@ impl Trader {
     }
 
     /// Cancellations of our working orders that `which` picks, recorded before they are asked for.
-    fn cancels(&self, which: impl Fn(&crate::order::Order) -> bool) -> Vec<Output> {
+    fn cancels(&self, why: &str, which: impl Fn(&crate::order::Order) -> bool) -> Vec<Output> {
         let mut outputs = Vec::new();
         for order in self
             .portfolio
             .open_orders()
             .filter(|order| order.order_id != 0 && which(order))
         {
-            let change = OrderChange::CancelRequested {
-                text: format!("trading is {:?}", self.portfolio.state),
-            };
+            let change = OrderChange::CancelRequested { text: why.to_owned() };
             // With the bus down a kill switch must still cancel, so the local one is not recorded first.
             if order.can_record(&change) && !self.killed_here {
                 outputs.push(self.event(

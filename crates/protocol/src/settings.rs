@@ -62,6 +62,62 @@ pub struct Broker {
     pub reconcile_seconds: u32,
     /// Seconds between the two passes of the start-up for orders that the first did not find.
     pub second_pass_seconds: u32,
+    /// Milliseconds between two readings of the account that must agree before its positions are taken over.
+    #[serde(default = "opening_gap_ms")]
+    pub opening_gap_ms: u32,
+    /// When the gateway restarts daily, `HH:MM` in New York, or `none`; empty: [`RESTART_AT_LIVE`] on a live account,
+    /// none on a paper account.
+    #[serde(default)]
+    pub restart_at: String,
+    /// Minutes from then on in which nothing is sent.
+    #[serde(default = "restart_minutes")]
+    pub restart_minutes: u32,
+}
+
+/// When IB restarts its servers and gateways every night, in New York.
+pub const RESTART_AT_LIVE: &str = "23:45";
+
+fn opening_gap_ms() -> u32 {
+    1_000
+}
+
+fn restart_minutes() -> u32 {
+    60
+}
+
+impl Broker {
+    /// When the gateway of an account restarts daily, in New York; `None` when it does not.
+    #[must_use]
+    pub fn restart(&self, live: bool) -> Option<jiff::civil::Time> {
+        match self.restart_at.as_str() {
+            "none" => None,
+            "" if !live => None,
+            "" => time(RESTART_AT_LIVE),
+            told => time(told),
+        }
+    }
+}
+
+impl Broker {
+    fn check(&self) -> Result<(), String> {
+        let told = self.restart_at.as_str();
+        if !matches!(told, "" | "none") && time(told).is_none() {
+            return Err(format!(
+                "broker.restart_at is `{told}`: use a time like 23:45, `none`, or nothing"
+            ));
+        }
+        if self.restart_minutes > 12 * 60 {
+            return Err(format!(
+                "broker.restart_minutes is {}: use at most 720",
+                self.restart_minutes
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn time(text: &str) -> Option<jiff::civil::Time> {
+    jiff::civil::Time::strptime("%H:%M", text).ok()
 }
 
 /// `[market]`
@@ -200,6 +256,7 @@ impl Settings {
                     .to_owned(),
             );
         }
+        self.broker.check()?;
         let name = &self.market.name;
         if name.is_empty()
             || !name

@@ -2,7 +2,6 @@
 //! decided next always knows what was done before.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use engine::gate::Gate;
 use engine::reconcile::{Pass, Truth};
@@ -21,13 +20,21 @@ use runtime::{Context, Exit, Request, code, now};
 
 use crate::broker::{self, Broker};
 use crate::ears::{Ears, Input};
-use crate::notice::{Links, Meaning};
+use crate::latch::Latch;
+use crate::notice::{Link, Links, Meaning};
 use crate::witness::Witness;
 
 /// Characters of an operator's note that are recorded.
 const NOTE_CHARACTERS_MAX: usize = 500;
 /// Readings of the broker's truth that may fail in a row before this incarnation ends.
 const FAILED_READINGS_MAX: u32 = 3;
+
+/// What only one process can hold at a time.
+pub struct Held {
+    pub broker: Broker,
+    pub lease: Lease,
+    pub witness: Witness,
+}
 
 /// An incarnation that leads.
 pub struct Desk {
@@ -39,6 +46,9 @@ pub struct Desk {
     pub order_id_max: i32,
     pub last_gate: Gate,
     links: Links,
+    /// The same at the moment before an order is written.
+    pub link: Link,
+    pub latch: Latch,
     rows: Option<(Rows<OrderUpdate>, NoticeStream)>,
     pub asked: BTreeMap<Id, Request>,
     failed_readings: u32,
@@ -46,6 +56,8 @@ pub struct Desk {
     compare_due: bool,
     /// True when the reading under way began before the link was whole again.
     outdated: bool,
+    /// True while the gateway's daily restart is expected.
+    restarting: bool,
     pub sent: u64,
 }
 
@@ -59,17 +71,24 @@ impl std::fmt::Debug for Desk {
 
 impl Desk {
     pub fn new(
-        broker: Broker,
-        lease: Lease,
+        held: Held,
+        latch: Latch,
         ledger: Ledger,
-        witness: Witness,
         mut trader: Trader,
         order_id_max: i32,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let Held {
+            broker,
+            lease,
+            witness,
+        } = held;
+        let notices = broker.client.notice_stream();
+        let notices =
+            notices.map_err(|error| again(format!("the gateway's notices can't be followed: {error}")))?;
         trader.raise_order_id(order_id_max + 1);
         trader.raise_order_id(broker.client.next_order_id());
         let used_max = order_id_max.max(trader.portfolio.order_id_max);
-        Self {
+        Ok(Self {
             last_gate: Gate::new(trader.limits().clone(), used_max),
             broker,
             trader,
@@ -78,13 +97,16 @@ impl Desk {
             witness,
             order_id_max,
             links: Links::default(),
+            link: Link::new(notices),
+            latch,
+            restarting: false,
             rows: None,
             asked: BTreeMap::new(),
             failed_readings: 0,
             compare_due: false,
             outdated: false,
             sent: 0,
-        }
+        })
     }
 
     /// Opens the stream of order events, before any snapshot is taken, so that nothing falls between the two.
@@ -106,7 +128,7 @@ impl Desk {
         if let Some(session) = context.bus.last(stream::MARKET, filter::SESSION).await? {
             self.decide(context, Step::Session(session)).await?;
         }
-        self.watch_kill_file(context).await?;
+        self.watch_latch(context).await?;
         self.gate(context).await?;
         let outcome = loop {
             let input = ears.next(context).await;
@@ -168,7 +190,7 @@ impl Desk {
                 self.read_truth(ears, pass);
                 Ok(())
             }
-            Input::Tick => self.on_tick(context).await,
+            Input::Tick => self.on_tick(context, ears).await,
         }
     }
 
@@ -327,6 +349,9 @@ impl Desk {
                 self.failed_readings = 0;
                 self.compare_due &= self.links.reason().is_some();
                 self.decide(context, Step::Truth(truth, pass)).await?;
+                if self.trader.wants_another_look() {
+                    ears.look_soon();
+                }
                 context.health.figure("reconciled_at_s", now().as_second() as f64);
                 self.gate(context).await
             }
@@ -355,8 +380,11 @@ impl Desk {
         Ok(())
     }
 
-    async fn on_tick(&mut self, context: &Context) -> anyhow::Result<()> {
-        self.watch_kill_file(context).await?;
+    async fn on_tick(&mut self, context: &Context, ears: &mut Ears) -> anyhow::Result<()> {
+        self.watch_latch(context).await?;
+        self.watch_restart(context, ears).await?;
+        // Heard now and then, so that it never falls behind.
+        drop(self.link.reason(&self.broker));
         self.decide(context, Step::Tick).await?;
         context
             .health
@@ -368,8 +396,22 @@ impl Desk {
         Ok(())
     }
 
-    async fn watch_kill_file(&mut self, context: &Context) -> anyhow::Result<()> {
-        let latched = kill_file(&context.state).exists();
+    /// After the gateway's daily restart the broker is compared with the ledger before anything is sent.
+    async fn watch_restart(&mut self, context: &Context, ears: &mut Ears) -> anyhow::Result<()> {
+        let restarting = self.trader.restarting(now());
+        if restarting == std::mem::replace(&mut self.restarting, restarting) {
+            return Ok(());
+        }
+        if !restarting {
+            self.compare_due = true;
+            self.outdated = ears.reading();
+            self.read_truth(ears, Pass::Running);
+        }
+        self.gate(context).await
+    }
+
+    async fn watch_latch(&mut self, context: &Context) -> anyhow::Result<()> {
+        let latched = self.latch.is_set();
         if latched != self.trader.killed_here() {
             self.decide(context, Step::KillHere(latched)).await?;
             self.gate(context).await?;
@@ -392,7 +434,11 @@ impl Desk {
         }
         let killed = (self.trader.killed_here() || self.trader.portfolio.killed)
             .then(|| "the kill switch is latched".to_owned());
-        match reason.or(killed) {
+        let restarting = self
+            .trader
+            .restarting(now())
+            .then(|| engine::restart::REASON.to_owned());
+        match reason.or(restarting).or(killed) {
             Some(reason) => context.health.set(HealthState::Degraded, reason),
             None => context.health.set(HealthState::Ready, ""),
         }
@@ -406,11 +452,6 @@ pub fn again(text: impl Into<String>) -> anyhow::Error {
         code::AGAIN,
         format!("{}; a new incarnation reads the truth", text.into()),
     )
-}
-
-/// The local kill switch: while this file is there, nothing goes out.
-fn kill_file(state: &Path) -> std::path::PathBuf {
-    state.join("KILL")
 }
 
 fn command(payload: &[u8]) -> Result<Command, String> {

@@ -37,6 +37,9 @@ pub enum Input {
     Tick,
 }
 
+/// Time between a reading that contradicts the ledger and the one that confirms it.
+const ANOTHER_LOOK_MS: u64 = 1_000;
+
 /// What the desk listens to.
 pub struct Ears {
     rows: Rows<OrderUpdate>,
@@ -103,6 +106,11 @@ impl Ears {
             // The desk may have ended meanwhile.
             let _ = tell.send((truth, pass)).await;
         });
+    }
+
+    /// Brings the next comparison near: the last one needs to be confirmed.
+    pub fn look_soon(&mut self) {
+        self.reconcile.reset_after(Duration::from_millis(ANOTHER_LOOK_MS));
     }
 
     /// Puts the second pass off for a moment: without it, what is in doubt stays in doubt.

@@ -1,12 +1,14 @@
 //! Turns signals into orders: a shell around [`engine::trader`]. Broker truth first, intent before order, and an end at
 //! the first doubt: the next incarnation reads the truth again.
 //!
-//! [`start`] is the one sequence of every start; [`desk`] is the loop after it and [`ears`] what wakes it; [`broker`] is the rim to the gateway;
+//! [`start`] is the one sequence of every start; [`desk`] is the loop after it and [`ears`] what wakes it;
+//! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine;
 //! [`witness`] remembers on disk what the ledger must contain.
 
 mod broker;
 mod desk;
 mod ears;
+mod latch;
 mod notice;
 mod start;
 mod truth;

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use futures::FutureExt as _;
+use ibapi::subscriptions::NoticeStream;
 use ibapi::{NOTICE_STREAM_LAG_CODE, Notice, SUBSCRIPTION_LAG_CODE, TRANSPORT_RECONNECT_CODE};
+
+use crate::broker::Broker;
 
 /// What to do about a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,43 @@ impl Links {
     /// What is broken, if anything.
     pub fn reason(&self) -> Option<String> {
         self.broken.first().map(|broken| (*broken).to_owned())
+    }
+}
+
+/// The link as it is at this moment: a second ear on the gateway's notices, for the last look before an order leaves.
+/// The desk hears the same a little later, when it is done with what it does.
+pub struct Link {
+    notices: NoticeStream,
+    links: Links,
+    ended: Option<String>,
+}
+
+impl Link {
+    /// Listens from now on.
+    pub fn new(notices: NoticeStream) -> Self {
+        Self {
+            notices,
+            links: Links::default(),
+            ended: None,
+        }
+    }
+
+    /// Why nothing may be sent, if so, by all that was told until now.
+    pub fn reason(&mut self, broker: &Broker) -> Option<String> {
+        // Unconstrained: what is there already must be seen, however much this task did before.
+        while let Some(told) = tokio::task::unconstrained(self.notices.next()).now_or_never() {
+            let Some(notice) = told else {
+                self.ended = Some("the gateway's notices ended".to_owned());
+                break;
+            };
+            if let Meaning::End(text) = self.links.note(&notice) {
+                self.ended = Some(format!("the gateway says {text}"));
+            }
+        }
+        let lost = !broker.client.is_connected();
+        let lost = lost.then(|| "the connection to the gateway is lost".to_owned());
+        let down = || self.links.reason().map(|broken| format!("{broken} is down"));
+        self.ended.clone().or(lost).or_else(down)
     }
 }
 

@@ -17,7 +17,8 @@ use runtime::ledger::Ledger;
 use runtime::{Context, Exit, code, now};
 
 use crate::broker::{Broker, ConnectError};
-use crate::desk::Desk;
+use crate::desk::{Desk, Held};
+use crate::latch::Latch;
 use crate::truth;
 use crate::witness::{Memory, Witness};
 
@@ -40,13 +41,14 @@ pub enum Start {
 
 /// Waits until this incarnation may lead, and makes it ready.
 pub async fn lead(context: &Context) -> anyhow::Result<Start> {
+    let latch = Latch::watch(&context.state)?;
     tokio::select! {
-        start = sequence(context) => start,
+        start = sequence(context, latch) => start,
         () = context.stop.cancelled() => Ok(Start::Stopped),
     }
 }
 
-async fn sequence(context: &Context) -> anyhow::Result<Start> {
+async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Start> {
     let (mut broker, notices) = connect(context).await;
     broker.account = match account(context, &broker) {
         Ok(account) => account,
@@ -65,14 +67,12 @@ async fn sequence(context: &Context) -> anyhow::Result<Start> {
     }
     let ledger = Ledger::after(&context.bus, portfolio.sequence, portfolio.hash.clone());
     let trader = Trader::new(context.settings.clone(), portfolio);
-    let mut desk = Box::new(Desk::new(
+    let held = Held {
         broker,
         lease,
-        ledger,
         witness,
-        trader,
-        memory.order_id_max,
-    ));
+    };
+    let mut desk = Box::new(Desk::new(held, latch, ledger, trader, memory.order_id_max)?);
     first_records(context, &mut desk, identity).await?;
     match broker_truth(context, &mut desk, notices).await? {
         None => Ok(Start::Lead(desk)),
@@ -255,7 +255,8 @@ async fn broker_truth(
     );
     desk.listen(notices).await?;
     if !desk.trader.portfolio.opened {
-        let truth = still(desk).await?;
+        let gap = Duration::from_millis(u64::from(context.settings.broker.opening_gap_ms));
+        let truth = still(desk, gap).await?;
         desk.append(opening(&truth)).await?;
     }
     for _ in 0..READINGS_MAX {
@@ -296,11 +297,12 @@ async fn read(desk: &Desk) -> anyhow::Result<Truth> {
         .map_err(|error| Exit::error(code::AGAIN, format!("broker truth is not known: {error:#}")))
 }
 
-/// The account as two readings in a row tell it: a fill between the questions of one reading would be in the opening
-/// positions and counted again as an execution.
-async fn still(desk: &Desk) -> anyhow::Result<Truth> {
+/// The account as two readings in a row, some time apart, tell it: a fill between the questions of one reading would be
+/// in the opening positions and counted again as an execution.
+async fn still(desk: &Desk, gap: Duration) -> anyhow::Result<Truth> {
     let mut before = read(desk).await?;
     for _ in 0..READINGS_MAX {
+        tokio::time::sleep(gap).await;
         let truth = read(desk).await?;
         if truth.is_of_the_same_moment(&before) {
             return Ok(truth);

@@ -1,9 +1,11 @@
 //! What goes out: records to LEDGER and the witness, orders to the broker. An order is written in one place, once, right
 //! after the last gate.
 
-use engine::gate::Unsent;
+use std::time::Instant;
+
+use engine::gate::{Moment, Unsent};
 use engine::trader::{Draft, Output};
-use protocol::ledger::{Entry, Intent};
+use protocol::ledger::{Entry, Intent, Record};
 use protocol::{Id, Timestamp, subject};
 use runtime::{Context, now};
 
@@ -13,11 +15,15 @@ use crate::witness::Memory;
 impl Desk {
     /// Does what was decided, in its order.
     pub async fn perform(&mut self, context: &Context, outputs: Vec<Output>) -> anyhow::Result<()> {
+        let decided = Instant::now();
         for output in outputs {
             match output {
                 Output::Append(draft) if !self.trader.is_new(&draft) => {}
                 Output::Append(draft) => {
-                    if let Some(unsent) = self.append(draft).await? {
+                    let record = self.append(draft).await?;
+                    if let Entry::Intent(intent) = record.entry
+                        && let Some(unsent) = self.send(decided, record.id, record.at, intent).await?
+                    {
                         self.note_unsent(context, &unsent).await?;
                     }
                 }
@@ -56,13 +62,13 @@ impl Desk {
         Ok(())
     }
 
-    /// Appends a record of this epoch; an intent is sent once it is acknowledged, or comes back with what stopped it.
-    pub async fn append(&mut self, draft: Draft) -> anyhow::Result<Option<Unsent>> {
+    /// Appends a record of this epoch. An intent is only recorded by it: `perform` sends.
+    pub async fn append(&mut self, draft: Draft) -> anyhow::Result<Record> {
         self.append_as(self.trader.portfolio.epoch, draft).await
     }
 
     /// Appends a record of `epoch`: to LEDGER and to the witness side by side; both must have it.
-    pub async fn append_as(&mut self, epoch: u64, draft: Draft) -> anyhow::Result<Option<Unsent>> {
+    pub async fn append_as(&mut self, epoch: u64, draft: Draft) -> anyhow::Result<Record> {
         let record = draft.record(epoch);
         let pending = match &record.entry {
             Entry::Intent(intent) => {
@@ -84,17 +90,27 @@ impl Desk {
             .trader
             .applied(appended.sequence, &appended.hash, &appended.record, now());
         applied.map_err(|fault| again(fault.to_string()))?;
-        let record = appended.record;
-        match record.entry {
-            Entry::Intent(intent) => self.send(record.id, record.at, intent).await,
-            _ => Ok(None),
-        }
+        Ok(appended.record)
     }
 
-    /// Writes an order to the broker: the one place that does, and nothing comes between the last gate and the write.
-    async fn send(&mut self, id: Id, at: Timestamp, intent: Intent) -> anyhow::Result<Option<Unsent>> {
-        let (killed, closed) = (self.trader.killed(), self.trader.gate());
-        if let Err(why) = self.last_gate.pass(at, &id, &intent, killed, closed) {
+    /// Writes an order to the broker: the one place that does. The append may have taken its time, so kill switch, link
+    /// and position are looked at now, and nothing comes between the last gate and the write.
+    async fn send(
+        &mut self,
+        decided: Instant,
+        id: Id,
+        at: Timestamp,
+        intent: Intent,
+    ) -> anyhow::Result<Option<Unsent>> {
+        let link = self.link.reason(&self.broker);
+        let moment = Moment {
+            at,
+            waited: decided.elapsed(),
+            killed: self.latch.is_set() || self.trader.killed(),
+            closed: self.trader.closed(now()).or(link.as_deref()),
+            portfolio: &self.trader.portfolio,
+        };
+        if let Err(why) = self.last_gate.pass(&moment, &id, &intent) {
             return Ok(Some(Unsent { id, intent, why }));
         }
         let sent = self.broker.submit(&id, &intent).await;

@@ -116,7 +116,7 @@ impl Trader {
             Verb::Kill => self.kill(wall, ask, true),
             Verb::Release => self.kill(wall, ask, false),
             Verb::CancelAll => {
-                let cancels = self.cancels(|_| true);
+                let cancels = self.cancels("cancel-all", |_| true);
                 let count = cancels
                     .iter()
                     .filter(|output| matches!(output, Output::Cancel(_)))
@@ -139,16 +139,53 @@ impl Trader {
                 "the kill switch is latched: release it first with `command.release`, or by removing the file KILL",
             );
         }
-        self.set_state(
-            wall,
-            ask,
-            TradingState::Active,
-            "trading is active: entries and exits",
+        let text = format!(
+            "trading is active: entries and exits{}",
+            self.still_held_back(ask.command.symbol)
+        );
+        self.set_state(wall, ask, TradingState::Active, &text)
+    }
+
+    /// What holds entries back after a resume: of a symbol the account's state, of the account its symbols' states.
+    fn still_held_back(&self, resumed: Option<Symbol>) -> String {
+        let portfolio = &self.portfolio;
+        if resumed.is_some() {
+            return match portfolio.state {
+                TradingState::Active => String::new(),
+                TradingState::Reducing => {
+                    "; but the account still only reduces: `command.resume` without a symbol".to_owned()
+                }
+                TradingState::Halted => {
+                    "; but the account is still halted: `command.resume` without a symbol".to_owned()
+                }
+            };
+        }
+        if portfolio.symbol_states.is_empty() {
+            return String::new();
+        }
+        let names: Vec<_> = portfolio.symbol_states.keys().map(Symbol::as_str).collect();
+        format!(
+            "; but {} still halted by name, or only reducing: `command.resume` with the symbol",
+            names.join(", ")
         )
+    }
+
+    /// True for symbols that may have a state of their own: so they are as few as what is watched, held or worked.
+    fn concerns(&self, symbol: Symbol) -> bool {
+        let portfolio = &self.portfolio;
+        self.settings.market.watchlist.contains(&symbol)
+            || portfolio.symbol_states.contains_key(&symbol)
+            || !portfolio.held(symbol).is_zero()
+            || portfolio.open_orders().any(|order| order.symbol == symbol)
     }
 
     fn set_state(&mut self, wall: Timestamp, ask: &Ask, state: TradingState, text: &str) -> Outcome {
         let symbol = ask.command.symbol;
+        if let Some(unknown) = symbol.filter(|symbol| !self.concerns(*symbol)) {
+            return Outcome::refused(format!(
+                "{unknown} is not in market.watchlist, and nothing of it is held or on order"
+            ));
+        }
         let change = StateChange {
             state,
             symbol,
@@ -165,7 +202,7 @@ impl Trader {
 
     /// Cancellations of entries: of a symbol, or of all.
     pub(super) fn cancel_entries(&self, symbol: Option<Symbol>) -> Vec<Output> {
-        self.cancels(|order| {
+        self.cancels("no entries", |order| {
             symbol.is_none_or(|symbol| symbol == order.symbol)
                 && order.side == Side::Buy
                 && self.portfolio.held(order.symbol) >= Quantity::ZERO
@@ -193,7 +230,7 @@ impl Trader {
                 "the kill switch is released; the trading state is as before",
             );
         }
-        outputs.extend(self.cancels(|_| true));
+        outputs.extend(self.cancels("the kill switch is latched", |_| true));
         Outcome::done(
             outputs,
             "the kill switch is latched: nothing goes out but cancellations and emergency exits",

@@ -1,6 +1,8 @@
 //! What follows from reading the broker's whole truth: what was missed is recorded, what differs is told, and that
 //! nothing differs is told now and then.
 
+use std::collections::BTreeSet;
+
 use protocol::decision::Level;
 use protocol::ledger::{Difference, Entry, Reconciled};
 use protocol::{Id, Symbol, Timestamp};
@@ -23,6 +25,7 @@ impl Trader {
         }
         let differences = reconcile::differences(&self.portfolio, truth);
         let mut outputs = self.ghosts(wall, truth);
+        outputs.extend(self.excess(wall, &BTreeSet::new()));
         for difference in &differences {
             if !self.portfolio.differences.contains(difference) {
                 let (id, symbol) = (self.difference_id(difference), difference.symbol);

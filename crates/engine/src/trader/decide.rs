@@ -3,13 +3,13 @@
 
 use jiff::SignedDuration;
 use protocol::decision::{Check, Level, Signal};
-use protocol::ledger::{Difference, Entry, Intent, OrderType, Reason, Side, TimeInForce};
+use protocol::ledger::{Entry, Intent, OrderType, Reason, Side, TimeInForce};
 use protocol::market::{Phase, Quote};
 use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
 
 use super::{Draft, EXIT_RETRY_SECONDS, Output, Trader};
 use crate::order::OrderState;
-use crate::risk::{Proposal, counts};
+use crate::risk::Proposal;
 use crate::{exits, sizing};
 
 /// Part by which a marketable limit price may be worse than the quote, outside the regular session.
@@ -118,16 +118,15 @@ impl Trader {
         reason: Reason,
         source: &Source<'_>,
     ) -> Vec<Output> {
-        let held = self.certain(symbol);
+        let held = self.portfolio.certain(symbol);
         let side = if held.is_sign_negative() {
             Side::Buy
         } else {
             Side::Sell
         };
         // The broker takes whole shares from us; a fraction stays until it is sold by hand.
-        let quantity = (held.abs() - self.leaving(wall, symbol, side))
-            .max(Quantity::ZERO)
-            .trunc();
+        let leaving = self.portfolio.leaving(symbol, side, self.live_clock(wall), None);
+        let quantity = (held.abs() - leaving).max(Quantity::ZERO).trunc();
         let by_name = matches!(reason, Reason::Close | Reason::EmergencyExit);
         if quantity.is_zero() || (!by_name && self.exit_waits(wall, symbol)) {
             return Vec::new();
@@ -172,32 +171,12 @@ impl Trader {
         // What an earlier incarnation asked to cancel may never have been asked: asking again is harmless.
         let asked =
             |order: &crate::order::Order| order.cancel_requested() && order.epoch == self.portfolio.epoch;
-        let mut outputs = self.cancels(|order| order.symbol == symbol && order.side != side && !asked(order));
+        let why = "its position is being closed";
+        let mut outputs = self.cancels(why, |order| {
+            order.symbol == symbol && order.side != side && !asked(order)
+        });
         outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO));
         outputs
-    }
-
-    /// Shares that may be closed: what is held, but no more of it than the broker has where the two differ.
-    fn certain(&self, symbol: Symbol) -> Quantity {
-        let held = self.portfolio.held(symbol);
-        let differs = |difference: &&Difference| difference.symbol == Some(symbol);
-        match self.portfolio.differences.iter().find(differs) {
-            Some(known) if known.broker.is_sign_negative() != held.is_sign_negative() => Quantity::ZERO,
-            Some(known) if known.broker.abs() < held.abs() => known.broker,
-            _ => held,
-        }
-    }
-
-    /// Shares of exits that are on their way. An absent exit no longer counts: it must not block the next one.
-    fn leaving(&self, wall: Timestamp, symbol: Symbol, side: Side) -> Quantity {
-        let exits = self
-            .portfolio
-            .open_orders()
-            .filter(|order| order.symbol == symbol && order.side == side);
-        exits
-            .filter(|order| order.state != OrderState::Absent && counts(order, self.live_clock(wall)))
-            .map(crate::order::Order::rest)
-            .sum()
     }
 
     /// True shortly after an exit of this symbol failed, so that a broker who refuses is not flooded.

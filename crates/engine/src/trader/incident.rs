@@ -1,97 +1,236 @@
-//! What should never happen and may all the same: the broker works an order that was given up, or made two of one. The
-//! symbol is halted, so that a person looks before anything is added to it; exits still pass.
+//! What should never happen and may all the same: the broker works an order that was given up or is over, made two of
+//! one, or works more exits than there are shares. The symbol is halted, so that a person looks before anything is
+//! added to it, and what should not work is cancelled; exits still pass.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::decision::Level;
-use protocol::ledger::{Entry, OrderChange, OrderEvent, StateChange, TradingState};
-use protocol::{Id, Symbol, Timestamp};
+use protocol::ledger::{Entry, OrderChange, OrderEvent, Reason, StateChange, TradingState};
+use protocol::{Id, Quantity, Symbol, Timestamp};
 
 use super::{Draft, Heard, Output, Trader};
-use crate::order::Order;
+use crate::order::{Order, OrderState};
 use crate::reconcile::{self, Truth};
 
+/// What this incarnation noticed. No more of it is kept than orders are.
+#[derive(Debug, Default)]
+pub(super) struct Noticed {
+    /// Incidents that were told, by kind and order.
+    told: BTreeSet<(&'static str, Id)>,
+    /// Orders that the last reading of the broker contradicts: one reading may be of another moment, two are not.
+    suspects: BTreeSet<Id>,
+    /// True when the last reading contradicts an order that the one before did not.
+    another_look: bool,
+    /// Exits whose cancellation was asked for because there were too many.
+    asked: BTreeSet<Id>,
+}
+
+/// Something that should never have happened.
+struct Incident {
+    kind: &'static str,
+    order: Id,
+    symbol: Symbol,
+    text: String,
+}
+
 impl Trader {
+    /// True when the broker should be read again soon: the last reading said what only a second one can confirm.
+    #[must_use]
+    pub fn wants_another_look(&self) -> bool {
+        self.noticed.another_look
+    }
+
     /// What follows from events about to be recorded: an order that appears, or is filled, after it was given up.
-    pub(super) fn late_orders(&self, wall: Timestamp, events: &[OrderEvent]) -> Vec<Output> {
-        let given_up = |id: &Id| self.portfolio.orders.get(id).is_some_and(Order::was_given_up);
-        let late = events.iter().filter(|event| match event.change {
-            OrderChange::Late { .. } => true,
-            OrderChange::Fill(_) => given_up(&event.order),
-            _ => false,
-        });
-        let incidents = late.flat_map(|event| {
-            let text = format!(
-                "order {} of {} appeared at the broker after it was lost from sight",
-                event.order, event.symbol
-            );
-            self.halt_symbol(wall, "order-late", event.symbol, text)
-        });
-        incidents.collect()
+    pub(super) fn late_orders(&mut self, wall: Timestamp, events: &[OrderEvent]) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        let mut appeared = BTreeSet::new();
+        for event in events {
+            let given_up = self
+                .portfolio
+                .orders
+                .get(&event.order)
+                .is_some_and(Order::was_given_up);
+            match event.change {
+                OrderChange::Late { .. } => drop(appeared.insert(event.order.clone())),
+                OrderChange::Fill(_) if given_up => {}
+                _ => continue,
+            }
+            let incident = Incident {
+                kind: "order-late",
+                order: event.order.clone(),
+                symbol: event.symbol,
+                text: format!(
+                    "order {} of {} appeared at the broker after it was lost from sight",
+                    event.order, event.symbol
+                ),
+            };
+            outputs.extend(self.incident(wall, incident));
+        }
+        if !appeared.is_empty() {
+            outputs.extend(self.excess(wall, &appeared));
+        }
+        outputs
     }
 
     /// The broker has a second permanent id for one order of ours: it made two of one.
-    pub(super) fn doubled(&self, wall: Timestamp, heard: &Heard) -> Vec<Output> {
+    pub(super) fn doubled(&mut self, wall: Timestamp, heard: &Heard) -> Vec<Output> {
         let known = heard
             .order_ref
             .parse::<Id>()
             .ok()
             .and_then(|id| self.portfolio.orders.get(&id));
-        match known {
-            Some(order) => self.second_id(wall, order, heard.permanent_id),
+        match known.and_then(|order| second_id(order, heard.permanent_id)) {
+            Some(incident) => self.incident(wall, incident),
             None => Vec::new(),
         }
     }
 
-    fn second_id(&self, wall: Timestamp, order: &Order, permanent_id: i64) -> Vec<Output> {
-        if permanent_id == 0 || order.permanent_id == 0 || order.permanent_id == permanent_id {
-            return Vec::new();
+    /// What a reading says that can't be: two orders of one, one that works and is over, one whose day is over and that
+    /// the broker does not have. The first is sure at once, the others when a second reading says the same.
+    pub(super) fn ghosts(&mut self, wall: Timestamp, truth: &Truth) -> Vec<Output> {
+        let now = self.live_clock(wall);
+        let all = reconcile::ours_at_broker(&self.portfolio, truth);
+        let doubled: Vec<Incident> = all
+            .filter_map(|(order, theirs)| second_id(order, theirs.permanent_id))
+            .collect();
+        let clone = |orders: Vec<&Order>| -> Vec<Order> { orders.into_iter().cloned().collect() };
+        let undead = clone(reconcile::undead(&self.portfolio, truth, now));
+        let expired = clone(reconcile::expired(&self.portfolio, truth, now));
+        let suspects: BTreeSet<Id> = undead
+            .iter()
+            .chain(&expired)
+            .map(|order| order.id.clone())
+            .collect();
+        let before = std::mem::replace(&mut self.noticed.suspects, suspects);
+        self.noticed.another_look = !self.noticed.suspects.is_subset(&before);
+
+        let mut outputs: Vec<Output> = doubled
+            .into_iter()
+            .flat_map(|incident| self.incident(wall, incident))
+            .collect();
+        for order in undead.into_iter().filter(|order| before.contains(&order.id)) {
+            let text = format!(
+                "order {} of {} is over ({:?} in the ledger) and works at the broker: it is cancelled",
+                order.id, order.symbol, order.state
+            );
+            outputs.extend(self.incident(
+                wall,
+                Incident {
+                    kind: "order-undead",
+                    order: order.id,
+                    symbol: order.symbol,
+                    text,
+                },
+            ));
+            outputs.push(Output::Cancel(order.order_id));
         }
-        let text = format!(
-            "the broker has order {} of {} twice, as {} and {permanent_id}",
-            order.id, order.symbol, order.permanent_id
-        );
-        self.halt_symbol(wall, "order-doubled", order.symbol, text)
+        let over = expired.into_iter().filter(|order| before.contains(&order.id));
+        outputs.extend(over.map(|order| {
+            let change = OrderChange::Cancelled {
+                text: "its day is over, and the broker does not have it".to_owned(),
+            };
+            self.event(
+                now,
+                OrderEvent {
+                    order: order.id,
+                    symbol: order.symbol,
+                    change,
+                },
+            )
+        }));
+        outputs
     }
 
-    /// What the broker's open orders say that can't be: two of one, or one that is over. The latter is cancelled.
-    pub(super) fn ghosts(&self, wall: Timestamp, truth: &Truth) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        for (order, theirs) in reconcile::ours_at_broker(&self.portfolio, truth) {
-            outputs.extend(self.second_id(wall, order, theirs.permanent_id));
-            let ended = self.portfolio.last_end.get(&order.symbol).copied();
-            let settled = ended.is_none_or(|sequence| sequence <= truth.folded);
-            if order.state.is_terminal() && order.order_id != 0 && settled {
-                let text = format!(
-                    "order {} of {} is {:?} in the ledger and works at the broker: it is cancelled",
-                    order.id, order.symbol, order.state
-                );
-                outputs.extend(self.halt_symbol(wall, "order-undead", order.symbol, text));
-                outputs.push(Output::Cancel(order.order_id));
+    /// Working exits beyond what is held would open a position the other way: they are cancelled, late ones first.
+    /// `appeared` are absent orders that the broker has after all.
+    pub(super) fn excess(&mut self, wall: Timestamp, appeared: &BTreeSet<Id>) -> Vec<Output> {
+        let (portfolio, now) = (&self.portfolio, self.live_clock(wall));
+        let is_late = |order: &Order| order.kinds.contains("late") || appeared.contains(&order.id);
+        let mut exits: Vec<&Order> = portfolio
+            .open_orders()
+            .filter(|order| order.order_id != 0 && order.reason != Reason::Entry && order.counts(now))
+            .filter(|order| order.state != OrderState::Absent || appeared.contains(&order.id))
+            .collect();
+        exits.sort_by_key(|order| (is_late(order), order.order_id));
+        let mut left: BTreeMap<Symbol, Quantity> = BTreeMap::new();
+        let mut too_many = BTreeSet::new();
+        for order in exits {
+            let left = left
+                .entry(order.symbol)
+                .or_insert_with(|| portfolio.certain(order.symbol));
+            let closes = -order.side.signed(order.rest());
+            let reduces = closes.is_sign_negative() == left.is_sign_negative() && closes.abs() <= left.abs();
+            if reduces {
+                *left -= closes;
+            } else {
+                too_many.insert(order.id.clone());
             }
+        }
+        let new: BTreeSet<Id> = too_many.difference(&self.noticed.asked).cloned().collect();
+        self.noticed.asked = too_many;
+        let mut outputs = self.cancels("more would be closed than is held", |order| {
+            new.contains(&order.id)
+        });
+        for order in new.iter().filter_map(|id| self.portfolio.orders.get(id)) {
+            let text = format!(
+                "exit {} of {} is cancelled: with it more would be closed than the {} shares that are held",
+                order.id,
+                order.symbol,
+                self.portfolio.certain(order.symbol)
+            );
+            outputs.push(self.alert(wall, "exit-excess", Level::Warning, Some(order.symbol), text));
         }
         outputs
     }
 
-    /// Halts a symbol and says why; nothing when it is halted already.
-    fn halt_symbol(&self, wall: Timestamp, kind: &str, symbol: Symbol, text: String) -> Vec<Output> {
-        if self.portfolio.symbol_states.get(&symbol) == Some(&TradingState::Halted) {
+    /// Says what happened, once an order, halts its symbol unless it is halted, and cancels its entries.
+    fn incident(&mut self, wall: Timestamp, incident: Incident) -> Vec<Output> {
+        let Incident {
+            kind,
+            order,
+            symbol,
+            text,
+        } = incident;
+        let orders = &self.portfolio.orders;
+        self.noticed.told.retain(|(_, id)| orders.contains_key(id));
+        let is_news = self.noticed.told.insert((kind, order));
+        let halted = self.portfolio.symbol_states.get(&symbol) == Some(&TradingState::Halted);
+        if halted && !is_news {
             return Vec::new();
         }
-        let change = StateChange {
-            state: TradingState::Halted,
-            symbol: Some(symbol),
-            by: "execution".to_owned(),
-            text: text.clone(),
-        };
-        let halt = Output::Append(Draft {
-            id: Id::derive(&["halt", kind, &self.portfolio.sequence.to_string(), &text]),
-            at: wall,
-            cause: None,
-            entry: Entry::State(change),
-        });
+        let mut outputs = Vec::new();
+        if !halted {
+            let change = StateChange {
+                state: TradingState::Halted,
+                symbol: Some(symbol),
+                by: "execution".to_owned(),
+                text: text.clone(),
+            };
+            outputs.push(Output::Append(Draft {
+                id: Id::derive(&["halt", kind, &self.portfolio.sequence.to_string(), &text]),
+                at: wall,
+                cause: None,
+                entry: Entry::State(change),
+            }));
+        }
         let text = format!("{text}; {symbol} is halted until `command.resume` with its symbol");
-        let alert = self.alert(wall, kind, Level::Critical, Some(symbol), text);
-        let mut outputs = vec![halt, alert];
+        outputs.push(self.alert(wall, kind, Level::Critical, Some(symbol), text));
         outputs.extend(self.cancel_entries(Some(symbol)));
         outputs
     }
+}
+
+fn second_id(order: &Order, permanent_id: i64) -> Option<Incident> {
+    if permanent_id == 0 || order.permanent_id == 0 || order.permanent_id == permanent_id {
+        return None;
+    }
+    Some(Incident {
+        kind: "order-doubled",
+        order: order.id.clone(),
+        symbol: order.symbol,
+        text: format!(
+            "the broker has order {} of {} twice, as {} and {permanent_id}",
+            order.id, order.symbol, order.permanent_id
+        ),
+    })
 }

@@ -145,6 +145,9 @@ fn what_is_over_here_and_works_there_is_cancelled_and_halts_the_symbol() {
         "a reading that began before the end proves nothing"
     );
     let truth = open_at_broker(&world, 7);
+    world.step(Input::Truth(truth.clone(), Pass::Running));
+    assert!(!is_halted(&world), "one reading may be of another moment");
+    assert!(world.trader.wants_another_look());
     world.step(Input::Truth(truth, Pass::Running));
     assert!(is_halted(&world));
     assert_eq!(world.cancels, [world.intents[0].1.order_id]);
@@ -221,4 +224,52 @@ fn an_order_corrected_to_fewer_shares_is_over_when_the_broker_says_so() {
     assert_eq!(world.held("AAPL"), number("40"));
     world.bearish("AAPL");
     assert_eq!(world.intents.last().unwrap().1.quantity, number("40"));
+}
+
+#[test]
+fn a_second_incident_of_a_halted_symbol_is_said_too_once_an_order() {
+    let mut world = buying();
+    hear(&mut world, 7, BrokerStatus::Working);
+    assert!(world.ask(Verb::Halt, Some("AAPL")));
+    let said = |world: &World| {
+        world
+            .alerts
+            .iter()
+            .filter(|alert| alert.kind == "order-doubled")
+            .count()
+    };
+    hear(&mut world, 8, BrokerStatus::Working);
+    assert_eq!(said(&world), 1, "though it is halted already");
+    hear(&mut world, 8, BrokerStatus::Working);
+    assert_eq!(said(&world), 1, "once");
+}
+
+#[test]
+fn a_symbol_that_is_none_of_ours_has_no_state_of_its_own() {
+    let mut world = World::new(&[("TSLA", "5")]);
+    assert!(!world.ask(Verb::Halt, Some("ZZZZ")), "neither watched nor held");
+    assert!(world.trader.portfolio.symbol_states.is_empty());
+    assert!(world.ask(Verb::Halt, Some("TSLA")), "held, though not watched");
+    assert!(world.ask(Verb::Resume, Some("TSLA")));
+}
+
+#[test]
+fn to_resume_a_symbol_says_what_holds_back_the_account() {
+    let mut world = World::new(&[]);
+    let answer = |world: &World| world.replies.last().unwrap().text.clone();
+    assert!(world.ask(Verb::Halt, None) && world.ask(Verb::Halt, Some("AAPL")));
+    assert!(world.ask(Verb::Resume, Some("AAPL")));
+    assert!(
+        answer(&world).contains("the account is still halted"),
+        "{}",
+        answer(&world)
+    );
+    assert!(world.ask(Verb::Halt, Some("AAPL")) && world.ask(Verb::Resume, None));
+    assert!(
+        answer(&world).contains("AAPL"),
+        "symbols that wait are named: {}",
+        answer(&world)
+    );
+    assert!(world.ask(Verb::Resume, Some("AAPL")));
+    assert!(!answer(&world).contains("still"), "{}", answer(&world));
 }

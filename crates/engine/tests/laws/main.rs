@@ -5,6 +5,7 @@
 
 mod fold;
 mod incident;
+mod late;
 mod story;
 mod trading;
 mod world;

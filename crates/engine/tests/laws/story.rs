@@ -258,3 +258,28 @@ fn what_is_of_the_account_takes_no_symbol_and_nothing_is_promised_while_killed()
     assert!(!world.ask(Verb::Flatten, None) && !world.trader.portfolio.flattening);
     assert!(world.intents.is_empty());
 }
+
+#[test]
+fn nothing_is_sent_into_the_restart_of_the_gateway() {
+    let mut world = World::with(&[("NVDA", "20")], |settings| {
+        settings.broker.restart_at = "10:01".to_owned();
+        settings.broker.restart_minutes = 10;
+    });
+    world.quote("AAPL", "100");
+    world.later(60);
+    for name in ["AAPL", "NVDA"] {
+        world.quote(name, "90");
+    }
+    world.bullish("AAPL");
+    assert!(world.intents.is_empty());
+    let (nvda, aapl) = (symbol("NVDA"), symbol("AAPL"));
+    assert_eq!(
+        world.refused,
+        [(nvda, Check::BrokerGate), (aapl, Check::BrokerGate)]
+    );
+    world.later(600);
+    world.quote("NVDA", "90");
+    world.quote("AAPL", "90");
+    world.bullish("AAPL");
+    assert_eq!(world.intents.len(), 2);
+}

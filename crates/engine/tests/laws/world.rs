@@ -1,16 +1,18 @@
 //! A ledger in memory and a trader on it: what the trader appends is folded at once, as a service does it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use engine::gate::Gate;
+use engine::gate::{Gate, Moment};
 use engine::portfolio::Portfolio;
 use engine::testing::settings;
 use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
-use protocol::decision::{Check, Regime, Signal};
+use protocol::decision::{Alert, Check, Regime, Signal};
 use protocol::ledger::{Entry, Epoch, Fill, Holding, Identity, Intent, Mode, Opening, Record, Side};
 use protocol::market::{Phase, Quote, Session};
 use protocol::operator::{Command, Reply, Verb};
+use protocol::settings::Settings;
 use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
 
 pub struct World {
@@ -20,8 +22,10 @@ pub struct World {
     pub refused: Vec<(Symbol, Check)>,
     pub replies: Vec<Reply>,
     pub cancels: Vec<i32>,
+    pub alerts: Vec<Alert>,
     pub now: Timestamp,
     fills: u32,
+    settings: Settings,
     /// Counts for itself what goes out.
     gate: Gate,
     /// Subjects written, each once for ever.
@@ -39,7 +43,14 @@ pub fn number(text: &str) -> Quantity {
 impl World {
     /// An account with these positions, just opened, the gate open, in the regular session.
     pub fn new(positions: &[(&str, &str)]) -> Self {
-        let mut world = Self::on(Portfolio::default(), Vec::new());
+        Self::with(positions, |_| ())
+    }
+
+    /// The same, with other settings.
+    pub fn with(positions: &[(&str, &str)], change: impl Fn(&mut Settings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        let mut world = Self::on(settings, Portfolio::default(), Vec::new());
         let identity = Identity {
             account: "DU1".into(),
             mode: Mode::Paper,
@@ -65,15 +76,17 @@ impl World {
         world
     }
 
-    fn on(portfolio: Portfolio, records: Vec<(u64, Hash, Record)>) -> Self {
+    fn on(settings: Settings, portfolio: Portfolio, records: Vec<(u64, Hash, Record)>) -> Self {
         Self {
-            gate: Gate::new(settings().risk, portfolio.order_id_max),
-            trader: Trader::new(settings(), portfolio),
+            gate: Gate::new(settings.risk.clone(), portfolio.order_id_max),
+            trader: Trader::new(settings.clone(), portfolio),
+            settings,
             records,
             intents: Vec::new(),
             refused: Vec::new(),
             replies: Vec::new(),
             cancels: Vec::new(),
+            alerts: Vec::new(),
             now: "2026-11-23T15:00:00Z".parse().unwrap(),
             fills: 0,
             subjects: BTreeSet::new(),
@@ -91,7 +104,7 @@ impl World {
             self.trader.portfolio.mark(),
             "the fold of the ledger is what was held in memory"
         );
-        let mut world = Self::on(portfolio, self.records);
+        let mut world = Self::on(self.settings, portfolio, self.records);
         world.now = self.now;
         world.fills = self.fills;
         world.subjects = self.subjects;
@@ -182,8 +195,14 @@ impl World {
                     }
                     self.store(draft.clone().record(self.trader.portfolio.epoch));
                     if let Entry::Intent(intent) = &draft.entry {
-                        let (killed, closed) = (self.trader.killed(), self.trader.gate());
-                        let passed = self.gate.pass(draft.at, &draft.id, intent, killed, closed);
+                        let moment = Moment {
+                            at: draft.at,
+                            waited: Duration::ZERO,
+                            killed: self.trader.killed(),
+                            closed: self.trader.closed(self.now),
+                            portfolio: &self.trader.portfolio,
+                        };
+                        let passed = self.gate.pass(&moment, &draft.id, intent);
                         assert_eq!(
                             passed,
                             Ok(()),
@@ -194,7 +213,7 @@ impl World {
                 Output::Refuse(refusal) => self.refused.push((refusal.symbol, refusal.check)),
                 Output::Reply(reply) => self.replies.push(reply),
                 Output::Cancel(order_id) => self.cancels.push(order_id),
-                Output::Alert(_) => {}
+                Output::Alert(alert) => self.alerts.push(alert),
             }
         }
     }

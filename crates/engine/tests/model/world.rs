@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use engine::gate::Gate;
+use engine::gate::{Gate, Moment};
 use engine::order::OrderState;
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Draft, Heard, Input, News, Output, Trader};
@@ -259,7 +260,14 @@ impl Leading {
         let mut gate = Gate::new(settings().risk, self.order_id_max);
         let mut pass = |packed: &Packed| {
             let intent = packed.intent().expect("only intents are sent");
-            gate.pass(now(), &packed.draft.id, intent, false, None).is_ok()
+            let moment = Moment {
+                at: now(),
+                waited: Duration::ZERO,
+                killed: false,
+                closed: None,
+                portfolio: self.seen.portfolio(),
+            };
+            gate.pass(&moment, &packed.draft.id, intent).is_ok()
         };
         self.sent.iter().for_each(|sent| {
             pass(sent);

@@ -1,0 +1,176 @@
+//! What comes after it was given up, and what should be over and is not.
+
+use engine::order::OrderState;
+use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::trader::{Heard, Input, News};
+use protocol::ledger::{Holding, Intent, Side};
+use protocol::{Id, Quantity};
+
+use crate::world::{World, number, symbol};
+
+/// What the broker says when it is read: these orders work, this many shares of AAPL are there.
+fn truth(world: &World, working: &[&(Id, Intent)], held: &str) -> Truth {
+    let open = working.iter().map(|(id, intent)| BrokerOrder {
+        order_ref: id.to_string(),
+        order_id: intent.order_id,
+        permanent_id: i64::from(intent.order_id),
+        symbol: intent.symbol,
+        side: intent.side,
+        quantity: intent.quantity,
+        status: BrokerStatus::Working,
+        text: String::new(),
+    });
+    let holding = Holding {
+        quantity: number(held),
+        average_cost: number("100"),
+    };
+    let positions = [(symbol("AAPL"), holding)];
+    Truth {
+        open: open.collect(),
+        positions: positions
+            .into_iter()
+            .filter(|(_, holding)| !holding.quantity.is_zero())
+            .collect(),
+        folded: world.trader.portfolio.sequence,
+        ..Truth::default()
+    }
+}
+
+fn read(world: &mut World, working: &[&(Id, Intent)], held: &str, pass: Pass) {
+    let truth = truth(world, working, held);
+    world.step(Input::Truth(truth, pass));
+}
+
+fn state(world: &World, id: &Id) -> OrderState {
+    world.trader.portfolio.orders[id].state
+}
+
+/// A world whose only exit of 50 shares was called absent, with that exit.
+fn absent_exit() -> (World, (Id, Intent)) {
+    let mut world = World::new(&[("AAPL", "50")]);
+    world.quote("AAPL", "90");
+    let exit = world.intents[0].clone();
+    let mut world = world.restart();
+    read(&mut world, &[], "50", Pass::First);
+    read(&mut world, &[], "50", Pass::Second);
+    assert_eq!(state(&world, &exit.0), OrderState::Absent);
+    (world, exit)
+}
+
+/// Shares that working exits would sell, but those whose cancellation is asked for.
+fn would_sell(world: &World) -> Quantity {
+    let portfolio = &world.trader.portfolio;
+    let exits = portfolio.open_orders().filter(|order| {
+        order.side == Side::Sell && order.state != OrderState::Absent && !order.cancel_requested()
+    });
+    exits.map(engine::order::Order::rest).sum()
+}
+
+#[test]
+fn an_exit_that_appears_after_its_position_is_gone_is_cancelled() {
+    let (mut world, lost) = absent_exit();
+    world.later(20);
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.len(), 1, "an absent exit does not block the next");
+    world.fill_last("90");
+    assert_eq!(world.held("AAPL"), Quantity::ZERO);
+    read(&mut world, &[&lost], "0", Pass::Running);
+    assert_eq!(state(&world, &lost.0), OrderState::Working);
+    assert_eq!(world.cancels, [lost.1.order_id]);
+    assert_eq!(would_sell(&world), Quantity::ZERO);
+    for _ in 0..3 {
+        world.step(Input::Tick);
+    }
+    assert_eq!(world.cancels.len(), 1, "asked once");
+}
+
+#[test]
+fn an_exit_that_appears_beside_the_next_one_is_cancelled_and_the_next_one_works_on() {
+    let (mut world, lost) = absent_exit();
+    world.later(20);
+    world.quote("AAPL", "90");
+    let next = world.intents[0].clone();
+    world.step(Input::Broker(Heard {
+        order_ref: lost.0.to_string(),
+        order_id: lost.1.order_id,
+        permanent_id: 7,
+        news: News::Status(BrokerStatus::Working, String::new()),
+    }));
+    assert_eq!(world.cancels, [lost.1.order_id]);
+    assert_eq!(would_sell(&world), world.held("AAPL"));
+    assert!(!world.trader.portfolio.orders[&next.0].cancel_requested());
+}
+
+#[test]
+fn working_exits_shrink_with_the_position_whoever_sells_it() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    world.quote("AAPL", "90");
+    let exit = world.intents[0].clone();
+    let sold_by_hand = protocol::ledger::Fill {
+        execution_id: "by-hand".into(),
+        side: Side::Sell,
+        quantity: number("20"),
+        price: number("90"),
+        commission: None,
+        executed_at: world.now,
+        permanent_id: 99,
+    };
+    world.step(Input::Broker(Heard {
+        order_ref: String::new(),
+        order_id: 0,
+        permanent_id: 99,
+        news: News::Execution(symbol("AAPL"), sold_by_hand),
+    }));
+    world.step(Input::Tick);
+    assert_eq!(world.cancels, [exit.1.order_id], "50 of 30 would make a short");
+    assert!(would_sell(&world) <= world.held("AAPL"));
+}
+
+#[test]
+fn an_order_whose_day_is_over_counts_no_more_and_two_readings_end_it() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let entry = world.intents[0].clone();
+    // Lost, found late, and lost again: no kind of doubt can be recorded a second time.
+    let mut world = world.restart();
+    read(&mut world, &[], "0", Pass::First);
+    read(&mut world, &[], "0", Pass::Second);
+    read(&mut world, &[&entry], "0", Pass::Running);
+    assert_eq!(state(&world, &entry.0), OrderState::Working);
+    let mut world = world.restart();
+    read(&mut world, &[], "0", Pass::First);
+    read(&mut world, &[], "0", Pass::Second);
+    assert_eq!(
+        state(&world, &entry.0),
+        OrderState::Working,
+        "nothing says that it is gone"
+    );
+
+    assert!(world.ask(protocol::operator::Verb::Resume, Some("AAPL")));
+    world.later(86_400);
+    world.quote("NVDA", "100");
+    read(&mut world, &[], "0", Pass::Running);
+    assert!(state(&world, &entry.0).may_fill(), "one reading is not enough");
+    read(&mut world, &[], "0", Pass::Running);
+    assert_eq!(state(&world, &entry.0), OrderState::Cancelled);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    assert_eq!(world.bought(), 1, "the next day is a new one");
+}
+
+#[test]
+fn an_order_that_outlives_its_day_at_the_broker_is_cancelled_and_halts_its_symbol() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let entry = world.intents[0].clone();
+    read(&mut world, &[&entry], "0", Pass::Running);
+    world.later(86_400);
+    world.quote("NVDA", "100");
+    read(&mut world, &[&entry], "0", Pass::Running);
+    assert!(world.cancels.is_empty(), "one reading is not enough");
+    read(&mut world, &[&entry], "0", Pass::Running);
+    assert!(world.cancels.contains(&entry.1.order_id));
+    assert!(world.trader.portfolio.symbol_states.contains_key(&symbol("AAPL")));
+}
