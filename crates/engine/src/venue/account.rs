@@ -47,23 +47,12 @@ impl Position {
     /// What a trade would do: the position after it, and the gain where it makes the position smaller.
     fn trade(&self, signed: Quantity, price: Price, commission: Money) -> (Self, Option<Money>) {
         let mut after = self.clone();
-        let closes = self.quantity * signed < Decimal::ZERO;
-        // Of the trade, what closes; the rest opens.
-        let closed = if closes {
-            signed.abs().min(self.quantity.abs())
-        } else {
-            Decimal::ZERO
-        };
-        let closed = if signed < Decimal::ZERO { -closed } else { closed };
+        let closed = closed(self.quantity, signed);
         let opened = signed - closed;
         let commission_closed = (commission * closed / signed).round_dp(8);
         let mut realized = None;
-        if closes {
-            let part = if closed == -self.quantity {
-                self.cost
-            } else {
-                (self.cost * -closed / self.quantity).round_dp(8)
-            };
+        if !closed.is_zero() {
+            let part = part(self.cost, closed, self.quantity);
             let gain = -closed * price - part - commission_closed;
             after.cost -= part;
             after.realized += gain;
@@ -76,6 +65,23 @@ impl Position {
         after.quantity += signed;
         (after, realized)
     }
+}
+
+/// Of a trade, what makes a position smaller; the rest opens.
+fn closed(quantity: Quantity, signed: Quantity) -> Quantity {
+    if quantity * signed >= Decimal::ZERO {
+        return Decimal::ZERO;
+    }
+    let closed = signed.abs().min(quantity.abs());
+    if signed < Decimal::ZERO { -closed } else { closed }
+}
+
+/// Of what a position cost, the part of the shares that are closed.
+fn part(cost: Money, closed: Quantity, quantity: Quantity) -> Money {
+    if closed == -quantity {
+        return cost;
+    }
+    (cost * -closed / quantity).round_dp(8)
 }
 
 /// Everything the broker knows about its client.
@@ -315,39 +321,150 @@ impl Account {
         self.completed.insert(order.perm_id, order);
     }
 
-    /// A trade's price was another: cash, what the shares cost or what was gained, and the order's average follow.
+    /// A trade's price was another. Cash follows; so do what the shares cost and what was gained, by this trade and by
+    /// every later one of the stock, as if it had been the price from the start. A gain that changes is one of today.
     fn correct(&mut self, number: u64, price: Price) {
-        let Some(fill) = self.fills.iter_mut().find(|fill| fill.number == number) else {
+        let Some(place) = self.fills.iter().position(|fill| fill.number == number) else {
             return;
         };
-        let signed = fill.side.sign() * fill.quantity;
-        let more = signed * (price - fill.price);
-        self.cash -= more;
-        let position = self.positions.entry(fill.symbol).or_default();
-        // What made a position smaller changes the gain, what made it larger changes its cost; of one that is
-        // gone or has turned since, all is gain.
-        if fill.realized.is_none() && position.quantity * signed > Decimal::ZERO {
-            position.cost += more;
-        } else {
-            position.realized -= more;
-            self.realized_total -= more;
-            fill.realized = fill.realized.map(|gain| (gain - more).normalize());
+        let Some((earlier, later)) = self.fills.get_mut(place..).and_then(<[Fill]>::split_first_mut) else {
+            return;
+        };
+        let more = price - earlier.price;
+        (earlier.price, earlier.corrections) = (price, earlier.corrections + 1);
+        let (perm_id, symbol) = (earlier.perm_id, earlier.symbol);
+        self.cash -= earlier.signed() * more;
+        let position = self.positions.entry(symbol).or_default();
+        let since = later
+            .iter()
+            .filter(|fill| fill.symbol == symbol)
+            .map(Fill::signed);
+        let mut quantity = position.quantity - since.sum::<Quantity>();
+        // The trade itself, then what it left in the cost of the shares as others took them away.
+        let closes = closed(quantity - earlier.signed(), earlier.signed());
+        let mut cost = (earlier.signed() - closes) * more;
+        let mut less = earlier.lose(closes * more);
+        for fill in later.iter_mut().filter(|fill| fill.symbol == symbol) {
+            let closes = closed(quantity, fill.signed());
+            if !closes.is_zero() {
+                let part = part(cost, closes, quantity);
+                cost -= part;
+                less += fill.lose(part);
+            }
+            quantity += fill.signed();
         }
-        let turnover = (price - fill.price) * fill.quantity;
-        let order = match self.open.get_mut(&fill.perm_id) {
+        position.cost += cost;
+        position.realized -= less;
+        self.realized_total -= less;
+        let turnover = more * earlier.quantity;
+        let mut is_last = true;
+        earlier.average(turnover);
+        for fill in later.iter_mut().filter(|fill| fill.perm_id == perm_id) {
+            fill.average(turnover);
+            is_last = false;
+        }
+        let order = match self.open.get_mut(&perm_id) {
             Some(order) => Some(order),
-            None => self.completed.get_mut(&fill.perm_id),
+            None => self.completed.get_mut(&perm_id),
         };
         if let Some(order) = order {
             order.turnover += turnover;
-            if order.last_price == fill.price {
+            if is_last {
                 order.last_price = price;
             }
         }
-        fill.average_price = ((fill.average_price * fill.filled + turnover) / fill.filled)
-            .round_dp(6)
-            .normalize();
-        fill.price = price;
-        fill.corrections += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shares bought (or sold, below zero), cents a share, and the order that traded.
+    const TRADES: [(i64, i64, i64); 12] = [
+        (10, 10_000, 1),
+        (10, 10_130, 1),
+        (-4, 10_250, 2),
+        (9, 9_977, 3),
+        (-20, 10_410, 4),
+        (-25, 10_390, 4),
+        (7, 10_005, 5),
+        (-3, 9_860, 6),
+        (40, 9_911, 7),
+        (-24, 10_003, 8),
+        (5, 10_090, 9),
+        (5, 10_110, 9),
+    ];
+
+    fn account(trades: &[(i64, i64, i64)]) -> Account {
+        let at: Timestamp = "2026-11-02T15:00:00Z".parse().unwrap();
+        let cash = 100_000.into();
+        let mut account = Account::default();
+        account.apply(&Record::Opened { cash, at });
+        let (mut filled, mut turnover) = (BTreeMap::new(), BTreeMap::new());
+        for (number, (shares, cents, perm_id)) in (1..).zip(trades) {
+            let (quantity, price) = (Quantity::from(shares.abs()), Price::new(*cents, 2));
+            let side = if *shares > 0 { Side::Buy } else { Side::Sell };
+            let symbol = "AAPL".parse().unwrap();
+            let commission = Money::new(35, 2);
+            let filled = filled.entry(*perm_id).or_insert(Quantity::ZERO);
+            let turnover = turnover.entry(*perm_id).or_insert(Money::ZERO);
+            *filled += quantity;
+            *turnover += quantity * price;
+            let fill = Fill {
+                number,
+                perm_id: *perm_id,
+                client: 7,
+                order_id: 1,
+                reference: String::new(),
+                symbol,
+                side,
+                quantity,
+                price,
+                filled: *filled,
+                average_price: (*turnover / *filled).round_dp(6).normalize(),
+                commission,
+                realized: account.realized_by(symbol, side, quantity, price, commission),
+                added_liquidity: false,
+                corrections: 0,
+                at,
+            };
+            account.apply(&Record::Filled { fill });
+        }
+        account
+    }
+
+    /// What an account says to a millionth of a cent: each later trade rounds a share of the cost.
+    fn told(mut account: Account) -> Account {
+        let rounded = |value: Decimal| value.round_dp(6).normalize();
+        account.cash = rounded(account.cash);
+        account.realized_total = rounded(account.realized_total);
+        for position in account.positions.values_mut() {
+            position.cost = rounded(position.cost);
+            position.realized = rounded(position.realized);
+        }
+        for fill in &mut account.fills {
+            fill.realized = fill.realized.map(rounded);
+            fill.corrections = 0;
+        }
+        account
+    }
+
+    #[test]
+    fn a_corrected_price_is_as_if_it_had_been_the_price_from_the_start() {
+        for count in 1..=TRADES.len() {
+            for place in 0..count {
+                let mut right = TRADES;
+                right[place].1 += 173;
+                let mut corrected = account(&TRADES[..count]);
+                corrected.apply(&Record::Corrected {
+                    number: u64::try_from(place).unwrap() + 1,
+                    price: Price::new(right[place].1, 2),
+                    at: corrected.latest.unwrap(),
+                });
+                let expected = told(account(&right[..count]));
+                assert_eq!(told(corrected), expected, "trade {place} of {count}");
+            }
+        }
     }
 }

@@ -138,3 +138,23 @@ pub struct Fill {
     /// When.
     pub at: Timestamp,
 }
+
+impl Fill {
+    /// Shares, below zero where they were sold.
+    #[must_use]
+    pub fn signed(&self) -> Quantity {
+        self.side.sign() * self.quantity
+    }
+
+    /// Lowers the gain, where there is one, and returns by how much.
+    pub(super) fn lose(&mut self, less: Money) -> Money {
+        self.realized = self.realized.map(|gain| (gain - less).normalize());
+        less
+    }
+
+    /// The order's trades up to this one are worth so much more.
+    pub(super) fn average(&mut self, turnover: Money) {
+        let average = (self.average_price * self.filled + turnover) / self.filled;
+        self.average_price = average.round_dp(6).normalize();
+    }
+}
