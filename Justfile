@@ -47,7 +47,7 @@ patience := "target.'cfg(target_os = \"linux\")'.runner = ['timeout', '--kill-af
 test *ARGS: _base _ui
     @"{{ get }}" nats-cli browser ib-client
     cargo build --release --bins --tests
-    cargo test --release --config {{ quote(patience) }} "$@"
+    cargo test --release --no-fail-fast --config {{ quote(patience) }} "$@"
 
 # how long from bar to order beside the floor of the same run, and what each process costs; --seconds N
 [no-exit-message]
