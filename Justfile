@@ -49,6 +49,11 @@ test *ARGS: _base _ui
     cargo build --release --bins --tests
     cargo test --release --no-fail-fast --config {{ quote(patience) }} "$@"
 
+# break processes, wires and the broker in N schedules (100), and judge what comes of it; --seed S, --seconds T, --worlds W
+[no-exit-message]
+@chaos *ARGS: _base _services
+    TRADEWIND_CHAOS="$*" cargo test --release -p supervisor --test chaos -- --nocapture --exact nothing_is_ordered_twice_and_nothing_is_lost_whatever_breaks
+
 # how long from bar to order beside the floor of the same run, and what each process costs; --seconds N
 [no-exit-message]
 @bench *ARGS: _base _services

@@ -1,0 +1,348 @@
+//! The whole pipeline as real processes with two runners, each behind wires that can break, on a broker of its own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::decision::Regime;
+use protocol::market::BarSize;
+use protocol::operator::{Command, HealthState, Reply, Verb};
+use protocol::settings::Settings;
+use protocol::{Id, Money, subject};
+use runtime::Bus;
+use serde_json::{Value, json};
+use supervisor::arguments::RunAll;
+use supervisor::member::Recipe;
+use supervisor::pulse::{self, Pulse};
+use supervisor::{Plan, ports, server, state};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::keeper::{Ends, Kept};
+use crate::proxy::Proxy;
+use crate::watch::{Follower, Page};
+
+/// How long anything that must happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Time between two looks.
+pub const LOOK: Duration = Duration::from_millis(150);
+/// How long an answer of the gateway's control port may take.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How much faster than the wall the market runs, so that bars and orders are many.
+const SPEED: &str = "5";
+/// The two executions.
+pub const RUNNERS: [&str; 2] = ["execution", "execution-2"];
+
+/// An execution on a folder of its own, and its wires.
+pub struct Runner {
+    pub recipe: Recipe,
+    pub kept: Kept,
+    pub broker: Proxy,
+    pub nats: Proxy,
+}
+
+/// Everything of one run.
+pub struct World {
+    pub plan: Plan,
+    pub ends: Ends,
+    pub parts: Vec<Kept>,
+    pub runners: Vec<Runner>,
+    pub bus: Bus,
+    pub follower: Follower,
+    pub page: Page,
+    control: String,
+    pulse: Pulse,
+    folder: tempfile::TempDir,
+}
+
+/// What became of a command, as far as its asker can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Ok,
+    Failed,
+    Unknown,
+}
+
+/// Many small decisions, each by the opinion on a bar; no limit is near.
+fn decide_often(settings: &mut Settings) {
+    settings.market.bar_size = BarSize::FIVE_SECONDS;
+    settings.market.stale_after_seconds = 120;
+    settings.broker.second_pass_seconds = 1;
+    settings.broker.reconcile_seconds = 1;
+    settings.entry.up_min = 0.1;
+    settings.entry.regimes = vec![Regime::Bull, Regime::Bear, Regime::Sideways, Regime::Volatile];
+    settings.entry.notional = Money::new(2_000, 0);
+    settings.entry.cooldown_bars = 0;
+    settings.entry.signal_age_seconds_max = 60;
+    settings.exits.down_min = 0.1;
+    settings.exits.regimes = Vec::new();
+    settings.exits.stop_loss = Money::new(5, 4);
+    settings.exits.profit_target = Money::new(5, 4);
+    settings.risk.gross_notional_max = Money::new(1_000_000, 0);
+    settings.risk.trades_per_symbol_per_day_max = 1_000_000;
+    settings.risk.orders_per_minute_max = 1_000_000;
+    settings.risk.duplicate_window_seconds = 0;
+    settings.risk.daily_loss_max = Money::new(1_000_000, 0);
+}
+
+fn programs() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this program");
+    test.ancestors()
+        .nth(2)
+        .expect("a test lies in target/release/deps")
+        .to_owned()
+}
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().expect("the project's folder")
+}
+
+fn recipe(name: &'static str, program: &str, arguments: Vec<OsString>, logs: &Path) -> Recipe {
+    Recipe {
+        name,
+        program: programs().join(program),
+        arguments,
+        environment: Vec::new(),
+        log: logs.join(format!("{name}.log")),
+    }
+}
+
+/// Waits until there is something; panics after [`PATIENCE`].
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+impl World {
+    /// Starts everything. `seed` makes the market.
+    pub async fn start(seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let plan = plan(folder.path());
+        let logs = plan.state.join("logs");
+        let ends = Ends::default();
+        let control = free();
+        let mut parts = Vec::new();
+        parts.push(Kept::start(nats(&plan), ends.clone()));
+        parts.push(Kept::start(
+            gateway(&plan, &control, folder.path(), seed),
+            ends.clone(),
+        ));
+        let monitor = plan.settings.nats.monitor.clone();
+        until("the NATS server is up", || async {
+            server::is_ready(&monitor).await.then_some(())
+        })
+        .await;
+        let secret = |user: &str| state::secret_of(&plan.state, user).expect("a secret");
+        let nats = &plan.settings.nats.address;
+        runtime::setup::streams(nats, &secret("admin"))
+            .await
+            .expect("the streams");
+        let bus = Bus::connect("operator", nats, &secret("operator"))
+            .await
+            .expect("the bus");
+        let pulse = Pulse::listen(&bus).await.expect("heartbeats");
+        until("the gateway is up", || async {
+            ask(&control, &json!({"ask": "clients"})).await
+        })
+        .await;
+        for name in ["persistence", "bridge", "signal", "market-data"] {
+            let recipe = recipe(name, name, stage_arguments(&plan.state), &logs);
+            parts.push(Kept::start(recipe, ends.clone()));
+        }
+        let mut runners = Vec::new();
+        for name in RUNNERS {
+            runners.push(runner(name, &plan, folder.path(), &logs, &ends).await);
+        }
+        let follower = Follower::start(bus.clone());
+        let page = Page::start(plan.settings.bridge.listen.clone(), plan.state.join("token"));
+        Self {
+            plan,
+            ends,
+            parts,
+            runners,
+            bus,
+            follower,
+            page,
+            control,
+            pulse,
+            folder,
+        }
+    }
+
+    /// A process by its name.
+    pub fn part(&self, name: &str) -> &Kept {
+        let mut all = self
+            .parts
+            .iter()
+            .chain(self.runners.iter().map(|runner| &runner.kept));
+        all.find(|kept| kept.name == name).expect("a part of this name")
+    }
+
+    /// The runner that leads, if one says so.
+    pub fn leader(&self) -> Option<&Runner> {
+        let heard = self.pulse.heard();
+        let heard = heard.borrow();
+        let leads = |runner: &&Runner| {
+            let health = runner
+                .kept
+                .pid()
+                .and_then(|pid| pulse::of(&heard, "execution", pid));
+            health.is_some_and(|health| health.state == HealthState::Ready)
+        };
+        self.runners.iter().find(leads)
+    }
+
+    /// Says a line to the gateway's control port; nothing while it is away or when it refuses.
+    pub async fn control(&self, line: &Value) -> Option<Value> {
+        ask(&self.control, line).await
+    }
+
+    /// Every fact about the account on the gateway's disk.
+    pub fn facts(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("broker/account.log"));
+        let text = text.expect("the account's records");
+        // A last line without an end is being written.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole
+            .map(|line| serde_json::from_str(line).expect("a record of the gateway"))
+            .collect()
+    }
+
+    /// Commands something once.
+    pub async fn command(&self, id: &Id, verb: Verb, order: Option<Id>, symbol: Option<&str>) -> Outcome {
+        let command = Command {
+            id: Some(id.clone()),
+            order,
+            symbol: symbol.map(|symbol| symbol.parse().expect("a symbol")),
+            note: "chaos".to_owned(),
+        };
+        let subject = subject::command(verb.as_str());
+        match self.bus.request::<_, Reply>(&subject, &command).await {
+            Ok(reply) if reply.accepted => Outcome::Ok,
+            Ok(_) => Outcome::Failed,
+            Err(_) => Outcome::Unknown,
+        }
+    }
+
+    /// Ends everything, last started first. Keeps the folder with all logs on demand, and tells where it is.
+    pub async fn stop(self, keep: bool) -> Option<PathBuf> {
+        for runner in self.runners {
+            runner.kept.end().await;
+        }
+        for part in self.parts.into_iter().rev() {
+            part.end().await;
+        }
+        keep.then(|| self.folder.keep())
+    }
+}
+
+fn free() -> String {
+    format!("127.0.0.1:{}", ports::free().expect("a free port"))
+}
+
+fn plan(folder: &Path) -> Plan {
+    let run = RunAll {
+        state: Some(folder.join("state")),
+        nats_port: Some(0),
+        dashboard_port: Some(0),
+        broker: Some(free()),
+        bin_dir: Some(programs()),
+        ..RunAll::default()
+    };
+    let mut plan = Plan::new(&root(), &run).expect("a plan");
+    decide_often(&mut plan.settings);
+    state::make_secrets(&plan.state).expect("secrets");
+    state::private_folder(&plan.state.join("logs")).expect("a folder for logs");
+    write_settings(&plan, &plan.state);
+    plan
+}
+
+fn write_settings(plan: &Plan, state: &Path) {
+    let text = plan.settings_text().expect("settings as text");
+    state::write_private(&state.join("config.toml"), &text).expect("settings can be written");
+}
+
+fn nats(plan: &Plan) -> Recipe {
+    let port = plan
+        .settings
+        .nats
+        .address
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    let port = port.expect("a port");
+    server::recipe(&plan.root, &plan.state, port, &plan.settings.nats.monitor)
+        .expect("nats-server is installed")
+}
+
+fn gateway(plan: &Plan, control: &str, folder: &Path, seed: u64) -> Recipe {
+    let own = folder.join("broker");
+    state::private_folder(&own).expect("a folder for the gateway");
+    let mut arguments: Vec<OsString> = Vec::new();
+    for (option, value) in [
+        ("--listen", plan.settings.broker.address.as_str()),
+        ("--control", control),
+        ("--speed", SPEED),
+        ("--cash", "10000000"),
+        ("--seed", &seed.to_string()),
+    ] {
+        arguments.extend([option.into(), value.into()]);
+    }
+    arguments.extend(["--state".into(), own.into()]);
+    recipe(
+        "paper-gateway",
+        "tradewind-paper-gateway",
+        arguments,
+        &plan.state.join("logs"),
+    )
+}
+
+fn stage_arguments(state: &Path) -> Vec<OsString> {
+    vec![
+        "--config".into(),
+        state.join("config.toml").into(),
+        "--state".into(),
+        state.into(),
+    ]
+}
+
+async fn runner(name: &'static str, plan: &Plan, folder: &Path, logs: &Path, ends: &Ends) -> Runner {
+    let own = folder.join(name);
+    let broker = Proxy::start(plan.settings.broker.address.clone()).await;
+    let nats = Proxy::start(plan.settings.nats.address.clone()).await;
+    let mut plan = plan.clone();
+    plan.settings.broker.address.clone_from(&broker.address);
+    plan.settings.nats.address.clone_from(&nats.address);
+    state::private_folder(&own.join("secrets")).expect("a folder for the runner");
+    let secret = state::secret_of(&plan.state, "execution").expect("a secret");
+    state::write_private(&own.join("secrets/execution"), &secret).expect("a secret can be written");
+    write_settings(&plan, &own);
+    let recipe = recipe(name, "execution", stage_arguments(&own), logs);
+    let kept = Kept::start(recipe.clone(), ends.clone());
+    Runner {
+        recipe,
+        kept,
+        broker,
+        nats,
+    }
+}
+
+async fn ask(control: &str, line: &Value) -> Option<Value> {
+    let conversation = async {
+        let mut socket = TcpStream::connect(control).await.ok()?;
+        socket.write_all(format!("{line}\n").as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).await.ok()?;
+        let answer: Value = serde_json::from_str(&answer).ok()?;
+        (answer["ok"] == true).then_some(answer)
+    };
+    tokio::time::timeout(ANSWER, conversation).await.ok().flatten()
+}
