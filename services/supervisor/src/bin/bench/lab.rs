@@ -31,6 +31,8 @@ pub struct Lab {
     plan: Plan,
     gateway: Child,
     stack: Option<Stack>,
+    /// An execution on a folder of its own, which stands by.
+    second: Option<Child>,
     /// The password of [`FLOOR_USER`].
     pub floor_secret: String,
 }
@@ -70,6 +72,7 @@ impl Lab {
             plan,
             gateway,
             stack: None,
+            second: None,
             floor_secret,
         })
     }
@@ -98,6 +101,40 @@ impl Lab {
     /// Where NATS listens.
     pub fn nats(&self) -> &str {
         &self.plan.settings.nats.address
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> &Path {
+        &self.plan.state
+    }
+
+    /// Starts a second execution on a folder of its own, unless one runs.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn second(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = &mut self.second
+            && child.try_wait()?.is_none()
+        {
+            return Ok(());
+        }
+        let own = self.folder.path().join("second");
+        let secret = state::secret_of(&self.plan.state, "execution")?;
+        state::private_folder(&own.join("secrets"))?;
+        state::write_private(&own.join("secrets/execution"), &secret)?;
+        state::write_private(&own.join("config.toml"), &self.plan.settings_text()?)?;
+        let child = Command::new(self.plan.programs.join("execution"))
+            .arg("--config")
+            .arg(own.join("config.toml"))
+            .arg("--state")
+            .arg(&own)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(own.join("log"))?)
+            .kill_on_drop(true)
+            .spawn();
+        self.second = Some(child.context("start a second execution")?);
+        Ok(())
     }
 
     /// The folder of all that the bench writes.
@@ -132,6 +169,9 @@ impl Lab {
     /// # Errors
     /// When the trace can't be read.
     pub async fn stop(mut self) -> anyhow::Result<Traced> {
+        if let Some(mut second) = self.second.take() {
+            second.kill().await.context("end the second execution")?;
+        }
         if let Some(stack) = self.stack.take() {
             stack.stop().await;
         }

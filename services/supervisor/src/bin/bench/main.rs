@@ -3,11 +3,12 @@
 //!
 //! [`lab`] starts the real processes on a state folder of their own; [`witness`] listens on the bus and joins what it
 //! hears with the gateway's trace; [`floor`] is the same way through empty stages and [`feed`] its two ends; [`usage`]
-//! reads memory and CPU; [`table`] says it all. Figures are ratios of one run; nothing is asserted on absolute times.
+//! reads memory and CPU; [`safety`] is how fast it stops and another takes over; [`table`] says it all. Figures are ratios of one run; nothing is asserted on absolute times.
 
 mod feed;
 mod floor;
 mod lab;
+mod safety;
 mod table;
 mod usage;
 mod witness;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use feed::Feed;
 use lab::Lab;
+use safety::Safety;
 use table::Report;
 use usage::Usage;
 use witness::Witness;
@@ -94,13 +96,15 @@ async fn bench(length: Duration) -> anyhow::Result<()> {
     };
     // The gateway writes the rest of its trace as it ends.
     let trace = lab.stop().await;
-    let report = outcome?.with_trace(&trace?)?;
-    let _ = write!(std::io::stdout(), "{report}");
+    let (report, safety) = outcome?;
+    let trace = trace?;
+    let (report, safety) = (report.with_trace(&trace)?, safety.with_trace(&trace));
+    let _ = write!(std::io::stdout(), "{report}{safety}");
     Ok(())
 }
 
 /// Everything but the trace, which is whole only when the gateway has ended.
-async fn measure(lab: &mut Lab, length: Duration) -> anyhow::Result<Report> {
+async fn measure(lab: &mut Lab, length: Duration) -> anyhow::Result<(Report, Safety)> {
     lab.start().await?;
     let bus = lab.bus()?;
     let witness = Witness::listen(bus).await?;
@@ -134,12 +138,8 @@ async fn measure(lab: &mut Lab, length: Duration) -> anyhow::Result<Report> {
             "{missing} orders of the floor did not come back in time: they are not counted"
         ));
     }
-    Ok(Report::new(
-        begin,
-        witness.heard(),
-        floor,
-        usage,
-        messages,
-        frames,
-    ))
+    let report = Report::new(begin, witness.heard(), floor, usage, messages, frames);
+    lab.say("measuring how fast it stops and how fast another takes over");
+    let safety = safety::measure(lab, &witness).await?;
+    Ok((report, safety))
 }

@@ -109,6 +109,12 @@ impl Witness {
         symbols.collect()
     }
 
+    /// How many orders that a bar decided were heard.
+    pub fn orders(&self) -> usize {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.intents.len()
+    }
+
     /// All that was heard.
     pub fn heard(&self) -> Heard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
