@@ -6,3 +6,4 @@ pub(crate) mod market;
 pub(crate) mod other;
 pub(crate) mod request;
 pub(crate) mod shared;
+pub(crate) mod terms;

@@ -126,7 +126,7 @@ impl Trace {
                 let reference = place
                     .order
                     .as_ref()
-                    .and_then(|order| order.order_ref.as_deref())
+                    .and_then(|terms| terms.order.order_ref.as_deref())
                     .unwrap_or("-");
                 writeln!(
                     book.file,

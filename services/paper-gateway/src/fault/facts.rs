@@ -59,7 +59,10 @@ impl Facts {
             Request::PlaceOrder(place) => {
                 facts.owner = Some(client);
                 facts.order_id = place.order_id;
-                facts.order_ref = place.order.as_ref().and_then(|order| order.order_ref.clone());
+                facts.order_ref = place
+                    .order
+                    .as_ref()
+                    .and_then(|terms| terms.order.order_ref.clone());
                 facts.symbol = place
                     .contract
                     .as_ref()

@@ -23,7 +23,7 @@ impl Hub {
         let what_if = request
             .order
             .as_ref()
-            .and_then(|order| order.what_if)
+            .and_then(|terms| terms.order.what_if)
             .unwrap_or(false);
         let ticket = match self.ticket(request) {
             Ok(ticket) => ticket,

@@ -14,6 +14,7 @@ use crate::fault::{
 use crate::message::market::MarketDataType;
 use crate::message::request::PlaceOrderRequest;
 use crate::message::shared::{Contract, Order as WireOrder};
+use crate::message::terms::Terms;
 use crate::number::approximate;
 use crate::outbox::outbox;
 use crate::peer::{NO_REQUEST, Peer};
@@ -379,7 +380,7 @@ fn by_hand(symbol: &str, side: Side, quantity: &str, limit: Option<f64>) -> Plac
             sec_type: Some("STK".into()),
             ..Contract::default()
         }),
-        order: Some(WireOrder {
+        order: Some(Terms::from(WireOrder {
             action: Some(action.into()),
             total_quantity: Some(quantity.to_owned()),
             order_type: Some(if limit.is_some() { "LMT" } else { "MKT" }.into()),
@@ -387,7 +388,7 @@ fn by_hand(symbol: &str, side: Side, quantity: &str, limit: Option<f64>) -> Plac
             tif: Some("GTC".into()),
             transmit: Some(true),
             ..WireOrder::default()
-        }),
+        })),
         attached_orders: None,
     }
 }

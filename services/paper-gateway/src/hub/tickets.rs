@@ -8,6 +8,7 @@ use super::Hub;
 use crate::contracts::UNKNOWN;
 use crate::message::request::PlaceOrderRequest;
 use crate::message::shared::Order as WireOrder;
+use crate::message::terms::Terms;
 use crate::times;
 
 /// Order ids stay below this: from 1,500,000,000 on they are request ids to one of the clients, the next valid id too.
@@ -34,10 +35,11 @@ impl Hub {
             .directory
             .find(request.contract.as_ref())
             .ok_or_else(|| (200, UNKNOWN.to_owned()))?;
-        let order = request
+        let terms = request
             .order
             .as_ref()
             .ok_or_else(|| invalid("the order is missing"))?;
+        let order = &terms.order;
         if !(1..ORDER_ID_MAX).contains(&request.order_id.unwrap_or(0)) {
             return Err(invalid("the order id must be above 0 and below 1499999999"));
         }
@@ -48,7 +50,7 @@ impl Hub {
         {
             return Err(invalid("the account is not managed here"));
         }
-        if let Some(what) = unsupported(request, order) {
+        if let Some(what) = unsupported(request, terms) {
             return Err(invalid(&format!("{what} is not supported")));
         }
         let side = match text(order.action.as_ref()) {
@@ -85,38 +87,25 @@ fn is_set(field: Option<f64>) -> bool {
     field.is_some_and(|value| value != 0.0 && value.abs() < f64::MAX)
 }
 
-fn is_whole_set(field: Option<i32>) -> bool {
-    field.is_some_and(|value| value != 0 && value != i32::MAX)
-}
-
 /// What an order wants that would change how it trades and that is not done here.
-fn unsupported(request: &PlaceOrderRequest, order: &WireOrder) -> Option<&'static str> {
-    let is_named = |field: &Option<String>| !text(field.as_ref()).is_empty();
+fn unsupported(request: &PlaceOrderRequest, terms: &Terms) -> Option<String> {
+    if let Some(field) = &terms.refused {
+        return Some(format!("the field {field} of the order"));
+    }
+    let order_id = |id: Option<i32>| id.is_some_and(|id| id != 0 && id != i32::MAX);
     let attached = request.attached_orders.as_ref().is_some_and(|attached| {
-        is_whole_set(attached.stop_loss_order_id) || is_whole_set(attached.profit_taker_order_id)
+        order_id(attached.stop_loss_order_id) || order_id(attached.profit_taker_order_id)
     });
-    let by_other_means = order
-        .trigger_method
-        .is_some_and(|method| method != 0 && method != TRIGGER_BY_LAST);
+    let method = terms.order.trigger_method.unwrap_or(0);
     let wanted = [
-        (is_named(&order.algo_strategy), "an algorithm"),
-        (is_set(order.cash_qty), "a quantity of cash"),
-        (!order.conditions.is_empty(), "an order with conditions"),
-        (order.all_or_none == Some(true), "all or none"),
-        (is_whole_set(order.min_qty), "a minimum quantity"),
-        (is_named(&order.good_after_time), "a time to begin"),
-        (is_named(&order.hedge_type), "a hedge"),
-        (is_whole_set(order.scale_init_level_size), "a scale order"),
-        (is_set(order.discretionary_amt), "a discretionary amount"),
-        (is_named(&order.adjusted_order_type), "an adjustable stop"),
-        (order.post_only == Some(true), "post only"),
-        (by_other_means, "a trigger by anything but the last price"),
+        (
+            ![0, TRIGGER_BY_LAST].contains(&method),
+            "a trigger by anything but the last price",
+        ),
         (attached, "an exit from presets"),
     ];
-    wanted
-        .into_iter()
-        .find(|(is_wanted, _)| *is_wanted)
-        .map(|(_, what)| what)
+    let found = wanted.into_iter().find(|(is_wanted, _)| *is_wanted);
+    found.map(|(_, what)| what.to_owned())
 }
 
 /// The price conditions of an order.

@@ -1,6 +1,7 @@
 //! What clients ask: only the fields that the gateway reads.
 
-use super::shared::{Contract, Order};
+use super::shared::Contract;
+use super::terms::Terms;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct StartApiRequest {
@@ -229,7 +230,7 @@ pub(crate) struct PlaceOrderRequest {
     #[prost(message, optional, tag = "2")]
     pub(crate) contract: Option<Contract>,
     #[prost(message, optional, tag = "3")]
-    pub(crate) order: Option<Order>,
+    pub(crate) order: Option<Terms>,
     #[prost(message, optional, tag = "4")]
     pub(crate) attached_orders: Option<AttachedOrders>,
 }

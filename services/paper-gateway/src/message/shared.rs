@@ -96,18 +96,12 @@ pub(crate) struct Order {
     pub(crate) tif: Option<String>,
     #[prost(string, optional, tag = "12")]
     pub(crate) account: Option<String>,
-    #[prost(bool, optional, tag = "16")]
-    pub(crate) all_or_none: Option<bool>,
     #[prost(bool, optional, tag = "19")]
     pub(crate) outside_rth: Option<bool>,
     #[prost(double, optional, tag = "22")]
     pub(crate) trailing_percent: Option<f64>,
     #[prost(double, optional, tag = "23")]
     pub(crate) trail_stop_price: Option<f64>,
-    #[prost(int32, optional, tag = "24")]
-    pub(crate) min_qty: Option<i32>,
-    #[prost(string, optional, tag = "25")]
-    pub(crate) good_after_time: Option<String>,
     #[prost(string, optional, tag = "26")]
     pub(crate) good_till_date: Option<String>,
     #[prost(string, optional, tag = "27")]
@@ -118,33 +112,16 @@ pub(crate) struct Order {
     pub(crate) oca_type: Option<i32>,
     #[prost(int32, optional, tag = "31")]
     pub(crate) trigger_method: Option<i32>,
-    #[prost(int32, optional, tag = "48")]
-    pub(crate) scale_init_level_size: Option<i32>,
-    #[prost(string, optional, tag = "59")]
-    pub(crate) hedge_type: Option<String>,
-    #[prost(string, optional, tag = "61")]
-    pub(crate) algo_strategy: Option<String>,
     #[prost(bool, optional, tag = "65")]
     pub(crate) what_if: Option<bool>,
     #[prost(bool, optional, tag = "66")]
     pub(crate) transmit: Option<bool>,
-    #[prost(double, optional, tag = "76")]
-    pub(crate) discretionary_amt: Option<f64>,
-    #[prost(string, optional, tag = "93")]
-    pub(crate) adjusted_order_type: Option<String>,
     #[prost(double, optional, tag = "99")]
     pub(crate) lmt_price_offset: Option<f64>,
-    /// Conditions, of which only matters whether there are any.
-    #[prost(bytes = "vec", repeated, tag = "100")]
-    pub(crate) conditions: Vec<Vec<u8>>,
-    #[prost(double, optional, tag = "106")]
-    pub(crate) cash_qty: Option<f64>,
     #[prost(string, optional, tag = "115")]
     pub(crate) filled_quantity: Option<String>,
     #[prost(int64, optional, tag = "121")]
     pub(crate) parent_perm_id: Option<i64>,
-    #[prost(bool, optional, tag = "139")]
-    pub(crate) post_only: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

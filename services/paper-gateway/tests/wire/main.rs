@@ -8,6 +8,7 @@
 mod account;
 mod decoder;
 mod depth;
+mod fields;
 mod lines;
 mod lookups;
 mod messages;
