@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,8 @@ use crate::hub::Command;
 const LINE_BYTES_MAX: usize = 16 << 10;
 /// Most connections at a time; one more is closed at once.
 const CONNECTIONS_MAX: usize = 8;
+/// Longest time without a whole line; then a connection gives its place up.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Why there can be no control port.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ pub(crate) async fn serve(listener: TcpListener, hub: mpsc::Sender<Command>, sto
         };
         let Ok((socket, _)) = accepted else {
             // Out of file descriptors, say: it may pass.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let Ok(place) = room.clone().try_acquire_owned() else {
@@ -65,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, hub: mpsc::Sender<Command>, sto
         let (hub, stop) = (hub.clone(), stop.clone());
         tokio::spawn(async move {
             let result = tokio::select! {
-                result = converse(socket, hub) => result,
+                result = converse(socket, hub, IDLE_MAX) => result,
                 () = stop.cancelled() => Ok(()),
             };
             if let Err(error) = result {
@@ -76,14 +79,21 @@ pub(crate) async fn serve(listener: TcpListener, hub: mpsc::Sender<Command>, sto
     }
 }
 
-async fn converse(socket: TcpStream, hub: mpsc::Sender<Command>) -> Result<()> {
-    let (reader, mut writer) = socket.into_split();
+async fn converse(
+    socket: impl AsyncRead + AsyncWrite,
+    hub: mpsc::Sender<Command>,
+    idle: Duration,
+) -> Result<()> {
+    let (reader, mut writer) = tokio::io::split(socket);
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     loop {
         line.clear();
         let most = u64::try_from(LINE_BYTES_MAX).expect("the limit is small");
-        let read = (&mut reader).take(most).read_until(b'\n', &mut line).await?;
+        let mut limited = (&mut reader).take(most);
+        let read = tokio::time::timeout(idle, limited.read_until(b'\n', &mut line))
+            .await
+            .context("no line came for too long")??;
         if read == 0 {
             return Ok(());
         }
@@ -117,4 +127,23 @@ async fn answer(line: &[u8], hub: &mpsc::Sender<Command>) -> Result<Value> {
         .await
         .context("the gateway stops")?;
     answered.await.context("the gateway stops")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_nothing_gives_its_place_up() {
+        let (hub, _commands) = mpsc::channel(1);
+        for said in [&b""[..], b"{\"ask\":", b"no line\n"] {
+            let (mut client, server) = tokio::io::duplex(1 << 10);
+            client.write_all(said).await.unwrap();
+            let ended = converse(server, hub.clone(), Duration::from_millis(20)).await;
+            assert!(ended.is_err(), "the client is still there");
+            let mut told = String::new();
+            client.read_to_string(&mut told).await.unwrap();
+            assert_eq!(told.lines().count(), usize::from(said.ends_with(b"\n")), "{told}");
+        }
+    }
 }

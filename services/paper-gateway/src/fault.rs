@@ -18,7 +18,7 @@ pub use scenario::ScenarioError;
 pub(crate) use delays::{Delays, Due};
 pub(crate) use facts::Facts;
 pub(crate) use kind::{DataType, Farm, Fault, LinkState, Place, Port, Side, State};
-pub(crate) use line::{Ask, Clear, Line, Order, parse, time};
+pub(crate) use line::{Ask, Clear, Line, Order, parse, time, unknown};
 pub(crate) use names::Outgoing;
 pub(crate) use pacing::{Pace, Pacing};
 pub(crate) use rules::Rules;

@@ -60,8 +60,14 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         if !only.is_empty() && !only.contains(&symbol) {
             continue;
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| FilesError::File(path.clone(), error))?;
-        let rows = rows::parse(&text).map_err(|error| FilesError::Row(path.clone(), error))?;
+        let bytes = std::fs::read(&path).map_err(|error| FilesError::File(path.clone(), error))?;
+        let rows = text(bytes)
+            .map_err(|line| RowError {
+                line,
+                what: NO_TEXT.into(),
+            })
+            .and_then(|text| rows::parse(&text))
+            .map_err(|error| FilesError::Row(path.clone(), error))?;
         let (latest, of_stock) = files.entry(symbol).or_default();
         *latest = path;
         of_stock.push(rows);
@@ -74,6 +80,17 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         Ok((symbol, joined))
     };
     files.into_iter().map(join).collect()
+}
+
+/// What is wrong with a line that can't be read.
+pub(crate) const NO_TEXT: &str = "the line is not UTF-8 text";
+
+/// A file's text, or the first line that is none.
+pub(crate) fn text(bytes: Vec<u8>) -> Result<String, usize> {
+    String::from_utf8(bytes).map_err(|error| {
+        let (text, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        text.iter().filter(|byte| **byte == b'\n').count() + 1
+    })
 }
 
 #[cfg(test)]

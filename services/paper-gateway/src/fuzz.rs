@@ -45,7 +45,7 @@ fn bodies() -> Vec<(i32, Vec<u8>)> {
     let place = PlaceOrderRequest {
         order_id: Some(-5),
         contract: Some(contract.clone()),
-        order: Some(order),
+        order: Some(order.into()),
         ..PlaceOrderRequest::default()
     };
     let history = HistoricalDataRequest {

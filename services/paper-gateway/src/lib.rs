@@ -39,7 +39,7 @@ use engine::venue::checks::Rules;
 use engine::venue::market::Market;
 use engine::venue::replay::Replay;
 use engine::venue::rows::Rows;
-use engine::venue::synthetic::{STOCKS, Synthetic};
+use engine::venue::synthetic::Synthetic;
 use protocol::{Symbol, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
@@ -53,7 +53,7 @@ pub use fault::ScenarioError;
 pub use files::FilesError;
 pub use journal::Locked;
 pub use line::Entitlement;
-pub use options::Options;
+pub use options::{Options, OptionsError};
 
 use clock::{Clock, Past};
 use door::Entrance;
@@ -89,20 +89,19 @@ impl Gateway {
     /// Starts a gateway; when this returns, clients can connect.
     ///
     /// # Errors
-    /// [`FilesError`], [`ScenarioError`], [`Locked`], [`ControlError`], [`PortTaken`], or what could not be read or written.
+    /// [`OptionsError`], [`FilesError`], [`ScenarioError`], [`Locked`], [`ControlError`], [`PortTaken`], or what could not be read or written.
     pub async fn start(options: &Options) -> Result<Self> {
         // Everything that a person can get wrong is looked at before the port opens.
-        let files = options
-            .market
-            .as_ref()
-            .map(|folder| files::read(folder, &options.symbols))
-            .transpose()?;
-        let scenario = fault::read_scenario(options.scenario.as_deref())?;
+        let Given {
+            files,
+            traded,
+            scenario,
+        } = given(options)?;
         let (journal, account) = Journal::open(&options.state)?;
         let replay = files.is_some();
         let noted = [journal.clock(), account.latest].into_iter().flatten().max();
         let (market, clock, start) = match files {
-            None => synthetic(options, noted),
+            None => synthetic(options, &traded, noted),
             Some(files) => replay_of(files, options, noted),
         };
         let made_up = if replay { ACCOUNT_REPLAY } else { ACCOUNT_SYNTHETIC };
@@ -188,6 +187,39 @@ impl Gateway {
     }
 }
 
+/// What the options name, read.
+struct Given {
+    files: Option<BTreeMap<Symbol, Rows>>,
+    /// The stocks of the market.
+    traded: Vec<Symbol>,
+    scenario: Option<Vec<fault::Line>>,
+}
+
+fn given(options: &Options) -> Result<Given> {
+    let files = options
+        .market
+        .as_ref()
+        .map(|folder| files::read(folder, &options.symbols))
+        .transpose()?;
+    let traded: Vec<Symbol> = match &files {
+        Some(files) => files.keys().copied().collect(),
+        None => options.made_up(),
+    };
+    if let Some(symbol) = options
+        .not_shortable
+        .iter()
+        .find(|symbol| !traded.contains(symbol))
+    {
+        return Err(OptionsError::NotShortable(*symbol).into());
+    }
+    let scenario = fault::read_scenario(options.scenario.as_deref(), &traded)?;
+    Ok(Given {
+        files,
+        traded,
+        scenario,
+    })
+}
+
 /// Speed of a replay that nobody chose one for.
 const SPEED_REPLAY: Speed = Speed::Times(60.0);
 /// An account that has seen times further ahead of the wall's than this many seconds was used on a faster clock.
@@ -195,18 +227,7 @@ const AHEAD_SECONDS: i64 = 60;
 
 /// Made-up prices. They follow the wall's clock, unless another speed or start is asked for, or the account has
 /// already seen later times.
-fn synthetic(options: &Options, noted: Option<Timestamp>) -> (Market, Clock, Timestamp) {
-    let demo = || {
-        STOCKS
-            .iter()
-            .filter_map(|(name, _)| name.parse::<Symbol>().ok())
-            .collect()
-    };
-    let symbols: Vec<Symbol> = if options.symbols.is_empty() {
-        demo()
-    } else {
-        options.symbols.clone()
-    };
+fn synthetic(options: &Options, symbols: &[Symbol], noted: Option<Timestamp>) -> (Market, Clock, Timestamp) {
     let now = Timestamp::now();
     let speed = options.speed.unwrap_or(Speed::Times(1.0));
     let ahead = noted.is_some_and(|noted| noted.as_second() > now.as_second() + AHEAD_SECONDS);
@@ -218,7 +239,7 @@ fn synthetic(options: &Options, noted: Option<Timestamp>) -> (Market, Clock, Tim
         tracing::info!(%start, "the market runs while a client is connected");
         (Clock::Past(Past::new(speed, start)), start)
     };
-    let market = Synthetic::new(&symbols, options.seed, options.trades_per_second, start);
+    let market = Synthetic::new(symbols, options.seed, options.trades_per_second, start);
     (Market::Synthetic(market), clock, start)
 }
 

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use paper_gateway::{ControlError, FilesError, Gateway, Locked, Options, PortTaken, ScenarioError};
+use paper_gateway::{
+    ControlError, FilesError, Gateway, Locked, Options, OptionsError, PortTaken, ScenarioError,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +88,9 @@ async fn abandoned() {
 
 /// Exit codes as in sysexits.h, which tell a supervisor what kind of trouble it is.
 fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<OptionsError>() {
+        return 64;
+    }
     match error.downcast_ref::<FilesError>() {
         Some(FilesError::Folder(..) | FilesError::Empty(_) | FilesError::File(..)) => return 66,
         Some(FilesError::Row(..) | FilesError::Name(_) | FilesError::Overlap(_)) => return 65,

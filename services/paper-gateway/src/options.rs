@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use engine::venue::synthetic::STOCKS;
 use protocol::{Money, Symbol, Timestamp};
 
 use crate::clock::Speed;
@@ -51,7 +52,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]
     pub not_shortable: Vec<Symbol>,
     /// Name of the account; IB's paper accounts begin with DU. By default it follows from the market.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = account)]
     pub account: Option<String>,
     /// What prices the account may see: `live`, `delayed` (late, and only to who asks for delayed ones) or `none`.
     #[arg(long, default_value = "live", value_name = "live|delayed|none")]
@@ -75,6 +76,37 @@ pub struct Options {
     /// Note in this file when bars were written and orders were read, for measuring.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+}
+
+/// Options that don't go together with the market.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// A stock that nobody lends is not traded at all.
+    #[error("--not-shortable names {}, which is not traded here: leave it out, or add it to --symbols", .0.broker_text())]
+    NotShortable(Symbol),
+}
+
+impl Options {
+    /// The stocks of a made-up market.
+    pub(crate) fn made_up(&self) -> Vec<Symbol> {
+        if !self.symbols.is_empty() {
+            return self.symbols.clone();
+        }
+        STOCKS.iter().filter_map(|(name, _)| name.parse().ok()).collect()
+    }
+}
+
+/// Longest name of an account.
+const ACCOUNT_BYTES_MAX: usize = 32;
+
+fn account(text: &str) -> Result<String, String> {
+    let is_name = (1..=ACCOUNT_BYTES_MAX).contains(&text.len());
+    if is_name && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "an account has 1 to {ACCOUNT_BYTES_MAX} letters and digits, such as DU1234567"
+    ))
 }
 
 /// Most dollars of a new account: far beyond, sums with prices and shares could not be held.

@@ -7,6 +7,7 @@ use protocol::{Money, Price, Quantity, Symbol};
 use rust_decimal::Decimal;
 
 use super::calendar::Phase;
+use super::desk;
 use super::money;
 use super::order::{Kind, Lifetime, Order, Status, Ticket, Trail};
 use super::{Refusal, Venue};
@@ -223,22 +224,49 @@ impl Venue {
             .unwrap_or(Price::ZERO)
     }
 
-    /// What an order would need and cost; nothing is placed.
+    /// What an order, or new terms for a working one of the same number, would need and cost; nothing is placed.
     ///
     /// # Errors
-    /// What it lacks to be an order.
+    /// Why it would not be taken, or would be rejected.
     pub fn preview(&self, client: i32, order_id: i32, ticket: &Ticket) -> Result<Preview, Refusal> {
-        self.check_ticket(ticket)?;
-        let mut order = self.fresh(0, client, order_id, ticket.clone());
+        self.check(client, order_id, ticket)?;
+        let ticket = Ticket {
+            transmit: true,
+            ..ticket.clone()
+        };
+        let mut order = match self.account.find_open(client, order_id) {
+            Some(present) => self.changed(present, ticket)?,
+            None => {
+                let order = self.fresh(0, client, order_id, ticket);
+                if let Some(reason) = self.obstacle(&order) {
+                    return Err(Refusal::Rejected(reason));
+                }
+                order
+            }
+        };
         let price = self.worth(&order);
-        let shares = self.account.shares(ticket.symbol);
-        let after = (shares + ticket.side.sign() * ticket.quantity).abs();
-        let commission = money::commission(ticket.quantity, ticket.quantity * price);
+        let shares = self.account.shares(order.ticket.symbol);
+        let left = order.remaining();
+        let after = (shares + order.ticket.side.sign() * left).abs();
+        let commission = money::commission(left, left * price);
         order.commission = commission;
         Ok(Preview {
             order,
             margin_change: (after - shares.abs()) * price * money::MARGIN,
             commission,
         })
+    }
+
+    /// Whether a person could place an order at the broker's own screen.
+    ///
+    /// # Errors
+    /// Why it would not be taken, or would be rejected.
+    pub fn check_by_hand(&self, order_id: i32, ticket: &Ticket) -> Result<(), Refusal> {
+        if self.account.find_open(desk::CLIENT, order_id).is_some() {
+            return Err(Refusal::UsedId);
+        }
+        // Whatever number it gets, the order has to be one that a client could place as a new one.
+        let next = self.account.next_order_id(desk::CLIENT);
+        self.preview(desk::CLIENT, next, ticket).map(drop)
     }
 }

@@ -8,7 +8,7 @@ use protocol::{Price, Quantity};
 use super::matching::Match;
 use super::order::{Order, Ticket};
 use super::record::Record;
-use super::{Output, Refusal, Venue};
+use super::{Output, Venue};
 
 /// The client that owns what a person trades at the broker's own screen.
 pub const CLIENT: i32 = 0;
@@ -136,14 +136,7 @@ impl Venue {
     }
 
     fn trade_by_hand(&mut self, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) {
-        // Whatever number it gets, the order has to be one that a client could place as a new one.
-        let refused = if self.account.find_open(CLIENT, order_id).is_some() {
-            Some(Refusal::UsedId)
-        } else {
-            self.check(CLIENT, self.account.next_order_id(CLIENT), &ticket)
-                .err()
-        };
-        if let Some(why) = refused {
+        if let Err(why) = self.check_by_hand(order_id, &ticket) {
             outputs.push(Output::Refused {
                 client: CLIENT,
                 order_id,
@@ -284,6 +277,12 @@ mod tests {
             let ticket = ticket(symbol, Side::Buy, 3);
             Input::Desk(Desk::Trade { order_id, ticket })
         };
+        // What is held can be offered at any price.
+        let mut offer = ticket(symbol, Side::Sell, 1);
+        offer.kind = Kind::Limit(1_000_000.into());
+        assert_eq!(venue.check_by_hand(0, &offer), Ok(()));
+        offer.quantity = 2.into();
+        assert!(venue.check_by_hand(0, &offer).is_err(), "a share would be owed");
         venue.step(start, by_hand(0));
         let order = venue.account().find_completed(CLIENT, 0).unwrap();
         assert_eq!((order.status, order.filled), (Status::Filled, 3.into()));

@@ -96,12 +96,19 @@ impl Valuation {
     }
 }
 
-/// Margin of a stock if the worse side of its position and working orders came true.
+/// Margin of a stock if the worse side of its position and working orders came true. Shares that an order would buy
+/// or owe count at its price, those that are held at `price`: to offer them at any price takes no margin.
 #[must_use]
 pub fn worst_margin(shares: Quantity, price: Price, orders: &[(&Order, Price)]) -> Money {
     let (long, short) = reach(shares, orders.iter().map(|(order, _)| *order));
-    let dearest = orders.iter().fold(price, |dearest, (_, at)| dearest.max(*at));
-    long.abs().max(short.abs()) * dearest * MARGIN
+    let dearest = |side: Side| {
+        let own = orders.iter().filter(|(order, _)| order.ticket.side == side);
+        own.fold(price, |dearest, (_, at)| dearest.max(*at))
+    };
+    let held = long.abs().max(short.abs()) * price;
+    let bought = long.max(Quantity::ZERO) * dearest(Side::Buy);
+    let owed = (-short).max(Quantity::ZERO) * dearest(Side::Sell);
+    held.max(bought).max(owed) * MARGIN
 }
 
 /// The most and the fewest shares that a position can come to if orders trade. Of a group in which one cancels the

@@ -63,12 +63,8 @@ impl Venue {
     ) -> i64 {
         let perm_id = self.account.next_perm_id();
         let mut order = self.fresh(perm_id, client, order_id, ticket);
-        let refused = self.desk.refusal.take().or_else(|| self.too_many());
-        let objection = refused.or_else(|| {
-            let goes = order.ticket.transmit;
-            self.objection(&order, None).filter(|_| goes)
-        });
-        if let Some(reason) = objection {
+        let refused = self.desk.refusal.take().or_else(|| self.obstacle(&order));
+        if let Some(reason) = refused {
             order.status = Status::Rejected;
             order.end = Some(End { at: self.now, reason });
         } else if !order.ticket.transmit {
@@ -79,11 +75,15 @@ impl Venue {
         perm_id
     }
 
-    fn too_many(&self) -> Option<String> {
-        let full = self.account.open.len() >= OPEN_ORDERS_MAX;
-        full.then(|| {
-            format!("the account has {OPEN_ORDERS_MAX} open orders, which is the most that it may have")
-        })
+    /// Why the broker rejects a new order.
+    pub(super) fn obstacle(&self, order: &Order) -> Option<String> {
+        if self.account.open.len() >= OPEN_ORDERS_MAX {
+            return Some(format!(
+                "the account has {OPEN_ORDERS_MAX} open orders, which is the most that it may have"
+            ));
+        }
+        let goes = order.ticket.transmit;
+        self.objection(order, None).filter(|_| goes)
     }
 
     /// An order as it begins.
@@ -117,21 +117,26 @@ impl Venue {
         }
     }
 
-    /// Gives a working order new terms. Family and group stay, unless another group is named.
-    fn modify(&mut self, perm_id: i64, ticket: Ticket, outputs: &mut Vec<Output>) -> Result<(), Refusal> {
-        let order = self.account.open.get(&perm_id).ok_or(Refusal::UnknownOrder)?;
-        let mut ticket = Box::new(ticket);
+    /// An open order with new terms, unless the broker rejects those.
+    pub(super) fn changed(&self, order: &Order, mut ticket: Ticket) -> Result<Order, Refusal> {
         ticket.parent = order.ticket.parent;
         if ticket.group.is_none() {
             ticket.group.clone_from(&order.ticket.group);
         }
-        if order.status != Status::Untransmitted {
-            let mut changed = order.clone();
-            changed.change(&ticket);
-            if let Some(reason) = self.objection(&changed, Some(order)) {
-                return Err(Refusal::Rejected(reason));
-            }
+        let mut changed = order.clone();
+        changed.change(&ticket);
+        if order.status != Status::Untransmitted
+            && let Some(reason) = self.objection(&changed, Some(order))
+        {
+            return Err(Refusal::Rejected(reason));
         }
+        Ok(changed)
+    }
+
+    /// Gives a working order new terms. Family and group stay, unless another group is named.
+    fn modify(&mut self, perm_id: i64, ticket: Ticket, outputs: &mut Vec<Output>) -> Result<(), Refusal> {
+        let order = self.account.open.get(&perm_id).ok_or(Refusal::UnknownOrder)?;
+        let ticket = Box::new(self.changed(order, ticket)?.ticket);
         let at = self.now;
         self.record(Record::Modified { perm_id, ticket, at }, outputs);
         // The new terms may have to wait for what the old ones did not.

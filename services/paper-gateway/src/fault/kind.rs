@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::{Trigger, legal, one};
 use super::names::Outgoing;
+use crate::message::request::ORDER_ID_END;
 
 /// Most copies of one message.
 const COPIES_MAX: u32 = 100;
@@ -266,7 +267,9 @@ impl Fault {
             Self::ManualTrade { order_id: 1.., .. } => {
                 Err("the order id of a trade by hand is 0 or below".into())
             }
-            Self::RollBackIds { next: ..1, .. } => Err("the next order id is above 0".into()),
+            Self::RollBackIds { next, .. } if !(1..ORDER_ID_END).contains(next) => {
+                Err(format!("the next order id is above 0 and below {ORDER_ID_END}"))
+            }
             Self::CorrectExecution { price, .. }
             | Self::ManualTrade {
                 limit: Some(price), ..

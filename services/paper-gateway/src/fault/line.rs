@@ -30,6 +30,28 @@ pub(crate) enum Order {
     Ask(Ask),
 }
 
+impl Order {
+    /// The stocks that it names.
+    pub(crate) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        let (trigger, fault) = match self {
+            Self::Now(fault) => (None, Some(fault)),
+            Self::When(trigger, fault) => (trigger.symbol, Some(fault)),
+            Self::Ask(Ask::Regime { symbol }) => (Some(*symbol), None),
+            Self::Clear(_) | Self::Ask(_) => (None, None),
+        };
+        let traded = match fault {
+            Some(Fault::ManualTrade { symbol, .. }) => Some(*symbol),
+            _ => None,
+        };
+        [trigger, traded].into_iter().flatten()
+    }
+}
+
+/// What is wrong with a line that names a stock which is not traded here.
+pub(crate) fn unknown(symbol: Symbol) -> String {
+    format!("{} is not traded here", symbol.broker_text())
+}
+
 /// Which messages set a fault off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::line::{Line, Order, parse};
+use protocol::Symbol;
+
+use super::line::{Line, Order, parse, unknown};
+use crate::files;
 
 /// Most bytes of a scenario.
 const BYTES_MAX: u64 = 1 << 20;
@@ -18,18 +21,22 @@ pub enum ScenarioError {
     Line(PathBuf, usize, String),
 }
 
-/// Reads a scenario, if there is one. Blank lines and those that begin with `#` are for people.
+/// Reads a scenario, if there is one, for a market of some stocks. Blank lines and those that begin with `#` are for people.
 ///
 /// # Errors
 /// The first thing that is wrong, with its line.
-pub(crate) fn read(path: Option<&Path>) -> Result<Option<Vec<Line>>, ScenarioError> {
+pub(crate) fn read(path: Option<&Path>, traded: &[Symbol]) -> Result<Option<Vec<Line>>, ScenarioError> {
     let Some(path) = path else { return Ok(None) };
     let refuse = |error| ScenarioError::File(path.to_path_buf(), error);
     if std::fs::metadata(path).map_err(refuse)?.len() > BYTES_MAX {
         let why = std::io::Error::other(format!("it is longer than {BYTES_MAX} bytes"));
         return Err(refuse(why));
     }
-    let text = std::fs::read_to_string(path).map_err(refuse)?;
+    let bytes = std::fs::read(path).map_err(refuse)?;
+    let text = files::text(bytes).map_err(|line| {
+        let why = files::NO_TEXT.to_owned();
+        ScenarioError::Line(path.to_path_buf(), line, why)
+    })?;
     let lines = text.lines().enumerate();
     lines
         .filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
@@ -38,6 +45,9 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Option<Vec<Line>>, ScenarioErr
             let line = parse(line).map_err(wrong)?;
             if matches!(line.order, Order::Ask(_)) {
                 return Err(wrong("a scenario asks nothing".into()));
+            }
+            if let Some(symbol) = line.order.symbols().find(|symbol| !traded.contains(symbol)) {
+                return Err(wrong(unknown(symbol)));
             }
             Ok(line)
         })

@@ -13,15 +13,24 @@ use crate::message::account::{CommissionAndFeesReport, Execution, ExecutionDetai
 use crate::message::request::{ExecutionFilter, ExecutionRequest};
 use crate::number::approximate;
 use crate::peer::NO_REQUEST;
+use crate::span::said;
 use crate::times;
 
 impl Hub {
     pub(super) fn executions(&mut self, session: u64, request: &ExecutionRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         let filter = request.execution_filter.clone().unwrap_or_default();
+        let since = match since(&filter) {
+            Ok(since) => since,
+            Err(text) => {
+                let text = format!("Error validating request.-'bZ' : cause - {text}");
+                return self.peer(session).error(id, 321, &text);
+            }
+        };
         let today = calendar::local(self.venue.now()).date();
         let days = i64::from(filter.last_n_days.unwrap_or(1)).clamp(1, DAYS_KEPT);
-        let since = calendar::midnight(today.checked_sub((days - 1).days()).unwrap_or(today));
+        let first = calendar::midnight(today.checked_sub((days - 1).days()).unwrap_or(today));
+        let since = since.map_or(first, |since| since.max(first));
         let wanted = |fill: &&Fill| fill.at >= since && matches(&filter, fill, &self.name);
         let told: Vec<_> = self
             .told
@@ -104,6 +113,17 @@ pub(super) fn report(fill: &Fill) -> CommissionAndFeesReport {
     }
 }
 
+/// The instant from which a filter wants executions, if it names one; what is wrong with it otherwise.
+fn since(filter: &ExecutionFilter) -> Result<Option<Timestamp>, String> {
+    let side = filter.side.as_deref().unwrap_or_default();
+    if !["", "BUY", "SELL"].contains(&side) {
+        return Err(format!("the side `{}` is neither BUY nor SELL", said(side)));
+    }
+    let time = filter.time.as_deref().filter(|text| !text.trim().is_empty());
+    time.map(|text| times::parse(text).ok_or_else(|| format!("`{}` is no time", said(text))))
+        .transpose()
+}
+
 fn matches(filter: &ExecutionFilter, fill: &Fill, account: &str) -> bool {
     let is = |field: &Option<String>, value: &str| {
         field
@@ -116,12 +136,10 @@ fn matches(filter: &ExecutionFilter, fill: &Fill, account: &str) -> bool {
     };
     let date = calendar::local(fill.at).date();
     let day = i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
-    let after = |at: Timestamp| fill.at >= at;
     filter
         .client_id
         .is_none_or(|client| client == 0 || client == fill.client)
         && is(&filter.acct_code, account)
-        && filter.time.as_deref().and_then(times::parse).is_none_or(after)
         && is(&filter.symbol, &fill.symbol.broker_text())
         && is(&filter.sec_type, "STK")
         && is(&filter.exchange, "SMART")

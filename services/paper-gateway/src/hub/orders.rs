@@ -52,8 +52,7 @@ impl Hub {
             Ok(previewed) => previewed,
             Err(why) => {
                 let (code, text) = self.refusal(client, order_id, &why);
-                self.peer(session).error(order_id, code, &text);
-                return;
+                return refuse(self.peer(session), order_id, (code, &text), &why);
             }
         };
         let now = self.venue.valuation();
@@ -175,15 +174,11 @@ impl Hub {
 
     pub(super) fn tell_refusal(&mut self, client: i32, order_id: i32, why: &Refusal) {
         let (code, text) = self.refusal(client, order_id, why);
-        let rejected = matches!(why, Refusal::Rejected(_));
-        self.each_of(client, |peer| match rejected {
-            true => peer.reject(order_id, code, &text),
-            false => peer.error(order_id, code, &text),
-        });
+        self.each_of(client, |peer| refuse(peer, order_id, (code, &text), why));
     }
 
     /// IB's code and text for an input that was not carried out.
-    fn refusal(&self, client: i32, order_id: i32, why: &Refusal) -> (i32, String) {
+    pub(super) fn refusal(&self, client: i32, order_id: i32, why: &Refusal) -> (i32, String) {
         match why {
             Refusal::UnknownSymbol => (200, UNKNOWN.to_owned()),
             Refusal::UsedId => (103, "Duplicate order id".into()),
@@ -262,5 +257,12 @@ impl Hub {
             peer.send(101, completed);
         }
         peer.send(102, &CompletedOrdersEnd {});
+    }
+}
+
+fn refuse(peer: &mut Peer, order_id: i32, (code, text): (i32, &str), why: &Refusal) {
+    match why {
+        Refusal::Rejected(_) => peer.reject(order_id, code, text),
+        _ => peer.error(order_id, code, text),
     }
 }

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use engine::venue::Input;
-use engine::venue::desk::Desk;
+use engine::venue::desk::{self, Desk};
+use protocol::Symbol;
 use serde_json::{Value, json};
 
 use super::Hub;
@@ -28,6 +29,9 @@ impl Hub {
     /// Does what a line says, and says what came of it.
     pub(super) fn command(&mut self, line: Line) -> Result<Value> {
         let Line { after, order } = line;
+        if let Some(symbol) = order.symbols().find(|symbol| !self.trades(*symbol)) {
+            return Ok(wrong(&crate::fault::unknown(symbol)));
+        }
         let Some(trouble) = &mut self.trouble else {
             return Ok(wrong("faults are not allowed here"));
         };
@@ -53,6 +57,10 @@ impl Hub {
             },
             Order::Ask(ask) => self.tell(ask),
         })
+    }
+
+    fn trades(&self, symbol: Symbol) -> bool {
+        self.venue.market().price_step(symbol).is_some()
     }
 
     fn tell(&self, ask: Ask) -> Value {
@@ -148,6 +156,10 @@ impl Hub {
                     Ok(ticket) => Box::new(ticket),
                     Err((code, text)) => return Ok(wrong(&format!("{code}: {text}"))),
                 };
+                if let Err(why) = self.venue.check_by_hand(order_id, &ticket) {
+                    let (code, text) = self.refusal(desk::CLIENT, order_id, &why);
+                    return Ok(wrong(&format!("{code}: {text}")));
+                }
                 self.step(Input::Desk(Desk::Trade { order_id, ticket }))?;
             }
             Fault::CorrectExecution {
@@ -398,5 +410,7 @@ fn fine() -> Value {
 }
 
 fn wrong(why: &str) -> Value {
+    // Of a fault that a message or a scenario sets off, nobody reads an answer.
+    tracing::warn!(why, "a fault can't be carried out");
     json!({ "error": why })
 }

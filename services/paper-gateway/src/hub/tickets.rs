@@ -1,23 +1,24 @@
 //! What a client asks for on the wire, as the exchange understands it, or the error that says why it can't be an order.
 
+use engine::venue::calendar;
 use engine::venue::order::{Group, GroupEffect, Kind, Lifetime, Side, Ticket, Trail};
 use protocol::units::exact;
-use protocol::{Price, Quantity};
+use protocol::{Price, Quantity, Timestamp};
 
 use super::Hub;
 use crate::contracts::UNKNOWN;
-use crate::message::request::PlaceOrderRequest;
+use crate::message::request::{ORDER_ID_END, PlaceOrderRequest};
 use crate::message::shared::Order as WireOrder;
 use crate::message::terms::Terms;
 use crate::times;
 
-/// Order ids stay below this: from 1,500,000,000 on they are request ids to one of the clients, the next valid id too.
-const ORDER_ID_MAX: i32 = 1_499_999_999;
 /// Longest tag of an order and longest name of a group that is kept, in bytes.
 const REFERENCE_BYTES_MAX: usize = 256;
 /// The way a stop is triggered that IB calls the last price; 0 leaves it to the broker.
 const TRIGGER_BY_LAST: i32 = 2;
 
+/// The last year until which an order may be good.
+const GOOD_UNTIL_YEAR_MAX: i16 = 2999;
 /// Prices from here on are not looked at: with them, sums could not be made.
 const PRICE_END: f64 = 1e12;
 
@@ -40,8 +41,9 @@ impl Hub {
             .as_ref()
             .ok_or_else(|| invalid("the order is missing"))?;
         let order = &terms.order;
-        if !(1..ORDER_ID_MAX).contains(&request.order_id.unwrap_or(0)) {
-            return Err(invalid("the order id must be above 0 and below 1499999999"));
+        if !(1..ORDER_ID_END).contains(&request.order_id.unwrap_or(0)) {
+            let text = format!("the order id must be above 0 and below {ORDER_ID_END}");
+            return Err(invalid(&text));
         }
         if order
             .account
@@ -186,10 +188,13 @@ fn lifetime_of(order: &WireOrder) -> Result<Lifetime, Invalid> {
         "FOK" => Lifetime::FillOrKill,
         "GTD" => {
             let end = times::parse_end(text(order.good_till_date.as_ref()));
-            Lifetime::GoodTillDate(end.ok_or_else(|| {
-                let hint = "The time or time-zone entered is invalid. The correct format is \
-                            yyyymmdd hh:mm:ss xx/xxxx or yyyymmdd-hh:mm:ss in UTC.";
-                (391, hint.to_owned())
+            let fits = |end: &Timestamp| calendar::local(*end).year() <= GOOD_UNTIL_YEAR_MAX;
+            Lifetime::GoodTillDate(end.filter(fits).ok_or_else(|| {
+                let hint = format!(
+                    "The time or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss xx/xxxx \
+                     or yyyymmdd-hh:mm:ss in UTC, of the year {GOOD_UNTIL_YEAR_MAX} at the latest."
+                );
+                (391, hint)
             })?)
         }
         other => return Err(invalid(&format!("time in force {other} is not supported"))),

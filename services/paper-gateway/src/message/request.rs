@@ -223,6 +223,9 @@ pub(crate) struct MarketDepthRequest {
     pub(crate) is_smart_depth: Option<bool>,
 }
 
+/// Order ids stay below this: from 1,500,000,000 on they are request ids to one of the clients, the next valid id too.
+pub(crate) const ORDER_ID_END: i32 = 1_499_999_999;
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct PlaceOrderRequest {
     #[prost(int32, optional, tag = "1")]

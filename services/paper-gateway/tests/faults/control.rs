@@ -48,6 +48,23 @@ async fn a_line_is_answered_by_a_line() {
             r#"{"fault":"correct-execution","price":"1"}"#,
             "no such execution",
         ),
+        (
+            r#"{"fault":"roll-back-ids","client":1,"next":1499999999}"#,
+            "the next order id is above 0 and below 1499999999",
+        ),
+        (
+            r#"{"fault":"manual-trade","symbol":"ZZZZ","side":"buy","quantity":"1"}"#,
+            "ZZZZ is not traded here",
+        ),
+        (
+            r#"{"fault":"manual-trade","symbol":"AAPL","side":"buy","quantity":"1000000"}"#,
+            "201: Order rejected - reason:Your Available Funds are insufficient",
+        ),
+        (
+            r#"{"fault":"swallow","when":{"out":"order-status","symbol":"ZZZZ"}}"#,
+            "ZZZZ is not traded here",
+        ),
+        (r#"{"ask":"regime","symbol":"ZZZZ"}"#, "ZZZZ is not traded here"),
     ] {
         let answer = stage.say(line).await;
         let error = answer["error"].as_str().unwrap_or_default();
@@ -143,6 +160,13 @@ async fn a_scenario_is_checked_wholly_before_anything_opens() {
         error.to_string().contains("line 2: unknown variant `sad`"),
         "{error}"
     );
+    let unknown = folder.path().join("unknown.jsonl");
+    let line = "{\"fault\":\"manual-trade\",\"symbol\":\"ZZZZ\",\"side\":\"buy\",\"quantity\":\"1\"}\n";
+    std::fs::write(&unknown, format!("# A trade by hand.\n{line}")).unwrap();
+    let unknown = ["--scenario", unknown.to_str().unwrap()];
+    let error = Gateway::start(&options(&state, &unknown)).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("line 2: ZZZZ is not traded here"), "{said}");
     assert!(!state.exists(), "nothing was made");
     for (more, code) in [
         (&with[..], 65),

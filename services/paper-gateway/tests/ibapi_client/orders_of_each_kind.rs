@@ -247,6 +247,7 @@ async fn what_can_not_be_done_is_answered_with_its_code() {
         (2, order_builder::limit_order(Action::Buy, 1_000_000.0, 1.0), 201),
         (3, orphan, 10006),
         (3, dated("next week"), 391),
+        (3, dated("99990101 10:00:00 US/Eastern"), 391),
         (3, algorithm, 321),
         (3, whole, 321),
         (3, order_builder::market_to_limit(Action::Buy, 1.0), 387),
@@ -258,13 +259,20 @@ async fn what_can_not_be_done_is_answered_with_its_code() {
         (5, order_builder::limit_order(Action::Buy, 1.0, 2e9), 110),
         (5, order_builder::trailing_stop(Action::Sell, 1.0, 5e8, 1.0), 110),
     ] {
-        client.submit_order(id, &contract, &order).await.unwrap();
-        let refused = notice(&mut updates).await;
-        assert_eq!(
-            (refused.code, refused.request_id),
-            (code, Some(id)),
-            "{refused:?}"
-        );
+        // Who asks what would be is told the same as who places it.
+        let question = Order {
+            what_if: true,
+            ..order.clone()
+        };
+        for order in [question, order] {
+            client.submit_order(id, &contract, &order).await.unwrap();
+            let refused = notice(&mut updates).await;
+            assert_eq!(
+                (refused.code, refused.request_id),
+                (code, Some(id)),
+                "{refused:?}"
+            );
+        }
     }
     let left = open_orders(&client).await;
     assert_eq!((left.len(), left[0].order.total_quantity), (1, 10.0));

@@ -116,6 +116,15 @@ fn what_a_person_gets_wrong_is_one_sentence_and_a_code() {
         "{said}"
     );
 
+    let latin = b"timestamp,open,high,low,close,volume\n2013-10-07T13:30:00Z,1,1,1,1,1 \xA3\n";
+    std::fs::write(format!("{market}/SPY.csv"), latin).unwrap();
+    let (code, said) = refusal(&state, &["--market", market]);
+    assert_eq!(code, 65, "{said}");
+    assert!(
+        said.contains("SPY.csv, line 2: the line is not UTF-8 text"),
+        "{said}"
+    );
+
     let (mut running, address) = start(&state);
     let (code, said) = refusal(&state, &[]);
     assert_eq!(code, 73, "{said}");
@@ -132,4 +141,10 @@ fn what_a_person_gets_wrong_is_one_sentence_and_a_code() {
     running.kill().unwrap();
     running.wait().unwrap();
     assert_eq!(refusal(&state, &["--speed", "fast"]).0, 64);
+    let (code, said) = refusal(&state, &["--not-shortable", "SOFI,ZZZZ"]);
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("ZZZZ, which is not traded here"), "{said}");
+    for name in ["", " ", "DU 1", "DU1,DU2"] {
+        assert_eq!(refusal(&state, &["--account", name]).0, 64, "{name}");
+    }
 }

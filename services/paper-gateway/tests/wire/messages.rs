@@ -248,6 +248,8 @@ fn senseless_prices() -> Vec<(i32, Body, i64)> {
             162,
         ),
         (25, numbered(1), 366),
+        (7, numbered(1).part(2, &Body::default().text(3, "yesterday")), 321),
+        (7, numbered(1).part(2, &Body::default().text(7, "BOTH")), 321),
     ]
 }
 
