@@ -12,6 +12,7 @@ mod books;
 mod fault;
 mod judge;
 mod keeper;
+mod kill;
 mod naive;
 mod proxy;
 mod random;
@@ -183,4 +184,12 @@ async fn the_judges_find_what_a_program_without_guards_does() {
         !found.is_empty(),
         "a program that sends again on silence was not found out"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_kill_file_stops_an_order_that_waits_for_its_place_in_the_ledger() {
+    let world = World::start(2).await;
+    let late = kill::in_mid_append(&world).await;
+    world.stop(false).await;
+    assert_eq!(late, 0, "orders reached the broker after the kill switch");
 }

@@ -36,6 +36,7 @@ pub const RUNNERS: [&str; 2] = ["execution", "execution-2"];
 
 /// An execution on a folder of its own, and its wires.
 pub struct Runner {
+    pub folder: PathBuf,
     pub recipe: Recipe,
     pub kept: Kept,
     pub broker: Proxy,
@@ -328,6 +329,7 @@ async fn runner(name: &'static str, plan: &Plan, folder: &Path, logs: &Path, end
     let recipe = recipe(name, "execution", stage_arguments(&own), logs);
     let kept = Kept::start(recipe.clone(), ends.clone());
     Runner {
+        folder: own,
         recipe,
         kept,
         broker,
