@@ -54,6 +54,11 @@ test *ARGS: _base _ui
 @chaos *ARGS: _base _services
     TRADEWIND_CHAOS="$*" cargo test --release -p supervisor --test chaos -- --nocapture --exact nothing_is_ordered_twice_and_nothing_is_lost_whatever_breaks
 
+# the whole pipeline in virtual time, with seeded trouble: SEED tells one story, --seeds N runs so many on all cores
+[no-exit-message]
+@simulate *ARGS: _base
+    TRADEWIND_SIMULATE="$*" cargo test --release --test simulation every_seed -- --nocapture
+
 # how long from bar to order beside the floor of the same run, and what each process costs; --seconds N
 [no-exit-message]
 @bench *ARGS: _base _services

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{Entry, Mode, OrderChange, OrderEvent, Record, TradingState};
+use protocol::ledger::{Difference, Entry, Mode, OrderChange, OrderEvent, Record, TradingState};
 use protocol::market::{Phase, Quote};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
@@ -53,6 +53,9 @@ pub struct Trader {
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
     noticed: Noticed,
+    /// Differences that the latest comparison found again. One that was seen once may be the broker's answers to two
+    /// questions with a trade in between.
+    confirmed: Vec<Difference>,
 }
 
 impl Trader {
@@ -90,6 +93,7 @@ impl Trader {
             flat_told: true,
             refused_exits: BTreeMap::new(),
             noticed: Noticed::default(),
+            confirmed: Vec::new(),
         }
     }
 

@@ -366,6 +366,11 @@ impl Trader {
                 "it moved since it was compared: wait for the next comparison with the broker",
             );
         }
+        if !self.confirmed.contains(&difference) {
+            return Outcome::refused(
+                "it was seen once, and a trade at that moment would look the same: wait for the next comparison with the broker",
+            );
+        }
         let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
         let adjusted = match symbol {
             Some(symbol) => {

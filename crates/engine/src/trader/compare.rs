@@ -24,6 +24,10 @@ impl Trader {
             return events.chain(incidents).collect();
         }
         let differences = reconcile::differences(&self.portfolio, truth);
+        let again = differences
+            .iter()
+            .filter(|difference| self.portfolio.differences.contains(difference));
+        self.confirmed = again.cloned().collect();
         let mut outputs = self.ghosts(wall, truth);
         outputs.extend(self.excess(wall, &BTreeSet::new()));
         for difference in &differences {

@@ -2,6 +2,7 @@
 //! or a time zone database.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
@@ -51,13 +52,14 @@ pub enum Calendar {
 }
 
 /// The rules of New York's clock in force in a year.
-fn zone(year: i16) -> TimeZone {
-    let rule = if year >= 2007 {
-        "EST5EDT,M3.2.0,M11.1.0"
-    } else {
-        "EST5EDT,M4.1.0,M10.5.0"
-    };
-    TimeZone::posix(rule).expect("the rule is a constant that parses")
+fn zone(year: i16) -> &'static TimeZone {
+    static SINCE_2007: LazyLock<TimeZone> = LazyLock::new(|| rule("EST5EDT,M3.2.0,M11.1.0"));
+    static BEFORE: LazyLock<TimeZone> = LazyLock::new(|| rule("EST5EDT,M4.1.0,M10.5.0"));
+    if year >= 2007 { &SINCE_2007 } else { &BEFORE }
+}
+
+fn rule(text: &str) -> TimeZone {
+    TimeZone::posix(text).expect("the rule is a constant that parses")
 }
 
 /// The instant as wall time in New York.
@@ -71,7 +73,9 @@ pub fn local(at: Timestamp) -> DateTime {
 /// The instant at which New York's wall clock shows a date and time. A time skipped in spring moves on by an hour.
 #[must_use]
 pub fn instant(date: Date, time: Time) -> Timestamp {
-    let ambiguous = zone(date.year()).into_ambiguous_zoned(date.to_datetime(time));
+    let ambiguous = zone(date.year())
+        .clone()
+        .into_ambiguous_zoned(date.to_datetime(time));
     ambiguous
         .compatible()
         .map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())

@@ -273,3 +273,23 @@ fn to_resume_a_symbol_says_what_holds_back_the_account() {
     assert!(world.ask(Verb::Resume, Some("AAPL")));
     assert!(!answer(&world).contains("still"), "{}", answer(&world));
 }
+
+#[test]
+fn the_brokers_figure_is_taken_over_only_when_it_was_seen_twice() {
+    let mut world = World::new(&[]);
+    let richer = |world: &World| Truth {
+        folded: world.trader.portfolio.sequence,
+        cash: Some(number("100500")),
+        ..Truth::default()
+    };
+    world.step(Input::Truth(richer(&world), Pass::Running));
+    assert_eq!(world.trader.portfolio.differences.len(), 1);
+    assert!(
+        !world.ask(Verb::Settle, None),
+        "a trade between two of the broker's answers looks the same"
+    );
+    world.step(Input::Truth(richer(&world), Pass::Running));
+    assert!(world.ask(Verb::Settle, None));
+    assert_eq!(world.trader.portfolio.cash, number("100500"));
+    assert!(world.trader.portfolio.differences.is_empty());
+}

@@ -1,0 +1,198 @@
+//! The judges' own reading of the raw records of LEDGER: JSON and sums, and none of the engine's code.
+
+use std::collections::BTreeMap;
+
+use protocol::{Money, Quantity};
+use serde_json::Value;
+
+use crate::ledger::Stored;
+
+/// A decision as LEDGER has it.
+pub struct Decided {
+    pub id: String,
+    pub symbol: String,
+    pub buys: bool,
+    pub quantity: Quantity,
+    pub entry: bool,
+    pub worth: Money,
+    pub order_id: i64,
+    pub epoch: u64,
+    pub sequence: u64,
+    pub beat: u64,
+    /// What became of it: the kind of event, and when.
+    pub events: Vec<(String, u64, u64)>,
+}
+
+impl Decided {
+    /// Whether an event of this kind was recorded.
+    pub fn has(&self, kind: &str) -> bool {
+        self.events.iter().any(|(event, ..)| event == kind)
+    }
+}
+
+/// A trade as LEDGER has it, in its latest revision.
+#[derive(Debug, Clone)]
+pub struct Traded {
+    pub order: String,
+    pub symbol: String,
+    pub revision: u32,
+    pub signed: Quantity,
+    pub price: Money,
+    pub commission: Money,
+    pub sequence: u64,
+}
+
+/// Everything that LEDGER says of the account.
+#[derive(Default)]
+pub struct Books {
+    pub decided: Vec<Decided>,
+    /// By the part of the execution's id that corrections keep.
+    pub trades: BTreeMap<String, Traded>,
+    pub opening: BTreeMap<String, Quantity>,
+    /// Trades before the opening, which are in it.
+    pub before: Vec<String>,
+    pub cash: Money,
+    pub twice: Vec<String>,
+    pub epoch: u64,
+    pub wrong: Vec<String>,
+    /// When the kill switch was latched and acknowledged, or released.
+    pub kills: Vec<(bool, u64)>,
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn number(value: &Value, field: &str) -> Quantity {
+    value[field]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
+}
+
+/// What an execution's id keeps, and its revision.
+fn root(id: &str) -> (String, u32) {
+    let (root, revision) = id.rsplit_once('.').unwrap_or((id, "0"));
+    (root.to_owned(), revision.parse().unwrap_or(0))
+}
+
+impl Books {
+    /// Reads all records.
+    pub fn of(records: &[Stored]) -> Self {
+        let mut books = Self::default();
+        let mut previous = protocol::Hash::zero().0;
+        for stored in records {
+            let value: Value = serde_json::from_slice(&stored.bytes).unwrap();
+            if text(&value, "previous_hash") != previous {
+                books.wrong.push(format!(
+                    "record {} does not follow the one before it",
+                    stored.sequence
+                ));
+            }
+            previous = protocol::Hash::of(&stored.bytes).0;
+            let epoch = value["epoch"].as_u64().unwrap_or_default();
+            match text(&value, "kind").as_str() {
+                "epoch" => books.epoch = epoch,
+                _ if epoch != books.epoch => {
+                    books.wrong.push(format!(
+                        "record {} is of epoch {epoch}, not {}",
+                        stored.sequence, books.epoch
+                    ));
+                }
+                _ => {}
+            }
+            books.read(stored, &value);
+        }
+        books
+    }
+
+    fn read(&mut self, stored: &Stored, value: &Value) {
+        match text(value, "kind").as_str() {
+            "opening" => {
+                self.cash += number(value, "cash");
+                for (symbol, holding) in value["positions"].as_object().into_iter().flatten() {
+                    self.opening.insert(symbol.clone(), number(holding, "quantity"));
+                }
+                let ids = value["execution_ids"].as_array().into_iter().flatten();
+                self.before = ids.filter_map(Value::as_str).map(|id| root(id).0).collect();
+            }
+            "intent" => self.decided.push(Decided {
+                id: text(value, "id"),
+                symbol: text(value, "symbol"),
+                buys: text(value, "side") == "buy",
+                quantity: number(value, "quantity"),
+                entry: text(value, "reason") == "entry",
+                worth: number(value, "quantity") * number(value, "reference_price"),
+                order_id: value["order_id"].as_i64().unwrap_or_default(),
+                epoch: value["epoch"].as_u64().unwrap_or_default(),
+                sequence: stored.sequence,
+                beat: stored.beat,
+                events: Vec::new(),
+            }),
+            "order" => self.event(stored, value),
+            "adjusted" => {
+                self.cash += number(value, "cash");
+                *self.opening.entry(text(value, "symbol")).or_default() += number(value, "quantity");
+            }
+            "kill" if value["latched"] == true => {
+                self.kills.extend(stored.acknowledged.map(|beat| (true, beat)));
+            }
+            "kill" => self.kills.push((false, stored.beat)),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, stored: &Stored, value: &Value) {
+        let (order, kind) = (text(value, "order"), text(value, "event"));
+        let execution = text(value, "execution_id");
+        if kind == "fill" {
+            let (root, revision) = root(&execution);
+            let quantity = number(value, "quantity");
+            let buys = text(value, "side") == "buy";
+            let trade = Traded {
+                order: order.clone(),
+                symbol: text(value, "symbol"),
+                revision,
+                signed: if buys { quantity } else { -quantity },
+                price: number(value, "price"),
+                commission: number(value, "commission"),
+                sequence: stored.sequence,
+            };
+            let before = self.trades.insert(root, trade);
+            if before.is_some_and(|before| before.revision >= revision) {
+                self.twice.push(execution);
+            }
+        } else if let Some(trade) = self.trades.get_mut(&root(&execution).0) {
+            trade.commission += number(value, "commission");
+        }
+        let decided = self.decided.iter_mut().find(|decided| decided.id == order);
+        if let Some(decided) = decided {
+            decided.events.push((kind, stored.sequence, stored.beat));
+        }
+    }
+
+    /// Shares of each symbol.
+    pub fn positions(&self) -> BTreeMap<String, Quantity> {
+        let mut positions = self.opening.clone();
+        for trade in self.trades.values() {
+            *positions.entry(trade.symbol.clone()).or_default() += trade.signed;
+        }
+        positions.retain(|_, shares| !shares.is_zero());
+        positions
+    }
+
+    /// Dollars after all trades and what they cost.
+    pub fn money(&self) -> Money {
+        let spent = |trade: &Traded| trade.signed * trade.price + trade.commission;
+        self.cash - self.trades.values().map(spent).sum::<Money>()
+    }
+
+    /// Shares of a decision that were filled up to a record.
+    pub fn filled(&self, id: &str, until: u64) -> Quantity {
+        let of = self
+            .trades
+            .values()
+            .filter(|trade| trade.order == id && trade.sequence <= until);
+        of.map(|trade| trade.signed.abs()).sum()
+    }
+}

@@ -1,0 +1,455 @@
+//! What goes wrong, when, and what people do meanwhile.
+
+use engine::trader::Ask;
+use protocol::Id;
+use protocol::ledger::{Entry, OrderChange};
+use protocol::operator::{Command, Verb};
+
+use crate::world::{Event, Ms, Run, World, symbol};
+
+/// The design, or the design without one of its guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    Design,
+    /// What a reading does not show is sent again.
+    Resend,
+    /// An append without an answer counts as acknowledged.
+    TakeSilenceForYes,
+    /// A start forgets what is held and what was ordered, and does not ask the broker.
+    Forget,
+    /// LEDGER stores whatever comes, wherever.
+    NoGuard,
+}
+
+/// How a world goes.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub variant: Variant,
+    /// Machines that run an execution.
+    pub hosts: usize,
+    /// True when things go wrong by chance.
+    pub trouble: bool,
+    /// The one thing that goes wrong otherwise.
+    pub crash: Option<Crash>,
+}
+
+impl Plan {
+    /// A world full of trouble.
+    pub fn of(variant: Variant) -> Self {
+        Self {
+            variant,
+            hosts: 2,
+            trouble: true,
+            crash: None,
+        }
+    }
+}
+
+/// A crash at a place of the order path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crash {
+    pub point: Point,
+    /// A standby takes over; else the same host starts again.
+    pub takeover: bool,
+    /// NATS stays up.
+    pub ledger_up: bool,
+    /// What was written to the broker arrives.
+    pub broker_has: bool,
+}
+
+/// Every step of the order path at which a process can die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Point {
+    Connected,
+    LeaseTaken,
+    LedgerRead,
+    OtherAppendSent,
+    OtherStored,
+    OtherDone,
+    FirstReading,
+    SecondReading,
+    Decided,
+    IntentAppendSent,
+    IntentStored,
+    Acknowledged,
+    Witnessed,
+    IntentDone,
+    GatePassed,
+    OrderSent,
+    OrderArrived,
+    StatusHeard,
+    EventAppendSent,
+    EventStored,
+    EventDone,
+    CancelSent,
+    Filled,
+    FillHeard,
+    FillAppendSent,
+    FillStored,
+    FillDone,
+    CommissionHeard,
+}
+
+impl Point {
+    pub const ALL: [Self; 28] = [
+        Self::Connected,
+        Self::LeaseTaken,
+        Self::LedgerRead,
+        Self::OtherAppendSent,
+        Self::OtherStored,
+        Self::OtherDone,
+        Self::FirstReading,
+        Self::SecondReading,
+        Self::Decided,
+        Self::IntentAppendSent,
+        Self::IntentStored,
+        Self::Acknowledged,
+        Self::Witnessed,
+        Self::IntentDone,
+        Self::GatePassed,
+        Self::OrderSent,
+        Self::OrderArrived,
+        Self::StatusHeard,
+        Self::EventAppendSent,
+        Self::EventStored,
+        Self::EventDone,
+        Self::CancelSent,
+        Self::Filled,
+        Self::FillHeard,
+        Self::FillAppendSent,
+        Self::FillStored,
+        Self::FillDone,
+        Self::CommissionHeard,
+    ];
+
+    fn of(entry: &Entry, points: [Self; 4]) -> Self {
+        match entry {
+            Entry::Intent(_) => points[0],
+            Entry::Order(event) if matches!(event.change, OrderChange::Fill(_)) => points[1],
+            Entry::Order(_) => points[2],
+            _ => points[3],
+        }
+    }
+
+    pub fn append_sent(entry: &Entry) -> Self {
+        use Point::*;
+        Self::of(
+            entry,
+            [IntentAppendSent, FillAppendSent, EventAppendSent, OtherAppendSent],
+        )
+    }
+
+    pub fn append_stored(entry: &Entry) -> Self {
+        use Point::*;
+        Self::of(entry, [IntentStored, FillStored, EventStored, OtherStored])
+    }
+
+    pub fn append_done(entry: &Entry) -> Self {
+        use Point::*;
+        Self::of(entry, [IntentDone, FillDone, EventDone, OtherDone])
+    }
+}
+
+/// What can be wrong for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Bus,
+    Gateway,
+    Outage,
+    Data,
+    Delayed,
+    KillFile(usize),
+    Clock(usize),
+    Limits,
+}
+
+impl World {
+    /// A step of the order path is reached: true when the process dies of it.
+    pub fn point(&mut self, run: Run, point: Point) -> bool {
+        if self.process(run).is_none() {
+            return false;
+        }
+        let planned = self.plan.crash.filter(|crash| crash.point == point);
+        if let Some(crash) = planned {
+            if self.now < 20_000 && point > Point::SecondReading {
+                return false;
+            }
+            self.plan.crash = None;
+            self.crash_as_planned(run, crash);
+            return true;
+        }
+        let dies = self.mishap(400);
+        if dies {
+            self.count("crash at a step of the order path");
+            self.crash(run, false);
+        }
+        dies
+    }
+
+    fn crash_as_planned(&mut self, run: Run, crash: Crash) {
+        self.count("planned crash");
+        self.tell(|| format!("execution {run}: killed at {:?}", crash.point));
+        if !crash.ledger_up {
+            self.bus = false;
+            self.after(3_000, Event::Heal(Trouble::Bus));
+        }
+        if let Some(conn) = self.process(run).and_then(|process| process.conn) {
+            self.broker.links[conn].frozen = !crash.broker_has;
+        }
+        self.hosts[run.host].retired = crash.takeover;
+        self.crash(run, false);
+    }
+
+    /// kill -9: memory is gone, what left is on its way.
+    pub fn crash(&mut self, run: Run, rude: bool) {
+        let Some(process) = self.hosts[run.host].process.take() else {
+            return;
+        };
+        self.tell(|| format!("execution {run}: killed"));
+        if let Some(desk) = process.desk {
+            // The write to the disk may have been done, and nobody heard of it.
+            if let Some(pending) = desk.pending.filter(|pending| !pending.witnessed)
+                && self.chance.one_in(2)
+            {
+                let witness = &mut self.hosts[run.host].witness;
+                witness.sequence = pending.sequence - 1;
+                witness.hash = pending.record.previous_hash.clone();
+                witness.order_id_max = desk.order_id_max;
+            }
+        }
+        if let Some(conn) = process.conn {
+            self.hang_up(conn, rude);
+        }
+        let ms = self.chance.between(100, 1_500);
+        self.after(ms, Event::Start(run.host));
+    }
+
+    /// A process ends by its own decision.
+    pub fn end(&mut self, run: Run, why: &'static str) {
+        if self.process(run).is_none() {
+            return;
+        }
+        let Some(process) = self.hosts[run.host].process.take() else {
+            return;
+        };
+        self.tell(|| format!("execution {run}: ends, {why}"));
+        self.count("ended on doubt");
+        if self.lease.is_some_and(|(holder, _)| holder == run) {
+            self.lease = None;
+        }
+        if let Some(conn) = process.conn {
+            self.hang_up(conn, false);
+        }
+        let ms = self.chance.between(200, 1_500);
+        self.after(ms, Event::Start(run.host));
+    }
+
+    /// Something goes wrong.
+    pub fn next_trouble(&mut self) {
+        if !self.troubled() {
+            return;
+        }
+        let ms = self.chance.between(1_500, 12_000);
+        self.after(ms, Event::Trouble);
+        let host = usize::try_from(self.chance.between(0, self.hosts.len() as u64 - 1)).unwrap();
+        match self.chance.between(0, 16) {
+            0..=2 => {
+                self.count("crash");
+                let rude = self.chance.one_in(3);
+                self.crash(self.run_of(host), rude);
+            }
+            3 | 4 => self.break_session(false),
+            5 => self.break_session(true),
+            6 => {
+                self.count("gateway restarted");
+                self.restart_gateway();
+                self.heal_after(Trouble::Gateway, 4_000);
+            }
+            7 | 8 if self.broker.stale.is_none() => {
+                self.count("outage of the gateway's link");
+                self.outage();
+                self.heal_after(Trouble::Outage, 15_000);
+            }
+            9 => {
+                self.count("NATS away");
+                self.bus = false;
+                self.heal_after(Trouble::Bus, 8_000);
+            }
+            10 => {
+                self.count("data link lost");
+                self.feed.up = false;
+                self.heal_after(Trouble::Data, 8_000);
+            }
+            11 => {
+                self.count("delayed data");
+                self.feed.delayed = true;
+                self.heal_after(Trouble::Delayed, 10_000);
+            }
+            12 => {
+                self.count("wall clock leapt");
+                let leap = self.chance.between(0, 7_200_000) as i64 - 3_600_000;
+                self.hosts[host].skew_ms = leap;
+                self.heal_after(Trouble::Clock(host), 15_000);
+            }
+            13 => self.trade_by_hand(),
+            14 => self.roll_ids_back(),
+            15 => self.correct_a_trade(),
+            _ => {
+                self.count("market data and signal restarted");
+                self.restart_feed();
+            }
+        }
+    }
+
+    fn break_session(&mut self, frozen: bool) {
+        if let Some(conn) = self.broker.session() {
+            self.count(if frozen {
+                "connection frozen"
+            } else {
+                "connection lost"
+            });
+            self.tell(|| "the ordering connection breaks".to_owned());
+            self.break_link(conn, frozen);
+        }
+    }
+
+    pub fn heal_after(&mut self, trouble: Trouble, most: Ms) {
+        self.tell(|| format!("trouble: {trouble:?}"));
+        let ms = self.chance.between(300, most);
+        self.after(ms, Event::Heal(trouble));
+    }
+
+    /// What was wrong is right again.
+    pub fn heal(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Bus if !self.bus => {
+                self.bus = true;
+                for append in std::mem::take(&mut self.buffered) {
+                    self.count("append delivered after NATS came back");
+                    self.on_append(append);
+                }
+            }
+            Trouble::Bus => {}
+            Trouble::Gateway => self.broker.gateway = true,
+            Trouble::Outage if self.broker.stale.is_some() => self.end_of_outage(),
+            Trouble::Outage => {}
+            Trouble::Data => self.feed.up = true,
+            Trouble::Delayed => self.feed.delayed = false,
+            Trouble::KillFile(host) => self.hosts[host].kill_file = false,
+            Trouble::Clock(host) => self.hosts[host].skew_ms = 0,
+            Trouble::Limits => self.unlimit(),
+        }
+    }
+
+    /// From here on nothing goes wrong any more.
+    pub fn end_of_trouble(&mut self) {
+        let all = [
+            Trouble::Bus,
+            Trouble::Gateway,
+            Trouble::Outage,
+            Trouble::Data,
+            Trouble::Delayed,
+            Trouble::Limits,
+        ];
+        all.into_iter().for_each(|trouble| self.heal(trouble));
+        for host in 0..self.hosts.len() {
+            self.heal(Trouble::KillFile(host));
+            self.heal(Trouble::Clock(host));
+        }
+        self.tell(|| "nothing goes wrong from here on".to_owned());
+    }
+
+    /// People do something.
+    pub fn operate(&mut self) {
+        if self.plan.crash.is_some() {
+            self.after(3_000, Event::Operator);
+            return self.ask(Verb::CancelAll, Command::default());
+        }
+        if !self.troubled() {
+            return;
+        }
+        let ms = self.chance.between(4_000, 20_000);
+        self.after(ms, Event::Operator);
+        if self.chance.one_in(12) {
+            self.count("kill file");
+            let host = usize::try_from(self.chance.between(0, self.hosts.len() as u64 - 1)).unwrap();
+            self.hosts[host].kill_file = true;
+            return self.heal_after(Trouble::KillFile(host), 6_000);
+        }
+        let verb = *self.chance.pick(&Verb::ALL);
+        self.count("command");
+        let one = matches!(verb, Verb::Close | Verb::EmergencyExit)
+            || (verb == Verb::Halt && self.chance.one_in(2));
+        let of = usize::try_from(self.chance.between(0, 3)).unwrap();
+        let symbol = one.then(|| symbol(of));
+        let order = (verb == Verb::Settle).then(|| self.doubtful_order()).flatten();
+        self.ask(
+            verb,
+            Command {
+                symbol,
+                order,
+                ..Command::default()
+            },
+        );
+        let follow = match verb {
+            Verb::Kill => Some(Verb::Release),
+            Verb::Halt | Verb::Reduce | Verb::Flatten => Some(Verb::Resume),
+            _ => None,
+        };
+        if let Some(verb) = follow {
+            let ms = self.chance.between(500, 9_000);
+            let ask = self.asking(
+                verb,
+                Command {
+                    symbol,
+                    ..Command::default()
+                },
+            );
+            self.after(ms, Event::Command(ask));
+        }
+    }
+
+    /// An order in doubt that the broker does not have: a person looks there first.
+    fn doubtful_order(&self) -> Option<Id> {
+        let portfolio = &self.folds[0].portfolio;
+        let mut doubtful = portfolio
+            .orders
+            .values()
+            .filter(|order| order.kinds.contains("absent"));
+        doubtful
+            .find(|order| {
+                !self.broker.is_known_to_broker(&order.id) && !self.evidence.late.contains(&order.id)
+            })
+            .map(|order| order.id.clone())
+    }
+
+    fn asking(&mut self, verb: Verb, command: Command) -> Ask {
+        let id = Id::derive(&["ask", &self.beat.to_string(), verb.as_str()]);
+        Ask {
+            id,
+            verb,
+            by: "operator".into(),
+            command,
+        }
+    }
+
+    fn ask(&mut self, verb: Verb, command: Command) {
+        let ask = self.asking(verb, command);
+        self.command(ask);
+    }
+
+    /// A command goes to whoever leads; it may be asked twice.
+    pub fn command(&mut self, ask: Ask) {
+        self.tell(|| format!("operator: {} {:?}", ask.verb, ask.command));
+        for host in 0..self.hosts.len() {
+            if !self.bus || !self.hosts[host].listens() {
+                continue;
+            }
+            let run = self.run_of(host);
+            for _ in 0..1 + u64::from(self.mishap(6)) {
+                let ms = self.delay();
+                self.after(ms, Event::Hear(run, crate::process::Input::Ask(ask.clone())));
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! From the exchange's trades to quotes, bars and signals: the engine's own market data and signal policy. In the place
+//! of the model's answer stands chance, which has many more opinions.
+
+use std::collections::BTreeMap;
+
+use engine::market::bars::RawBar;
+use engine::market::hours::Hours;
+use engine::market::quotes::{Field, Tick as RawTick};
+use engine::market::{Input, Market, Output, Past, Plan};
+use engine::signal::{Model, Signals, weigh};
+use engine::venue::Input as Deed;
+use engine::venue::bars::{Bar as VenueBar, BarSize as VenueSize};
+use engine::venue::market::Tick;
+use engine::venue::noise;
+use jiff::SignedDuration;
+use protocol::market::{Bar, Session};
+use protocol::settings::Settings;
+use protocol::units::approximate;
+use protocol::{Hash, Symbol};
+
+use crate::world::{Published, SILENT_MS, SYMBOLS, World, symbol};
+
+/// Seconds of history that warm features up.
+const WARM_SECONDS: i64 = 180;
+
+pub struct Feed {
+    market: Market,
+    signals: Signals,
+    hours: Hours,
+    pub session: Option<Session>,
+    /// What the exchange did since the last look.
+    pub ticks: Vec<Tick>,
+    pub bars: Vec<(Symbol, VenueBar)>,
+    /// Bars of five seconds that the broker can tell of.
+    history: BTreeMap<Symbol, Vec<RawBar>>,
+    linked: bool,
+    /// False while the data link is down.
+    pub up: bool,
+    /// True while the broker sends data that is late on purpose.
+    pub delayed: bool,
+}
+
+fn plan(settings: &Settings) -> Plan {
+    Plan {
+        watchlist: settings.market.watchlist.clone(),
+        bar_size: settings.market.bar_size,
+        quote_interval: SignedDuration::from_millis(i64::from(settings.market.quote_interval_ms)),
+        stale_after: SignedDuration::from_secs(i64::from(settings.market.stale_after_seconds)),
+    }
+}
+
+impl Feed {
+    pub fn new(settings: &Settings) -> Self {
+        let span = |from: &str, to: &str| vec![format!("20261123:{from}-20261123:{to}")];
+        Self {
+            market: Market::new(plan(settings)),
+            signals: Signals::new(settings.market.bar_size),
+            hours: Hours::parse("US/Eastern", &span("0400", "2000"), &span("0930", "1600")).unwrap(),
+            session: None,
+            ticks: Vec::new(),
+            bars: Vec::new(),
+            history: BTreeMap::new(),
+            linked: false,
+            up: true,
+            delayed: false,
+        }
+    }
+}
+
+fn raw(bar: &VenueBar) -> RawBar {
+    RawBar {
+        start: bar.start,
+        open: approximate(bar.open),
+        high: approximate(bar.high),
+        low: approximate(bar.low),
+        close: approximate(bar.close),
+        volume: approximate(bar.volume),
+    }
+}
+
+impl World {
+    /// The exchange's clock moves on, and market data tells what it sees.
+    pub fn market_moves(&mut self) {
+        self.exchange(Deed::Time);
+        if self.now > SILENT_MS {
+            return;
+        }
+        let (ticks, bars) = (
+            std::mem::take(&mut self.feed.ticks),
+            std::mem::take(&mut self.feed.bars),
+        );
+        if self.now == 0 {
+            self.remember_the_past();
+        }
+        for (symbol, bar) in &bars {
+            self.feed.history.entry(*symbol).or_default().push(raw(bar));
+        }
+        if !self.feed.up || !self.broker.gateway {
+            if std::mem::take(&mut self.feed.linked) {
+                self.market_hears(Input::Unlinked {
+                    reason: "the link broke".into(),
+                });
+            }
+            return;
+        }
+        if !std::mem::replace(&mut self.feed.linked, true) {
+            self.link();
+        }
+        for tick in ticks {
+            for (field, price, size) in [
+                (Field::Bid, tick.bid, tick.bid_size),
+                (Field::Ask, tick.ask, tick.ask_size),
+                (Field::Last, tick.price, tick.size),
+            ] {
+                let (price, size, delayed) = (approximate(price), Some(approximate(size)), self.feed.delayed);
+                let tick_of = RawTick::Price {
+                    field,
+                    price,
+                    size,
+                    delayed,
+                };
+                self.market_hears(Input::Tick {
+                    symbol: tick.symbol,
+                    tick: tick_of,
+                });
+            }
+        }
+        for (symbol, bar) in bars {
+            self.market_hears(Input::Bar {
+                symbol,
+                bar: raw(&bar),
+            });
+        }
+        if self.now.is_multiple_of(1_000) {
+            self.market_hears(Input::ServerTime(self.market_time()));
+        }
+        self.market_hears(Input::Wake);
+    }
+
+    fn link(&mut self) {
+        let now = self.market_time();
+        self.market_hears(Input::Linked);
+        self.market_hears(Input::ServerTime(now));
+        let hours = self.feed.hours.clone();
+        self.market_hears(Input::Hours {
+            symbol: symbol(0),
+            hours,
+        });
+        for symbol in (0..SYMBOLS.len()).map(symbol) {
+            let bars = self.feed.history.get(&symbol).cloned().unwrap_or_default();
+            let past = Past {
+                asked_at: now,
+                pieces: bars.clone(),
+                bars,
+                missing: None,
+            };
+            self.market_hears(Input::Past { symbol, past });
+        }
+    }
+
+    fn remember_the_past(&mut self) {
+        let (now, size) = (self.market_time(), VenueSize::Seconds(5));
+        let from = now - SignedDuration::from_secs(WARM_SECONDS);
+        for symbol in (0..SYMBOLS.len()).map(symbol) {
+            let bars = self.broker.venue.market().bars(symbol, from, now, size);
+            self.feed.history.insert(symbol, bars.iter().map(raw).collect());
+        }
+    }
+
+    fn market_hears(&mut self, input: Input) {
+        let now = self.market_time();
+        for output in self.feed.market.step(now, input) {
+            match output {
+                Output::Quote(quote) => self.publish(&Published::Quote(quote)),
+                Output::Session(session) => {
+                    self.feed.session = Some(session.clone());
+                    self.publish(&Published::Session(session));
+                }
+                Output::Bar(bar) => self.weigh_bar(&bar),
+                Output::Refused { .. } | Output::Alert { .. } => {}
+            }
+        }
+    }
+
+    fn weigh_bar(&mut self, bar: &Bar) {
+        let Some(question) = self.feed.signals.observe(bar, true) else {
+            return;
+        };
+        // An opinion lasts for about two bars, so that positions are held for a while.
+        let turn = bar.start.as_second() / 10;
+        let hash = noise::at(noise::seed_of(self.seed, bar.symbol.as_str()), turn);
+        let answer: [f32; 3] = match hash % 5 {
+            0 | 1 => [0.1, 0.2, 0.7],
+            2 | 3 => [0.7, 0.2, 0.1],
+            _ => [0.2, 0.6, 0.2],
+        };
+        let model = Model {
+            name: "chance".into(),
+            hash: Hash::zero(),
+        };
+        if let Ok(signal) = weigh(&question, &model, &answer) {
+            self.count("signal");
+            self.publish(&Published::Signal(signal));
+        }
+    }
+
+    /// The signal or the market data stage ends and begins again, with nothing but history.
+    pub fn restart_feed(&mut self) {
+        self.feed.market = Market::new(plan(&self.settings));
+        self.feed.signals = Signals::new(self.settings.market.bar_size);
+        self.feed.linked = false;
+    }
+}
