@@ -17,7 +17,7 @@ use runtime::ledger::Ledger;
 use runtime::{Context, Exit, code, now};
 
 use crate::broker::{Broker, ConnectError};
-use crate::desk::{Desk, Held};
+use crate::desk::{Desk, Held, again};
 use crate::latch::Latch;
 use crate::truth;
 use crate::witness::{Memory, Witness};
@@ -145,7 +145,8 @@ fn mode_of(account: &str) -> Mode {
 
 async fn take_lease(context: &Context, account: &str) -> anyhow::Result<Lease> {
     loop {
-        match Lease::ask(&context.bus, account, &context.instance).await? {
+        let asked = Lease::ask(&context.bus, account, &context.instance).await;
+        match asked.map_err(|error| again(format!("{error:#}")))? {
             Asked::Held(lease) => return Ok(lease),
             Asked::Taken { holder } => {
                 let text = format!("{holder} holds the lease on {account}; this one takes over when it ends");
@@ -159,7 +160,8 @@ async fn take_lease(context: &Context, account: &str) -> anyhow::Result<Lease> {
 /// Folds the whole ledger and compares it with what this machine remembers of it.
 async fn read_ledger(context: &Context, memory: &Memory) -> anyhow::Result<Result<Portfolio, String>> {
     let mut portfolio = Portfolio::default();
-    let mut history = context.bus.history::<Record>(stream::LEDGER, ">", 1).await?;
+    let history = context.bus.history::<Record>(stream::LEDGER, ">", 1).await;
+    let mut history = history.map_err(|error| again(format!("{error:#}")))?;
     let mut remembered = memory.sequence == 0;
     if history.head < memory.sequence {
         return Ok(Err(format!(
@@ -168,7 +170,15 @@ async fn read_ledger(context: &Context, memory: &Memory) -> anyhow::Result<Resul
         )));
     }
     while portfolio.sequence < history.head {
-        let stored = history.next().await?;
+        let stored = match history.next().await {
+            Ok(stored) => stored,
+            Err(error) if error.is::<serde_json::Error>() => {
+                return Ok(Err(format!(
+                    "{error:#}: no execution writes such a record; nothing is ordered until a person has looked at it"
+                )));
+            }
+            Err(error) => return Err(again(format!("{error:#}"))),
+        };
         let hash = stored.hash();
         if let Err(fault) = portfolio.apply(stored.sequence, &hash, &stored.message) {
             return Ok(Err(format!(

@@ -102,24 +102,25 @@ impl Scene {
 }
 
 /// What a thief of execution's secret would write: the kill switch is released.
-fn forged(epoch: u64, previous_hash: Hash) -> Record {
+fn forged(epoch: u64, previous_hash: Hash) -> Value {
     let kill = Kill {
         latched: false,
         by: "operator".to_owned(),
         text: "all is well".to_owned(),
     };
-    Record {
+    let record = Record {
         id: Id::derive(&["forged"]),
         at: now(),
         cause: None,
         epoch,
         previous_hash,
         entry: Entry::Kill(kill),
-    }
+    };
+    serde_json::to_value(record).unwrap()
 }
 
 /// Starts, writes what `forge` makes of the last record and its hash, and tells how execution then halts.
-async fn after_forging(forge: impl FnOnce(&Record, &Hash) -> Record) -> String {
+async fn after_forging(forge: impl FnOnce(&Record, &Hash) -> Value) -> String {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(folder.path(), &[]).await;
     let scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
@@ -127,10 +128,10 @@ async fn after_forging(forge: impl FnOnce(&Record, &Hash) -> Record) -> String {
     let records = scene.records().await;
     let (_, last, hash) = records.last().unwrap();
     let record = forge(last, hash);
-    let place = records.len() as u64 + 1;
+    let subject = format!("account.kill.{}", records.len() + 1);
     let thief = scene.user("execution").await;
     thief
-        .keep(subject::record(&record, place), &record.id, &record)
+        .keep(subject, &Id::derive(&["forged"]), &record)
         .await
         .expect("the stream takes it: only its readers can tell");
     // The next append of the one that leads is refused: it ends, and the next incarnation reads what is there.
@@ -156,6 +157,15 @@ async fn a_forged_record_of_an_epoch_that_does_not_lead_halts() {
     let text = after_forging(|last, hash| forged(last.epoch + 6, hash.clone())).await;
     assert!(
         text.contains("of LEDGER is foreign: it is of epoch 7 while epoch 1 leads"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_can_read_halts() {
+    let text = after_forging(|_, _| json!({"forged": true})).await;
+    assert!(
+        text.contains("on account.kill.") && text.contains("is not readable"),
         "{text}"
     );
 }
