@@ -139,11 +139,12 @@ impl Ears {
             session = self.sessions.next() => Input::Session(session.map(|message| message.body)),
             signal = self.signals.next() => Input::Signal(signal.map(|message| message.body)),
             _ = self.tick.tick() => Input::Tick,
-            _ = self.reconcile.tick() => Input::Reconcile(Pass::Running),
-            () = tokio::time::sleep_until(second_pass.unwrap_or_else(Instant::now)), if second_pass.is_some() => {
+            // Before the interval, and as soon as the reading under way has ended: in step with it, it would wait for ever.
+            () = tokio::time::sleep_until(second_pass.unwrap_or_else(Instant::now)), if second_pass.is_some() && !self.reading => {
                 self.second_pass = None;
                 Input::Reconcile(Pass::Second)
             }
+            _ = self.reconcile.tick() => Input::Reconcile(Pass::Running),
             quote = self.quotes.next() => Input::Quote(quote.map(|message| message.body)),
         }
     }

@@ -17,6 +17,7 @@ mod naive;
 mod proxy;
 mod random;
 mod settle;
+mod slow;
 mod tally;
 mod watch;
 mod world;
@@ -137,11 +138,12 @@ async fn nothing_is_ordered_twice_and_nothing_is_lost_whatever_breaks() {
         total: Mutex::default(),
     });
     let side_by_side = (0..arguments.worlds.max(1)).map(|_| tokio::spawn(worlds(run.clone())));
-    for outcome in futures::future::join_all(side_by_side).await {
-        outcome.expect("no judge found anything");
-    }
+    let outcomes = futures::future::join_all(side_by_side).await;
     let total = run.total.lock().unwrap();
     eprintln!("{total}seed {seed}");
+    for outcome in outcomes {
+        outcome.expect("no judge found anything");
+    }
     assert_eq!(total.schedules, arguments.schedules);
 }
 
@@ -192,4 +194,11 @@ async fn the_kill_file_stops_an_order_that_waits_for_its_place_in_the_ledger() {
     let late = kill::in_mid_append(&world).await;
     world.stop(false).await;
     assert_eq!(late, 0, "orders reached the broker after the kill switch");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_the_broker_lost_is_called_absent_over_a_slow_wire() {
+    let world = World::start(3).await;
+    slow::until_absent(&world).await;
+    world.stop(false).await;
 }
