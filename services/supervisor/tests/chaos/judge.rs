@@ -1,6 +1,9 @@
 //! The judges: what the broker did, what LEDGER holds, what the database answers and what a browser was told must be one
 //! story. They reckon for themselves and take nobody's word.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::operator::{Answer, Query, StateMark};
