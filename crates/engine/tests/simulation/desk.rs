@@ -8,7 +8,7 @@ use protocol::ledger::Entry;
 use crate::broker::{Said, Told};
 use crate::execution::LEASE_MS;
 use crate::faults::{Point, Variant};
-use crate::process::{Input, Stage, Todo};
+use crate::process::{Input, Stage, Todo, note};
 use crate::world::{Conn, Event, Ms, Run, World};
 
 const TICK_MS: Ms = 250;
@@ -179,17 +179,19 @@ impl World {
 
     fn on_notice(&mut self, run: Run, code: i32) {
         self.tell(|| format!("execution {run}: hears {code}"));
-        let reading = self.desk(run).is_some_and(|desk| desk.reading.is_some());
+        if code == 1300 {
+            return self.end(run, "the gateway says 1300");
+        }
         let Some(desk) = self.desk(run) else { return };
-        let down = matches!(code, 1100 | 2110);
-        if down {
-            desk.broken.insert("the link");
-        } else {
-            desk.broken.remove("the link");
-            desk.outdated = reading;
+        let was_whole = desk.broken.is_empty();
+        note(&mut desk.broken, code);
+        let whole = desk.broken.is_empty();
+        if was_whole && whole && code != 1101 && code != 1102 {
+            return;
         }
         desk.compare_due = true;
-        if !down {
+        if whole {
+            desk.outdated = desk.reading.is_some();
             self.read_truth(run, Pass::Running);
         }
         self.look_at_gate(run);

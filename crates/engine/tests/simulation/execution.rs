@@ -146,6 +146,7 @@ impl World {
             reading: None,
             readings: 0,
             failed_readings: 0,
+            second_due: false,
             broken: BTreeSet::new(),
             compare_due: false,
             outdated: false,

@@ -5,7 +5,8 @@ use protocol::Id;
 use protocol::ledger::{Entry, OrderChange};
 use protocol::operator::{Command, Verb};
 
-use crate::world::{Event, Ms, Run, World, symbol};
+use crate::broker::Told;
+use crate::world::{Event, Ms, Run, TROUBLE_MS, World, symbol};
 
 /// The design, or the design without one of its guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,7 @@ pub enum Trouble {
     Outage,
     Data,
     Delayed,
+    Farm,
     KillFile(usize),
     Clock(usize),
     Limits,
@@ -206,6 +208,7 @@ impl World {
             return;
         };
         self.tell(|| format!("execution {run}: killed"));
+        self.hosts[run.host].paused_until = 0;
         if let Some(desk) = process.desk {
             // The write to the disk may have been done, and nobody heard of it.
             if let Some(pending) = desk.pending.filter(|pending| !pending.witnessed)
@@ -252,7 +255,7 @@ impl World {
         let ms = self.chance.between(1_500, 12_000);
         self.after(ms, Event::Trouble);
         let host = usize::try_from(self.chance.between(0, self.hosts.len() as u64 - 1)).unwrap();
-        match self.chance.between(0, 16) {
+        match self.chance.between(0, 20) {
             0..=2 => {
                 self.count("crash");
                 let rude = self.chance.one_in(3);
@@ -294,6 +297,16 @@ impl World {
             13 => self.trade_by_hand(),
             14 => self.roll_ids_back(),
             15 => self.correct_a_trade(),
+            16 | 17 => self.pause(host),
+            18 => {
+                self.count("data farm down");
+                self.notify(2103);
+                self.heal_after(Trouble::Farm, 8_000);
+            }
+            19 => {
+                self.count("the gateway says 1300");
+                self.notify(1300);
+            }
             _ => {
                 self.count("market data and signal restarted");
                 self.restart_feed();
@@ -310,6 +323,20 @@ impl World {
             });
             self.tell(|| "the ordering connection breaks".to_owned());
             self.break_link(conn, frozen);
+        }
+    }
+
+    /// The process stands still for a while (SIGSTOP), and does not know it.
+    fn pause(&mut self, host: usize) {
+        self.count("process stood still");
+        let ms = self.chance.between(500, 14_000);
+        self.tell(|| format!("host {host} stands still for {ms} ms"));
+        self.hosts[host].paused_until = (self.now + ms).min(TROUBLE_MS);
+    }
+
+    fn notify(&mut self, code: i32) {
+        if let Some(conn) = self.broker.session() {
+            self.told(conn, Told::Notice(code));
         }
     }
 
@@ -337,6 +364,7 @@ impl World {
             Trouble::Delayed => self.feed.delayed = false,
             Trouble::KillFile(host) => self.hosts[host].kill_file = false,
             Trouble::Clock(host) => self.hosts[host].skew_ms = 0,
+            Trouble::Farm => self.notify(2104),
             Trouble::Limits => self.unlimit(),
         }
     }
@@ -349,6 +377,7 @@ impl World {
             Trouble::Outage,
             Trouble::Data,
             Trouble::Delayed,
+            Trouble::Farm,
             Trouble::Limits,
         ];
         all.into_iter().for_each(|trouble| self.heal(trouble));

@@ -34,7 +34,7 @@ use world::World;
 const SEEDS: u64 = 1_000;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 58] = [
+const HAPPENED: [&str; 61] = [
     "acknowledgement lost",
     "append delivered after NATS came back",
     "append lost",
@@ -49,7 +49,10 @@ const HAPPENED: [&str; 58] = [
     "corrected trade",
     "crash",
     "crash at a step of the order path",
+    "data farm down",
     "data link lost",
+    "process stood still",
+    "the gateway says 1300",
     "delayed data",
     "ended on doubt",
     "gateway restarted",

@@ -30,6 +30,8 @@ pub struct Host {
     pub kill_file: bool,
     /// By how much its wall clock is wrong.
     pub skew_ms: i64,
+    /// Until when its process stands still (SIGSTOP): what is for it waits.
+    pub paused_until: Ms,
     /// True when nobody starts it again.
     pub retired: bool,
     pub process: Option<Process>,
@@ -49,6 +51,7 @@ impl Default for Host {
             witness,
             kill_file: false,
             skew_ms: 0,
+            paused_until: 0,
             retired: false,
             process: None,
             contradiction: None,
@@ -103,6 +106,8 @@ pub struct Desk {
     pub reading: Option<Reading>,
     pub readings: u64,
     pub failed_readings: u32,
+    /// The second look waits for the reading under way to end.
+    pub second_due: bool,
     pub broken: BTreeSet<&'static str>,
     pub compare_due: bool,
     pub outdated: bool,
@@ -167,6 +172,17 @@ impl Input {
             Self::Reconcile(_) => 8,
             Self::Quote(_) => 9,
         }
+    }
+}
+
+/// Takes over what a notice says about what is broken.
+pub fn note(broken: &mut BTreeSet<&'static str>, code: i32) {
+    match code {
+        1100 | 2110 => drop(broken.insert("the gateway's link")),
+        1101 | 1102 => drop(broken.remove("the gateway's link")),
+        2103 => drop(broken.insert("a data farm")),
+        2104 => drop(broken.remove("a data farm")),
+        _ => {}
     }
 }
 

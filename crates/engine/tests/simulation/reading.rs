@@ -95,14 +95,25 @@ impl World {
         }
     }
 
+    /// The second look at what is in doubt is due; it waits for the reading under way.
+    pub fn second_look(&mut self, run: Run) {
+        match self.desk(run) {
+            Some(desk) if desk.reading.is_some() => desk.second_due = true,
+            _ => self.hear(run, Input::Reconcile(Pass::Second)),
+        }
+    }
+
     fn read(&mut self, run: Run, truth: Option<Box<Truth>>) {
-        let Some(reading) = self.desk(run).and_then(|desk| desk.reading.take()) else {
-            return;
-        };
+        let Some(desk) = self.desk(run) else { return };
+        let (reading, due) = (desk.reading.take(), std::mem::take(&mut desk.second_due));
+        let Some(reading) = reading else { return };
         if truth.is_none() && reading.pass == Pass::Second {
             self.look_again(run);
         }
         self.hear(run, Input::Truth(truth, reading.pass));
+        if due {
+            self.hear(run, Input::Reconcile(Pass::Second));
+        }
     }
 
     pub fn on_truth(&mut self, run: Run, truth: Option<Box<Truth>>, pass: Pass) {

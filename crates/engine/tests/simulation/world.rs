@@ -172,7 +172,30 @@ impl World {
         }
     }
 
+    /// The host that an event is for, if it stands still.
+    fn stands_still(&self, event: &Event) -> Option<usize> {
+        let host = match event {
+            Event::Go(run)
+            | Event::Look(run)
+            | Event::Tick(run)
+            | Event::Renew(run)
+            | Event::Reconcile(run)
+            | Event::SecondLook(run)
+            | Event::Hear(run, _)
+            | Event::Answer(run, ..)
+            | Event::Witnessed(run, ..)
+            | Event::Silence(run, _)
+            | Event::Unanswered(run, _) => run.host,
+            Event::ToProcess(conn, _) | Event::Learn(conn) => self.broker.links[*conn].run.host,
+            _ => return None,
+        };
+        (self.hosts[host].paused_until > self.now).then_some(host)
+    }
+
     fn happen(&mut self, event: Event) {
+        if let Some(host) = self.stands_still(&event) {
+            return self.at(self.hosts[host].paused_until, event);
+        }
         match event {
             Event::Feed => {
                 self.market_moves();
@@ -184,7 +207,7 @@ impl World {
             Event::Tick(run) => self.on_tick(run),
             Event::Renew(run) => self.on_renew(run),
             Event::Reconcile(run) => self.on_reconcile(run),
-            Event::SecondLook(run) => self.hear(run, Input::Reconcile(engine::reconcile::Pass::Second)),
+            Event::SecondLook(run) => self.second_look(run),
             Event::Hear(run, input) => self.hear(run, input),
             Event::Append(append) => self.on_append(append),
             Event::Answer(run, number, outcome) => self.on_answer(run, number, outcome),

@@ -13,7 +13,7 @@ use crate::broker::Said;
 use crate::evidence::Sent;
 use crate::faults::{Point, Variant};
 use crate::ledger::{Append, Outcome};
-use crate::process::{Input, Memory, Pending, Todo};
+use crate::process::{Input, Memory, Pending, Todo, note};
 use crate::world::{Event, Ms, Run, World};
 
 /// How long an append may go without an answer.
@@ -227,16 +227,17 @@ impl World {
     /// Why nothing may be sent, by all that the gateway told until now, taken in or not.
     fn link_now(&mut self, run: Run) -> Option<&'static str> {
         let process = self.process(run)?;
-        let told = process.inbox.values().rev().find_map(|input| match input {
-            Input::Notice(code) => Some(matches!(code, 1100 | 2110)),
-            _ => None,
-        });
-        let broken = process.desk.as_ref().is_some_and(|desk| !desk.broken.is_empty());
+        let mut broken = process.desk.as_ref().map(|desk| desk.broken.clone())?;
+        for input in process.inbox.values() {
+            if let Input::Notice(code) = input {
+                note(&mut broken, *code);
+            }
+        }
         let conn = process.conn?;
         if !self.broker.links[conn].at_process {
             return Some("the connection to the gateway is lost");
         }
-        told.unwrap_or(broken).then_some("the link is down")
+        broken.first().copied()
     }
 
     /// What nobody may do: writes again what a reading does not show. A negative control.
