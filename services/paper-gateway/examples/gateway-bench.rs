@@ -10,9 +10,6 @@
 mod crowd;
 #[path = "../tests/load/process.rs"]
 mod process;
-#[allow(dead_code, reason = "the tests need more of it")]
-#[path = "../tests/load/raw.rs"]
-mod raw;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -22,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use process::Process;
-use raw::{Body, connect, frame, stock};
+use wire_client::{Body, connect, framed, stock};
 
 /// Orders that are placed and acknowledged, one after the other, and round trips of the floors.
 const ORDERS: i32 = 1_500;
@@ -70,8 +67,8 @@ fn order(id: i32) -> Body {
         .int(66, 1);
     Body::new()
         .int(1, id.into())
-        .message(2, &stock("AAPL"))
-        .message(3, &terms)
+        .part(2, &stock("AAPL"))
+        .part(3, &terms)
 }
 
 /// From an order's frame to the first status of it.
@@ -106,7 +103,7 @@ async fn orders(program: &str) -> Vec<Duration> {
 async fn echo(synced: bool) -> Vec<Duration> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let length = frame(3, &order(1)).len();
+    let length = framed(3, &order(1).0).len();
     let other = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.set_nodelay(true).unwrap();
@@ -124,7 +121,7 @@ async fn echo(synced: bool) -> Vec<Duration> {
     socket.set_nodelay(true).unwrap();
     let mut times = Vec::new();
     for id in 1..=ORDERS {
-        let mut bytes = frame(3, &order(id));
+        let mut bytes = framed(3, &order(id).0);
         bytes.resize(length, 0);
         let begin = Instant::now();
         socket.write_all(&bytes).await.unwrap();

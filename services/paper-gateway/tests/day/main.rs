@@ -6,8 +6,7 @@
     reason = "a test that can't go on should panic where it stands"
 )]
 
-#[allow(dead_code, reason = "the tests of single requests need more of it")]
-#[path = "../ibapi_client/harness.rs"]
+#[path = "../ibapi_client/client.rs"]
 mod harness;
 mod markets;
 mod python;

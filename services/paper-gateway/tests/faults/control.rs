@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use paper_gateway::{ControlError, Gateway, ScenarioError};
-use prost::Message;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Stage, options};
+use wire_client::{DEADLINE, Raw, framed, lines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_is_answered_by_a_line() {
@@ -129,10 +129,10 @@ async fn a_scenario_plays_its_lines_at_their_times() {
     std::fs::write(&file, text).unwrap();
     let options = options(folder.path(), &["--scenario", file.to_str().unwrap()]);
     let gateway = Gateway::start(&options).await.unwrap();
-    let mut client = crate::harness::Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     client.buy(1, "AAPL", 1, None).await;
     let told = client.story("error 201").await;
-    let at_first = crate::harness::lines(&client.notices);
+    let at_first = lines(&client.notices);
     // Whoever connects before the farm breaks is told when it does, whoever comes later at once.
     if !told.iter().chain(&at_first).any(|line| line == "error 2105") {
         client.story("error 2105").await;
@@ -201,7 +201,7 @@ async fn the_program_writes_down_where_its_control_port_is() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let end = tokio::time::Instant::now() + crate::harness::DEADLINE;
+    let end = tokio::time::Instant::now() + DEADLINE;
     let address = loop {
         match std::fs::read_to_string(&file) {
             Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
@@ -232,13 +232,9 @@ async fn every_line_of_the_page_can_be_said_and_cleared() {
         let known = answer["ok"] == json!(true) || answer["error"] == json!("there is no such execution");
         assert!(known, "{fault}: {answer}");
         // The fault may end the connection at any of these.
-        let order = crate::harness::place(order_id, "AAPL", 10, None).encode_to_vec();
+        let order = Raw::order(order_id, "AAPL", 10, None).0;
         for (number, body) in [(3, &order[..]), (61, &[]), (49, &[]), (71, &[8, 11])] {
-            client
-                .socket
-                .write_all(&crate::harness::framed(number, body))
-                .await
-                .ok();
+            client.socket.write_all(&framed(number, body)).await.ok();
         }
         stage.order(r#"{"clear":"all"}"#).await;
         drop(client);
@@ -252,7 +248,7 @@ async fn every_line_of_the_page_can_be_said_and_cleared() {
 
 /// Waits until the gateway has noticed that its clients left.
 async fn until_alone(stage: &mut Stage) {
-    let end = tokio::time::Instant::now() + crate::harness::DEADLINE;
+    let end = tokio::time::Instant::now() + DEADLINE;
     while stage.order(r#"{"ask":"clients"}"#).await["clients"] != json!([]) {
         assert!(tokio::time::Instant::now() < end, "a client stays");
     }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{DEADLINE, Raw, Stage, framed};
-
-const GREETING: &[u8] = b"API\0\0\0\0\x09v213..225";
+use crate::harness::Stage;
+use wire_client::{DEADLINE, GREETING, Raw, framed};
 
 /// The gateway ends the connection in time.
 async fn is_cut(mut socket: TcpStream, what: &str) {
@@ -57,7 +56,7 @@ async fn frames_of_an_impossible_length_or_in_text_are_cut_off() {
         // Both as the first frame and after a proper start.
         for start in [false, true] {
             let mut socket = if start {
-                Raw::connect(&stage.gateway, client).await.socket
+                Raw::connect(stage.gateway.address(), client).await.socket
             } else {
                 Raw::greeted(stage.gateway.address()).await
             };
@@ -96,7 +95,7 @@ async fn garbage_after_the_start_ends_that_client_only() {
     let mut other = stage.client(1).await;
     let mut seed = 7_u64;
     for client in 10..20 {
-        let mut socket = Raw::connect(&stage.gateway, client).await.socket;
+        let mut socket = Raw::connect(stage.gateway.address(), client).await.socket;
         let garbage: Vec<u8> = std::iter::repeat_with(|| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (seed >> 56) as u8 | 0x80

@@ -6,7 +6,8 @@ use futures::StreamExt;
 use ibapi::orders::{Action, Orders, order_builder};
 use ibapi::prelude::*;
 
-use crate::harness::{DEADLINE, Notice, Open, Stage};
+use crate::harness::Stage;
+use wire_client::{Body, DEADLINE, Raw};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_placement_is_accepted_and_never_answered() {
@@ -38,10 +39,10 @@ async fn an_order_is_refused_with_any_code() {
     client.buy(1, "AAPL", 5, Some(10.0)).await;
     client.story("Submitted 0/5").await;
     client.buy(2, "AAPL", 5, Some(10.0)).await;
-    let told = client.until("the refusal", |frame| frame.number == 4).await;
-    let refused: Notice = told.last().unwrap().read();
+    let told = client.all_until("the refusal", |frame| frame.number == 4).await;
+    let refused = told.last().unwrap();
     assert_eq!(
-        (refused.id, refused.code, refused.text.as_deref()),
+        (refused.int(1), refused.code(), refused.text(4).as_deref()),
         (Some(2), Some(10289), Some("Not today"))
     );
     client.buy(2, "AAPL", 5, Some(10.0)).await;
@@ -81,7 +82,7 @@ async fn an_order_fills_in_part_and_then_nothing() {
     assert_eq!(told[4..], ["fill 4", "Submitted 4/6"], "{told:?}");
     client.cancel(1).await;
     assert!(client.sync().await.is_empty(), "nothing more, not even the fee");
-    client.send(99, &crate::harness::Empty {}).await;
+    client.send(99, &Body::new()).await;
     assert_eq!(client.story("message 102").await, ["message 101", "message 102"]);
     stage.gateway.stop().await.unwrap();
 }
@@ -130,17 +131,17 @@ async fn order_ids_begin_anew_after_a_restart() {
     let gateway = paper_gateway::Gateway::start(&crate::harness::options(stage.state.path(), &[]))
         .await
         .unwrap();
-    let mut client = crate::harness::Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     assert_eq!(client.next_id, 1);
     client.buy(1, "AAPL", 7, Some(10.0)).await;
     client.story("Submitted 0/7").await;
     // The trap: an id whose order still works changes that order.
     client.buy(2, "AAPL", 8, Some(10.0)).await;
     client.story("Submitted 0/8").await;
-    client.send(16, &crate::harness::Empty {}).await;
-    let open = client.until("the end", |frame| frame.number == 53).await;
+    client.send(16, &Body::new()).await;
+    let open = client.all_until("the end", |frame| frame.number == 53).await;
     let ids = open.iter().filter(|frame| frame.number == 5);
-    let ids: Vec<i32> = ids.map(|frame| frame.read::<Open>().order_id.unwrap()).collect();
+    let ids: Vec<i64> = ids.map(|frame| frame.int(1).unwrap()).collect();
     assert_eq!(ids, [2, 1]);
     gateway.stop().await.unwrap();
 }

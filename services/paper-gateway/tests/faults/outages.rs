@@ -6,21 +6,20 @@ use ibapi::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{
-    Asked, DEADLINE, Empty, Frame, History, Notice, Raw, Stage, Tick, contract, framed, lines,
-};
+use crate::harness::Stage;
+use wire_client::{Body, DEADLINE, GREETING, Message, Raw, about, framed, lines};
 
-fn is_price(frame: &Frame) -> bool {
+fn is_price(frame: &Message) -> bool {
     matches!(frame.number, 1 | 2 | 46)
 }
 
 /// Reads for a while, as a market of 20 trades a second has something to tell in that time.
-async fn hear(client: &mut Raw, millis: u64) -> Vec<Frame> {
+async fn hear(client: &mut Raw, millis: u64) -> Vec<Message> {
     let end = tokio::time::Instant::now() + Duration::from_millis(millis);
     let mut seen = Vec::new();
     while tokio::time::Instant::now() < end {
-        client.send(49, &Empty {}).await;
-        let told = client.until("the time", |frame| frame.number == 49).await;
+        client.send(49, &Body::new()).await;
+        let told = client.all_until("the time", |frame| frame.number == 49).await;
         seen.extend(told.into_iter().filter(|frame| frame.number != 49));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -32,16 +31,16 @@ async fn a_lost_link_holds_orders_and_prices_and_comes_back() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
     client.quotes(9, "AAPL").await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage.order(r#"{"fault":"link","state":"lost"}"#).await;
     client.story("error 1100").await;
     client.buy(1, "AAPL", 5, None).await;
     assert!(hear(&mut client, 300).await.is_empty(), "no prices, no answer");
     assert!(client.open_orders().await.is_empty());
     stage.order(r#"{"fault":"link","state":"restored"}"#).await;
-    let told = client.until("the fee", |frame| frame.line() == "fee").await;
+    let told = client.all_until("the fee", |frame| frame.line() == "fee").await;
     assert_eq!(told[0].line(), "error 1102");
-    client.until("prices flow again", is_price).await;
+    client.all_until("prices flow again", is_price).await;
     stage.gateway.stop().await.unwrap();
 }
 
@@ -68,7 +67,7 @@ async fn a_link_comes_back_with_its_data_lost() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
     client.quotes(9, "AAPL").await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage.order(r#"{"fault":"link","state":"lost"}"#).await;
     stage
         .order(r#"{"fault":"link","state":"restored-data-lost"}"#)
@@ -79,7 +78,7 @@ async fn a_link_comes_back_with_its_data_lost() {
         "the subscription is gone"
     );
     client.quotes(9, "AAPL").await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage.gateway.stop().await.unwrap();
 }
 
@@ -88,7 +87,7 @@ async fn farms_break_and_come_back() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
     client.quotes(9, "AAPL").await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage
         .order(r#"{"fault":"farm","farm":"market-data","state":"begins"}"#)
         .await;
@@ -110,18 +109,15 @@ async fn farms_break_and_come_back() {
     client.story("message 17").await;
     stage.order(r#"{"clear":"all"}"#).await;
     client.story("error 2104").await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage.gateway.stop().await.unwrap();
 }
 
-fn history(id: i32) -> History {
-    History {
-        id: Some(id),
-        contract: Some(contract("AAPL")),
-        size: Some("1 min".into()),
-        duration: Some("600 S".into()),
-        show: Some("TRADES".into()),
-    }
+fn history(id: i64) -> Body {
+    about(id, "AAPL")
+        .text(4, "1 min")
+        .text(5, "600 S")
+        .text(7, "TRADES")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,21 +167,21 @@ async fn another_session_takes_the_market_data() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
     client.quotes(9, "AAPL").await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage
         .order(r#"{"fault":"competing-session","state":"begins"}"#)
         .await;
-    let told = client.until("the error", |frame| frame.number == 4).await;
-    let error: Notice = told.last().unwrap().read();
-    assert_eq!((error.id, error.code), (Some(9), Some(10197)));
+    let told = client.all_until("the error", |frame| frame.number == 4).await;
+    let error = told.last().unwrap();
+    assert_eq!((error.int(1), error.code()), (Some(9), Some(10197)));
     client.quotes(10, "TSLA").await;
-    let told = client.until("the error", |frame| frame.number == 4).await;
+    let told = client.all_until("the error", |frame| frame.number == 4).await;
     assert!(!told.iter().any(is_price), "{:?}", lines(&told));
     assert!(hear(&mut client, 300).await.is_empty());
     stage
         .order(r#"{"fault":"competing-session","state":"ends"}"#)
         .await;
-    client.until("a price", is_price).await;
+    client.all_until("a price", is_price).await;
     stage.gateway.stop().await.unwrap();
 }
 
@@ -233,7 +229,7 @@ async fn the_gateway_restarts_at_night() {
             match TcpStream::connect(stage.gateway.address()).await {
                 Err(_) => refused += 1,
                 Ok(mut socket) => {
-                    socket.write_all(b"API\0\0\0\0\x09v213..225").await.ok();
+                    socket.write_all(GREETING).await.ok();
                     if socket.read_u8().await.is_ok() {
                         break;
                     }
@@ -285,10 +281,10 @@ async fn too_many_requests_for_history_are_refused() {
     client.story("message 108").await;
     for id in 2..6 {
         client.send(20, &history(id)).await;
-        let told = client.until("the error", |frame| frame.number == 4).await;
-        let error: Notice = told.last().unwrap().read();
-        assert_eq!((error.id, error.code), (Some(id), Some(162)));
-        assert!(error.text.unwrap().contains("pacing violation"));
+        let told = client.all_until("the error", |frame| frame.number == 4).await;
+        let error = told.last().unwrap();
+        assert_eq!((error.int(1), error.code()), (Some(id), Some(162)));
+        assert!(error.text(4).unwrap().contains("pacing violation"));
     }
     stage.gateway.stop().await.unwrap();
 }
@@ -298,29 +294,25 @@ async fn market_data_changes_its_type_in_mid_stream() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
     client.quotes(9, "AAPL").await;
-    client.until("a price", is_price).await;
-    let kind_of = |frame: &Frame| frame.read::<Tick>().kind;
+    client.all_until("a price", is_price).await;
+    let kind_of = |frame: &Message| frame.int(2);
     stage.order(r#"{"fault":"data-type","type":"frozen"}"#).await;
-    let told = client.until("the type", |frame| frame.number == 58).await;
+    let told = client.all_until("the type", |frame| frame.number == 58).await;
     assert_eq!(kind_of(told.last().unwrap()), Some(2));
     assert!(!hear(&mut client, 200).await.iter().any(is_price));
     stage.order(r#"{"fault":"data-type","type":"delayed"}"#).await;
-    let told = client.until("the type", |frame| frame.number == 58).await;
+    let told = client.all_until("the type", |frame| frame.number == 58).await;
     assert_eq!(kind_of(told.last().unwrap()), Some(3));
     let told = client
-        .until("delayed prices", |frame| kind_of(frame) == Some(68))
+        .all_until("delayed prices", |frame| kind_of(frame) == Some(68))
         .await;
     assert!(told.iter().all(|frame| kind_of(frame) >= Some(66)));
-    let asked = Asked {
-        id: Some(10),
-        contract: Some(contract("TSLA")),
-    };
-    client.send(1, &asked).await;
-    let told = client.until("the type", |frame| frame.number == 58).await;
+    client.quotes(10, "TSLA").await;
+    let told = client.all_until("the type", |frame| frame.number == 58).await;
     assert_eq!(kind_of(told.last().unwrap()), Some(3));
     stage.order(r#"{"fault":"data-type","type":"live"}"#).await;
     client
-        .until("live prices", |frame| {
+        .all_until("live prices", |frame| {
             is_price(frame) && kind_of(frame) == Some(4)
         })
         .await;

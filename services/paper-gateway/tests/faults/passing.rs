@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use crate::harness::{Empty, Raw, Stage, framed};
+use crate::harness::Stage;
+use wire_client::{Body, Raw, framed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_cut_at_a_message_that_goes_out() {
@@ -34,7 +35,7 @@ async fn a_connection_is_cut_in_the_middle_of_a_frame() {
     stage
         .order(r#"{"fault":"cut","at":"middle","when":{"client":1,"out":"current-time"}}"#)
         .await;
-    client.send(49, &Empty {}).await;
+    client.send(49, &Body::new()).await;
     let mut rest = Vec::new();
     client.socket.read_to_end(&mut rest).await.ok();
     let whole = framed(49, &[8, 0, 0, 0, 0, 0]).len();
@@ -103,7 +104,7 @@ async fn requests_are_lost_or_late() {
     stage
         .order(r#"{"fault":"swallow","when":{"in":"positions"}}"#)
         .await;
-    client.send(61, &Empty {}).await;
+    client.send(61, &Body::new()).await;
     assert!(client.sync().await.is_empty());
     stage
         .order(r#"{"fault":"delay","seconds":0.2,"when":{"in":"place-order"}}"#)
@@ -121,7 +122,7 @@ async fn a_half_open_connection_neither_reads_nor_writes() {
     let mut client = stage.client(1).await;
     let mut other = stage.client(2).await;
     stage.order(r#"{"fault":"half-open","client":1}"#).await;
-    client.send(49, &Empty {}).await;
+    client.send(49, &Body::new()).await;
     let silent = tokio::time::timeout(Duration::from_millis(200), client.socket.read_u8()).await;
     assert!(silent.is_err(), "nothing comes, and the socket stays");
     assert!(other.sync().await.is_empty(), "the others notice nothing");
@@ -130,11 +131,7 @@ async fn a_half_open_connection_neither_reads_nor_writes() {
     tokio::io::AsyncWriteExt::write_all(&mut late, &framed(71, &[8, 1]))
         .await
         .unwrap();
-    let mut late = Raw {
-        socket: late,
-        next_id: 0,
-        notices: Vec::new(),
-    };
+    let mut late = Raw::on(late);
     assert_eq!(late.rest().await, ["error 326"]);
     stage.order(r#"{"clear":"all"}"#).await;
     assert!(client.rest().await.is_empty(), "given up");
@@ -142,7 +139,7 @@ async fn a_half_open_connection_neither_reads_nor_writes() {
     stage
         .order(r#"{"fault":"half-open","seconds":0.1,"when":{"in":"current-time"}}"#)
         .await;
-    client.send(49, &Empty {}).await;
+    client.send(49, &Body::new()).await;
     assert!(client.rest().await.is_empty(), "given up when its time is over");
     stage.gateway.stop().await.unwrap();
 }
@@ -157,7 +154,7 @@ async fn a_fault_that_sets_itself_off_ends_nothing_else() {
         .await;
     stage.order(r#"{"fault":"notice","code":2108,"client":1}"#).await;
     client
-        .until("notices without end", |frame| frame.line() == "error 2108")
+        .all_until("notices without end", |frame| frame.line() == "error 2108")
         .await;
     assert!(other.sync().await.is_empty());
     stage.order(r#"{"clear":"all"}"#).await;

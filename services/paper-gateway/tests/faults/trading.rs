@@ -7,7 +7,8 @@ use ibapi::subscriptions::SubscriptionItem;
 
 use futures::StreamExt;
 
-use crate::harness::{DEADLINE, Details, Empty, Open, Stage};
+use crate::harness::Stage;
+use wire_client::{Body, DEADLINE, Message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_trades_at_the_broker_s_own_screen() {
@@ -51,12 +52,11 @@ async fn a_person_trades_at_the_broker_s_own_screen() {
     assert!(execution.perm_id > 0);
 
     let mut raw = stage.client(2).await;
-    raw.send(16, &Empty {}).await;
-    let open = raw.until("the end", |frame| frame.number == 53).await;
-    let open: Open = open[0].read();
-    let order = open.order.unwrap();
-    assert_eq!((open.order_id, order.client_id), (Some(-3), Some(0)));
-    assert!(order.perm_id.unwrap() > execution.perm_id);
+    raw.send(16, &Body::new()).await;
+    let open = raw.all_until("the end", |frame| frame.number == 53).await;
+    let order = open[0].part(3);
+    assert_eq!((open[0].int(1), order.int(1)), (Some(-3), Some(0)));
+    assert!(order.int(3).unwrap() > execution.perm_id);
     let refused = stage.say(&bought.replace("AAPL", "ZZZZ")).await;
     assert_eq!(refused["error"], "ZZZZ is not traded here");
     stage.gateway.stop().await.unwrap();
@@ -67,26 +67,27 @@ async fn an_execution_is_corrected() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
     client.buy(1, "AAPL", 1, None).await;
-    let told = client.until("the fee", |frame| frame.line() == "fee").await;
-    let execution_of = |told: &[crate::harness::Frame]| {
+    let told = client.all_until("the fee", |frame| frame.line() == "fee").await;
+    let execution_of = |told: &[Message]| {
         let frame = told.iter().find(|frame| frame.number == 11).unwrap();
-        frame.read::<Details>().execution.unwrap()
+        frame.part(3)
     };
     let first = execution_of(&told);
-    assert!(first.execution_id.as_ref().unwrap().ends_with(".01"));
+    let id_of = |execution: &Message| execution.text(2).unwrap();
+    assert!(id_of(&first).ends_with(".01"));
     stage
         .order(r#"{"fault":"correct-execution","order_id":1,"price":"1.25"}"#)
         .await;
-    let told = client.until("the fee", |frame| frame.line() == "fee").await;
+    let told = client.all_until("the fee", |frame| frame.line() == "fee").await;
     let second = execution_of(&told);
-    let root = |id: &Option<String>| id.as_ref().unwrap().rsplit_once('.').unwrap().0.to_owned();
-    assert_eq!(root(&first.execution_id), root(&second.execution_id));
-    assert!(second.execution_id.as_ref().unwrap().ends_with(".02"));
-    assert_eq!((second.price, second.perm_id), (Some(1.25), first.perm_id));
+    let root = |execution: &Message| id_of(execution).rsplit_once('.').unwrap().0.to_owned();
+    assert_eq!(root(&first), root(&second));
+    assert!(id_of(&second).ends_with(".02"));
+    assert_eq!((second.double(8), second.int(9)), (Some(1.25), first.int(9)));
     // Who asks is told of the corrected one, once.
-    client.send(7, &Empty {}).await;
-    let told = client.until("the end", |frame| frame.number == 55).await;
+    client.send(7, &Body::new()).await;
+    let told = client.all_until("the end", |frame| frame.number == 55).await;
     assert_eq!(told.iter().filter(|frame| frame.number == 11).count(), 1);
-    assert_eq!(execution_of(&told).execution_id, second.execution_id);
+    assert_eq!(id_of(&execution_of(&told)), id_of(&second));
     stage.gateway.stop().await.unwrap();
 }

@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod client;
 mod harness;
 mod limits;
 mod orders;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::process::Process;
-use crate::raw::{Body, Fields, Reader, Writer, connect, stock};
+use wire_client::{Body, Fields, Reader, Writer, connect, stock};
 
 const CLIENTS: i32 = 50;
 const STOCKS: usize = 200;
@@ -38,9 +38,7 @@ fn symbol(index: usize) -> String {
 async fn follow(address: &str, client: i32) -> (Reader, Writer) {
     let (reader, mut writer) = connect(address, client).await.unwrap();
     for index in 0..STOCKS {
-        let request = Body::new()
-            .int(1, index as i64)
-            .message(2, &stock(&symbol(index)));
+        let request = Body::new().int(1, index as i64).part(2, &stock(&symbol(index)));
         writer.send(1, &request).await.unwrap();
     }
     (reader, writer)

@@ -16,9 +16,9 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::drivers::{DEADLINE, plain, real};
 use crate::process::Process;
-use crate::raw::{Body, Fields, connect};
 use crate::trader::{Day, STOCKS, Trade, Trader};
 use crate::{ALONE, PROGRAM};
+use wire_client::{Body, Fields, connect};
 
 /// Clients of each sort: of the real library, and made of frames.
 const REAL: i32 = 3;
@@ -109,7 +109,7 @@ async fn statement(address: &str) -> Statement {
                 7 => {
                     let price = protocol::units::exact(fields.double(3).unwrap()).unwrap();
                     let held = (fields.text(2).parse().unwrap(), price);
-                    holdings.insert(fields.message(1).text(2).to_owned(), held);
+                    holdings.insert(fields.part(1).text(2).to_owned(), held);
                 }
                 5 => open += 1,
                 53 => end = true,

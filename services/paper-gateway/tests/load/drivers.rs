@@ -12,8 +12,8 @@ use ibapi::subscriptions::Subscription;
 use protocol::units::exact;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::raw::{Body, Fields, Reader, Writer, connect, stock};
 use crate::trader::{Act, Day, News, STOCKS, Terms, Trade, Trader};
+use wire_client::{Body, Fields, Reader, Writer, connect, stock};
 
 /// Time between two acts of a client.
 const ACT: Duration = Duration::from_millis(10);
@@ -28,11 +28,8 @@ pub async fn plain(address: String, mut trader: Trader, day: Arc<Day>) -> Trader
     let mut acts = interval(ACT);
     let mut closing = None;
     loop {
-        if day.closing.load(Ordering::Relaxed) {
-            let since = *closing.get_or_insert_with(Instant::now);
-            if trader.is_done() || since.elapsed() > DEADLINE {
-                return trader;
-            }
+        if is_over(&trader, &day, &mut closing) {
+            return trader;
         }
         tokio::select! {
             read = reader.read(|number, body| hear(&mut trader, &day, number, Fields(body))) => read.unwrap(),
@@ -52,6 +49,15 @@ pub async fn plain(address: String, mut trader: Trader, day: Arc<Day>) -> Trader
             }
         }
     }
+}
+
+/// Whether a client is done with the day: it closes, and all orders have ended, or never will.
+fn is_over(trader: &Trader, day: &Day, closing: &mut Option<Instant>) -> bool {
+    if !day.closing.load(Ordering::Relaxed) {
+        return false;
+    }
+    let since = *closing.get_or_insert_with(Instant::now);
+    trader.is_done() || since.elapsed() > DEADLINE
 }
 
 /// Connects, learns what became of the orders, and asks for the quotes of all stocks.
@@ -77,7 +83,7 @@ async fn begin(address: &str, trader: &mut Trader, day: &Day) -> (Reader, Writer
             7,
             Body::new()
                 .int(1, 1)
-                .message(2, &Body::new().int(1, client.into()).int(8, 7)),
+                .part(2, &Body::new().int(1, client.into()).int(8, 7)),
         ),
     ] {
         writer.send(number, &body).await.unwrap();
@@ -89,9 +95,9 @@ async fn begin(address: &str, trader: &mut Trader, day: &Day) -> (Reader, Writer
                 let fields = Fields(body);
                 match number {
                     5 => _ = open.insert(fields.int(1) as i32),
-                    101 if fields.message(2).int(1) == i64::from(client) => {
-                        let status = fields.message(3).text(1).to_owned();
-                        ended.insert(fields.message(2).int(2) as i32, status);
+                    101 if fields.part(2).int(1) == i64::from(client) => {
+                        let status = fields.part(3).text(1).to_owned();
+                        ended.insert(fields.part(2).int(2) as i32, status);
                     }
                     // Open orders, completed orders and executions are all told.
                     53 | 102 | 55 => ends += 1,
@@ -105,7 +111,7 @@ async fn begin(address: &str, trader: &mut Trader, day: &Day) -> (Reader, Writer
     trader.settle(&open, &ended);
     for (index, name) in STOCKS.iter().enumerate() {
         let id = QUOTES + index as i64;
-        let request = Body::new().int(1, id).message(2, &stock(name));
+        let request = Body::new().int(1, id).part(2, &stock(name));
         writer.send(1, &request).await.unwrap();
     }
     (reader, writer)
@@ -129,10 +135,10 @@ fn hear(trader: &mut Trader, day: &Day, number: i32, body: Fields<'_>) {
         }),
         9 => trader.hear(News::NextId(order)),
         11 => {
-            let told = body.message(3);
+            let told = body.part(3);
             let shares = told.text(7).parse().unwrap();
             let trade = Trade {
-                stock: body.message(2).text(2).to_owned(),
+                stock: body.part(2).text(2).to_owned(),
                 shares: if told.text(6) == "BOT" { shares } else { -shares },
                 price: exact(told.double(8).unwrap()).unwrap(),
             };
@@ -169,8 +175,8 @@ fn place(id: i32, terms: &Terms) -> Body {
     }
     Body::new()
         .int(1, id.into())
-        .message(2, &stock(terms.stock))
-        .message(3, &order)
+        .part(2, &stock(terms.stock))
+        .part(3, &order)
 }
 
 /// The real client.
@@ -180,11 +186,8 @@ pub async fn real(address: String, mut trader: Trader, day: Arc<Day>) -> Trader 
     let mut acts = interval(ACT);
     let mut closing = None;
     loop {
-        if day.closing.load(Ordering::Relaxed) {
-            let since = *closing.get_or_insert_with(Instant::now);
-            if trader.is_done() || since.elapsed() > DEADLINE {
-                return trader;
-            }
+        if is_over(&trader, &day, &mut closing) {
+            return trader;
         }
         tokio::select! {
             news = next(&mut updates) => if let Some(news) = news {

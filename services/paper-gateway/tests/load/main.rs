@@ -9,7 +9,6 @@ mod crowd;
 mod day;
 mod drivers;
 mod process;
-mod raw;
 mod trader;
 
 /// One load at a time: what is measured is the gateway, not the other test.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::raw::{Body, Raw, about, gateway, numbered};
+use crate::harness::gateway;
+use wire_client::{Body, Raw, about, numbered};
 
 /// What IB's own clients call all tags, and what else nautilus_trader asks for.
 const TAGS: [&str; 31] = [
@@ -42,7 +43,7 @@ const TAGS: [&str; 31] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn every_tag_of_the_account_has_a_value() {
     let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let told = client
         .ask(62, &numbered(1).text(2, "All").text(3, &TAGS.join(",")))
         .await;
@@ -76,7 +77,7 @@ async fn every_tag_of_the_account_has_a_value() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stock_is_found_by_all_of_its_names() {
     let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let details = client.ask(9, &about(1, "AAPL")).await.remove(0);
     let con_id = details.parts(2)[0].int(1).unwrap();
     let ids = details.parts(3)[0].parts(17);

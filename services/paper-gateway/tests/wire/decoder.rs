@@ -14,7 +14,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc;
 
 use crate::noise::Noise;
-use crate::raw::{Body, DEADLINE, Raw, about};
+use wire_client::{Body, DEADLINE, GREETING, Raw, about, framed};
 
 /// How long it runs where nothing else is asked for.
 const SECONDS: u64 = 4;
@@ -93,7 +93,7 @@ impl Drop for Program {
 fn volley(noise: &mut Noise) -> Vec<u8> {
     match noise.below(200) {
         0 => noise.bytes(300),
-        1 => Noise::frame(noise.number(), &noise.bytes(200)),
+        1 => framed(noise.number(), &noise.bytes(200)),
         2 => [&(noise.next() as u32).to_be_bytes()[..], &noise.bytes(64)].concat(),
         3..=20 => noise.mutant(),
         _ => noise.absurd(),
@@ -108,9 +108,9 @@ async fn attack(address: &str, noise: &mut Noise, sent: &AtomicU64) -> std::io::
         sent.fetch_add(1, Ordering::Relaxed);
         return socket.write_all(&greeting).await;
     }
-    socket.write_all(b"API\0\0\0\0\x09v213..225").await?;
+    socket.write_all(GREETING).await?;
     let client = u8::try_from(noise.below(100)).unwrap() + 10;
-    socket.write_all(&Noise::frame(71, &[8, client])).await?;
+    socket.write_all(&framed(71, &[8, client])).await?;
     let (reader, mut writer) = socket.into_split();
     if noise.below(8) == 0 {
         // A client that never reads.
@@ -125,7 +125,7 @@ async fn attack(address: &str, noise: &mut Noise, sent: &AtomicU64) -> std::io::
         for _ in 0..FRAMES_AT_ONCE {
             writer.write_all(&volley(noise)).await?;
         }
-        writer.write_all(&Noise::frame(TIME, &[])).await?;
+        writer.write_all(&framed(TIME, &[])).await?;
         // The answer comes when all before it has been handled; none comes from a connection that was cut.
         match tokio::time::timeout(DEADLINE, handled.recv()).await {
             Ok(Some(())) => sent.fetch_add(FRAMES_AT_ONCE as u64, Ordering::Relaxed),
@@ -179,7 +179,7 @@ async fn noise_neither_ends_the_gateway_nor_fills_it_nor_disturbs_others() {
         })
         .collect();
     // Somebody who behaves is served all the time.
-    let mut client = Raw::connect_to(&program.address, 1).await;
+    let mut client = Raw::connect(&program.address, 1).await;
     client.patience = PATIENCE;
     client.send(1, &about(5, "AAPL")).await;
     let mut served = 0;

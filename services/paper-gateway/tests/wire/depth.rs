@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::raw::{FINE, Message, Raw, about, gateway, numbered};
+use crate::harness::{FINE, gateway};
+use wire_client::{Message, Raw, about, numbered};
 
 /// Price and size by side (0 ask, 1 bid) and place.
 type Book = BTreeMap<(i64, i64), (f64, f64)>;
@@ -21,7 +22,7 @@ fn apply(book: &mut Book, frame: &Message) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_book_is_told_whole_and_then_by_its_changes() {
     let (gateway, _state) = gateway(&["--trades-per-second", "20"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for (smart, number) in [(0, 12), (1, 13)] {
         let id = 5 + smart;
         let told = client.ask(10, &about(id, "AAPL").int(3, 5).int(4, smart)).await;
@@ -50,7 +51,7 @@ async fn a_book_is_told_whole_and_then_by_its_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_books_can_be_followed() {
     let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for (id, symbol, codes) in [
         (1, "AAPL", &[][..]),
         (2, "NVDA", &[]),

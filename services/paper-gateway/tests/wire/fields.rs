@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::raw::{Body, FINE, Raw, about, gateway};
+use crate::harness::{FINE, gateway};
+use wire_client::{Body, Raw, about};
 
 /// The number of the last field of IB's message.
 const LAST: u32 = 145;
@@ -53,7 +54,7 @@ fn every_field_is_in_one_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_would_change_the_trade_are_refused_by_name() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let mut refused = fields("Refused");
     refused.insert(LAST + 1, (LAST + 1).to_string());
     for (number, name) in refused {
@@ -71,7 +72,7 @@ async fn fields_that_would_change_the_trade_are_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_change_nothing_and_those_that_are_not_set_are_no_hindrance() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let mut id = 0;
     for number in fields("Ignored").into_keys() {
         for order in values(number) {

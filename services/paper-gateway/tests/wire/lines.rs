@@ -1,6 +1,7 @@
 //! Market data lines: live, delayed or refused, how many at a time, and what they carry.
 
-use crate::raw::{FINE, Message, Raw, about, gateway, numbered};
+use crate::harness::{FINE, gateway};
+use wire_client::{Message, Raw, about, numbered};
 
 /// Switches the kind of prices.
 const DATA_TYPE: i32 = 59;
@@ -16,7 +17,7 @@ fn seconds() -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_prices_are_late_and_only_for_who_asks_for_them() {
     let (gateway, _state) = gateway(&["--data", "delayed", "--delay-seconds", "600"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     assert_eq!(client.codes(1, &about(5, "AAPL")).await, [354]);
     client.send(DATA_TYPE, &numbered(3)).await;
     let told = client.ask(1, &about(6, "AAPL")).await;
@@ -42,7 +43,7 @@ async fn delayed_prices_are_late_and_only_for_who_asks_for_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_market_data_every_request_for_prices_is_refused() {
     let (gateway, _state) = gateway(&["--data", "none"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     assert_eq!(client.codes(1, &about(5, "AAPL")).await, [354]);
     assert_eq!(client.codes(97, &about(6, "AAPL").text(3, "Last")).await, [10189]);
     assert_eq!(client.codes(50, &about(7, "AAPL")).await, [420]);
@@ -54,8 +55,8 @@ async fn without_market_data_every_request_for_prices_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_are_limited_for_all_clients_together_and_free_again_afterwards() {
     let (gateway, _state) = gateway(&["--lines", "2"]).await;
-    let mut first = Raw::connect(&gateway, 1).await;
-    let mut other = Raw::connect(&gateway, 2).await;
+    let mut first = Raw::connect(gateway.address(), 1).await;
+    let mut other = Raw::connect(gateway.address(), 2).await;
     assert_eq!(first.codes(1, &about(1, "AAPL")).await, FINE);
     assert_eq!(other.codes(50, &about(1, "NVDA")).await, FINE);
     assert_eq!(first.codes(1, &about(2, "TSLA")).await, [101]);
@@ -77,14 +78,14 @@ async fn lines_are_limited_for_all_clients_together_and_free_again_afterwards() 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::raw::DEADLINE, freed).await.unwrap();
+    tokio::time::timeout(wire_client::DEADLINE, freed).await.unwrap();
     gateway.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn few_stocks_can_be_followed_trade_by_trade_and_no_id_is_used_twice() {
     let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for (id, symbol, codes) in [
         (1, "AAPL", &[][..]),
         (2, "NVDA", &[]),
@@ -109,7 +110,7 @@ async fn few_stocks_can_be_followed_trade_by_trade_and_no_id_is_used_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn generic_ticks_are_told_or_refused() {
     let (gateway, _state) = gateway(&["--trades-per-second", "20"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let told = client
         .ask(1, &about(1, "AAPL").text(3, "233,236,165,221,100"))
         .await;
@@ -158,7 +159,7 @@ async fn a_closed_market_is_frozen_for_who_knows_frozen_quotes() {
         market,
     ];
     let (gateway, _state) = gateway(&start).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let type_of = |told: &[Message]| told.iter().find(|message| message.number == 58).unwrap().int(2);
     assert_eq!(type_of(&client.ask(1, &about(1, "SPY")).await), Some(1));
     client.send(DATA_TYPE, &numbered(2)).await;

@@ -1,6 +1,7 @@
 //! Questions about the past are a lot of work: they wait for one another and hold up nothing else.
 
-use crate::raw::{Body, FINE, Raw, about, gateway, is_end_of_the_past, numbered};
+use crate::harness::{FINE, gateway};
+use wire_client::{Body, Raw, about, is_end_of_the_past, numbered};
 
 /// So many questions wait that their answers take far longer than anything else here.
 const MANY: i64 = 100;
@@ -26,8 +27,8 @@ async fn ask_many(client: &mut Raw) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_for_a_lot_of_history_holds_up_nobody() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut busy = Raw::connect(&gateway, 1).await;
-    let mut trader = Raw::connect(&gateway, 2).await;
+    let mut busy = Raw::connect(gateway.address(), 1).await;
+    let mut trader = Raw::connect(gateway.address(), 2).await;
     ask_many(&mut busy).await;
     let order = Body::default()
         .text(5, "BUY")
@@ -54,7 +55,7 @@ async fn who_asks_for_a_lot_of_history_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_can_be_cancelled_and_the_rest_is_answered_in_order() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for id in 1..=3 {
         client.send(20, &costly(id)).await;
     }
@@ -89,7 +90,7 @@ async fn what_waits_can_be_cancelled_and_the_rest_is_answered_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_questions_are_refused_and_those_before_them_stand() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     // One of them may be answered already.
     for id in 1..=WAITING_MAX + 2 {
         client.send(20, &costly(id)).await;
@@ -108,11 +109,11 @@ async fn too_many_questions_are_refused_and_those_before_them_stand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_stops_while_questions_wait() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     ask_many(&mut client).await;
     gateway.stop().await.unwrap();
     let mut answered = 0;
-    while let Some(message) = client.next_if_any().await {
+    while let Some(message) = client.next().await {
         answered += usize::from(message.number == 108);
     }
     assert!(answered < 100, "{answered} were answered before the end");

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::raw::{Body, ERROR, Raw, about, gateway, numbered, stock};
+use crate::harness::gateway;
+use wire_client::{Body, ERROR, Raw, about, numbered, stock};
 
 /// The last number of a request.
 const LAST: i32 = 109;
@@ -108,7 +109,7 @@ async fn every_request_is_answered_as_the_table_says() {
     let (gateway, _state) = gateway(&[]).await;
     let mut con_id = 0;
     for (number, row) in table() {
-        let mut client = Raw::connect(&gateway, i64::from(number)).await;
+        let mut client = Raw::connect(gateway.address(), number).await;
         if number == 94 {
             let details = client.ask(9, &about(1, "AAPL")).await;
             con_id = details[0].parts(2)[0].int(1).unwrap();
@@ -189,7 +190,7 @@ async fn the_answers_that_the_table_promises_come() {
             98,
         ),
     ];
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for (number, body, answer) in cases {
         let told = client.ask(number, &body).await;
         assert!(
@@ -289,7 +290,7 @@ fn senseless_others() -> Vec<(i32, Body, i64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_refused_as_the_table_says() {
     let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let table = table();
     for (number, body, code) in senseless_prices().into_iter().chain(senseless_others()) {
         let told = client.ask(number, &body).await;
@@ -306,7 +307,7 @@ async fn what_makes_no_sense_is_refused_as_the_table_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_that_are_no_requests_are_harmless() {
     let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for number in NO_REQUESTS.into_iter().chain([110, 150, 300]) {
         assert_eq!(client.codes(number, &numbered(5)).await, [321], "{number}");
         let told = client.ask(number, &Body::default().text(1, "x")).await;

@@ -1,7 +1,7 @@
 //! A seeded source of requests that no sane client sends: random bytes, valid requests with some bytes changed, and
 //! well-formed messages with absurd values.
 
-use crate::raw::{Body, about, numbered, stock};
+use wire_client::{Body, about, framed, numbered, stock};
 
 /// Random numbers from a seed; the same seed makes the same numbers.
 pub struct Noise(u64);
@@ -30,12 +30,6 @@ impl Noise {
         (0..self.below(most)).map(|_| self.next() as u8).collect()
     }
 
-    /// A frame around a body.
-    pub fn frame(number: i32, body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(body.len() + 4).unwrap();
-        [&length.to_be_bytes()[..], &(number + 200).to_be_bytes(), body].concat()
-    }
-
     /// A number of a request, most often of one that exists.
     pub fn number(&mut self) -> i32 {
         match i32::try_from(1 + self.below(112)).unwrap() {
@@ -62,7 +56,7 @@ impl Noise {
                 _ => body.extend_from_within(at..),
             }
         }
-        Self::frame(number, &body)
+        framed(number, &body)
     }
 
     /// A well-formed message with values that make no sense.
@@ -73,7 +67,7 @@ impl Noise {
         if self.below(20) == 0 {
             body = self.field(body);
         }
-        Self::frame(number, &body.0)
+        framed(number, &body.0)
     }
 
     fn field(&mut self, body: Body) -> Body {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::raw::{FINE, Message, Raw, about, gateway, numbered};
+use crate::harness::{FINE, gateway};
+use wire_client::{Message, Raw, about, numbered};
 
 /// Bar sizes and their seconds.
 const SIZES: [(&str, i64); 21] = [
@@ -84,7 +85,7 @@ async fn every_bar_size_is_served_or_refused_for_every_duration() {
     write_days(folder.path());
     let market = folder.path().to_str().unwrap();
     let (gateway, _state) = gateway(&["--market", market, "--start", "2013-12-13T20:00:00Z"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let (mut served, mut refused) = (0, 0);
     for (size, bar_seconds) in SIZES {
         for (duration, seconds, shortest) in DURATIONS {
@@ -123,7 +124,7 @@ async fn every_bar_size_is_served_or_refused_for_every_duration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_market_that_never_closes_has_a_bar_for_every_interval() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     for (size, bar_seconds) in SIZES {
         let duration = if bar_seconds == 1 { 60 } else { 7200 };
         let request = about(1, "AAPL")
@@ -145,7 +146,7 @@ async fn a_market_that_never_closes_has_a_bar_for_every_interval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bars_of_quotes_lie_around_those_of_trades() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let end = "20260105 15:00:00 UTC";
     let mut closes = Vec::new();
     for what in ["BID", "MIDPOINT", "TRADES", "ASK", "ADJUSTED_LAST"] {
@@ -194,7 +195,7 @@ async fn bars_of_quotes_lie_around_those_of_trades() {
 #[tokio::test(flavor = "multi_thread")]
 async fn history_goes_on_for_every_size_and_for_quotes() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let mut waiting = BTreeSet::new();
     for (id, (size, _)) in (1..).zip(SIZES).skip(1) {
         let what = ["TRADES", "MIDPOINT", "BID", "ASK"][id % 4];
@@ -238,7 +239,7 @@ async fn history_goes_on_for_every_size_and_for_quotes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ticks_of_the_past_are_those_that_were_told() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "10"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     client.send(97, &about(1, "AAPL").text(3, "AllLast")).await;
     let mut live = Vec::new();
     while live.len() < 30 {
@@ -281,7 +282,7 @@ async fn ticks_of_the_past_are_those_that_were_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trade_that_was_told_is_past_at_once() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "50"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     client.send(97, &about(1, "AAPL").text(3, "AllLast")).await;
     let request = about(2, "AAPL").text(4, "20991231-00:00:00").int(5, 1000);
     for _ in 0..100 {
@@ -301,7 +302,7 @@ async fn a_trade_that_was_told_is_past_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_histogram_adds_up_to_the_volume() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
-    let mut client = Raw::connect(&gateway, 1).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
     let told = client.ask(88, &about(1, "AAPL").text(4, "10 mins")).await;
     let entries = told[0].parts(2);
     let prices: Vec<f64> = entries.iter().map(|entry| entry.double(1).unwrap()).collect();
