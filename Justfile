@@ -52,7 +52,7 @@ test *ARGS: _base _ui
 # break processes, wires and the broker in N schedules (100), and judge what comes of it; --seed S, --seconds T, --worlds W
 [no-exit-message]
 @chaos *ARGS: _base _services
-    TRADEWIND_CHAOS="$*" cargo test --release -p supervisor --test chaos -- --nocapture --exact nothing_is_ordered_twice_and_nothing_is_lost_whatever_breaks
+    TRADEWIND_CHAOS="$*" cargo test --release --test chaos -- --nocapture --exact nothing_is_ordered_twice_and_nothing_is_lost_whatever_breaks
 
 # the whole pipeline in virtual time, with seeded trouble: SEED tells one story, --seeds N runs so many on all cores
 [no-exit-message]
