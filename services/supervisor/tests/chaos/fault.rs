@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use protocol::Id;
 use protocol::operator::Verb;
+use runtime::lease::LEASE_SECONDS;
 use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ use crate::world::{RUNNERS, World};
 
 /// Longest time for which something is broken.
 const LONGEST_MS: u64 = 1_500;
+/// Longer than a lease lasts: who wakes after it is a ghost of itself.
+const ASLEEP: Duration = Duration::from_millis(LEASE_SECONDS * 1_000 + 1_500);
 /// Every process, the runners twice: they matter most.
 const PARTS: [&str; 10] = [
     "nats-server",
@@ -80,8 +83,19 @@ impl Broken {
             3..10 => {
                 let part = random.one(&PARTS);
                 world.part(part).signal(Signal::SIGSTOP);
-                self.0.push((until(random), Ending::Goes(part)));
-                tally.fault(format!("stop and go on {}", kind_of(part)));
+                let asleep = random.below(10) == 0;
+                let end = if asleep {
+                    Instant::now() + ASLEEP
+                } else {
+                    until(random)
+                };
+                self.0.push((end, Ending::Goes(part)));
+                let how = if asleep {
+                    "stop for longer than a lease"
+                } else {
+                    "stop and go on"
+                };
+                tally.fault(format!("{how} {}", kind_of(part)));
             }
             10..12 => {
                 let runner = &world.runners[place(random)];
