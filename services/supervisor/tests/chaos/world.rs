@@ -223,7 +223,7 @@ impl World {
             id: Some(id.clone()),
             order,
             symbol: symbol.map(|symbol| symbol.parse().expect("a symbol")),
-            note: "chaos".to_owned(),
+            ..Command::default()
         };
         let subject = subject::command(verb.as_str());
         match self.bus.request::<_, Reply>(&subject, &command).await {
