@@ -3,7 +3,7 @@
 use engine::order::OrderState;
 use engine::portfolio::Portfolio;
 use protocol::decision::{Check, Regime};
-use protocol::ledger::{Entry, OrderChange, OrderEvent, Reason, Record, Side, TradingState};
+use protocol::ledger::{Choice, Entry, OrderChange, OrderEvent, Reason, Record, Side, TradingState};
 
 use crate::format::{dollars, price, shares};
 
@@ -111,6 +111,7 @@ pub fn record_kind(entry: &Entry) -> &'static str {
         Entry::Reconciled(_) => "account.reconciled",
         Entry::Difference(_) => "account.difference",
         Entry::Adjusted(_) => "account.adjusted",
+        Entry::Settled(_) => "account.settled",
         Entry::State(_) => "account.state",
         Entry::Kill(_) => "account.kill",
         Entry::Command(_) => "account.command",
@@ -143,6 +144,20 @@ pub fn record(portfolio: &Portfolio, record: &Record) -> String {
         Entry::Reconciled(reconciled) => reconciled.text.clone(),
         Entry::Difference(difference) => difference.text.clone(),
         Entry::Adjusted(adjusted) => adjusted.text.clone(),
+        Entry::Settled(settled) => {
+            let done = match settled.choice {
+                Choice::Accept => "accepted",
+                Choice::Keep => "kept waiting",
+                Choice::Ignore => "ignored",
+            };
+            let whose = settled
+                .symbol
+                .map_or_else(|| "cash".to_owned(), |symbol| symbol.to_string());
+            format!(
+                "Difference of {whose} ({} here, {} at the broker) is {done} by {}: {}",
+                settled.ours, settled.broker, settled.by, settled.text
+            )
+        }
         Entry::State(change) => format!(
             "Trading{} is {} now, by {}: {}",
             change

@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use jiff::civil::Date;
 use protocol::ledger::{
-    CommandRecord, Difference, Entry, Fill, Identity, Reason, Record, Side, TradingState,
+    Choice, CommandRecord, Difference, Entry, Fill, Identity, Reason, Record, Settled, Side, TradingState,
 };
 use protocol::operator::StateMark;
 use protocol::{Hash, Id, Money, Price, Quantity, Symbol, Timestamp};
@@ -69,6 +69,9 @@ pub struct Portfolio {
     pub reconciled_at: Option<Timestamp>,
     /// Where broker and ledger differ.
     pub differences: Vec<Difference>,
+    /// Differences that an operator keeps or ignores, while they are as large as they were then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Settled>,
     /// Sequence of the last event that ended an order, by symbol: part of the next decision's id.
     pub last_end: BTreeMap<Symbol, u64>,
     /// Highest order id ever used.
@@ -216,6 +219,7 @@ impl Default for Portfolio {
             day: DayFigures::default(),
             reconciled_at: None,
             differences: Vec::new(),
+            settled: Vec::new(),
             last_end: BTreeMap::new(),
             order_id_max: 0,
             flattening: false,
@@ -308,6 +312,16 @@ impl Portfolio {
         self.positions
             .get(&symbol)
             .map_or(Quantity::ZERO, |position| position.quantity)
+    }
+
+    /// True when an operator ignores a difference, for as long as it is as large.
+    #[must_use]
+    pub fn ignores(&self, difference: &Difference) -> bool {
+        self.settled.iter().any(|settled| {
+            settled.choice == Choice::Ignore
+                && settled.symbol == difference.symbol
+                && settled.broker - settled.ours == difference.broker - difference.ours
+        })
     }
 
     /// Shares that may be closed: what is held, but no more of it than the broker has where the two differ.

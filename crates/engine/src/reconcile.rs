@@ -334,7 +334,7 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
             .map_or(Quantity::ZERO, |holding| holding.quantity);
         if ours != broker {
             let text = format!(
-                "{symbol}: the ledger has {ours} shares, the broker {broker}; entries wait until `command.settle` takes the broker's figure"
+                "{symbol}: the ledger has {ours} shares, the broker {broker}; entries wait until `command.settle` says which counts"
             );
             found.push(Difference {
                 symbol: Some(*symbol),

@@ -187,7 +187,7 @@ impl Look<'_> {
             .portfolio
             .differences
             .iter()
-            .find(|difference| difference.symbol == Some(symbol));
+            .find(|known| known.symbol == Some(symbol) && !self.portfolio.ignores(known));
         refuse(differs.is_some(), Check::Unsettled, || {
             differs.map_or_else(String::new, |difference| difference.text.clone())
         })?;

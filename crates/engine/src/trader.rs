@@ -34,7 +34,7 @@ const LIVE_SECONDS_MAX: i64 = 3_600;
 const EXIT_RETRY_SECONDS: i64 = 15;
 
 /// The state machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trader {
     settings: Settings,
     config_hash: Hash,

@@ -46,6 +46,8 @@ pub enum Entry {
     Difference(Difference),
     /// The broker's word was taken for what the ledger could not explain. `account.adjusted.{n}`
     Adjusted(Adjusted),
+    /// An operator said what is to become of a difference. `account.settled.{n}`
+    Settled(Settled),
     /// What may be traded changed. `account.state.{n}`
     State(StateChange),
     /// The kill switch was latched or released. `account.kill.{n}`
@@ -329,6 +331,37 @@ pub struct Adjusted {
     /// Dollars added to cash, signed.
     pub cash: Money,
     /// Why.
+    pub text: String,
+}
+
+/// What an operator makes of a difference between broker and ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// The broker is right: its figure is taken over.
+    Accept,
+    /// The ledger is right: entries of the symbol wait until the broker agrees.
+    Keep,
+    /// It is known and explained: entries go on for as long as it is as large.
+    Ignore,
+}
+
+/// An operator's word on a difference. What is accepted is also [`Adjusted`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Whose position; absent when it is cash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<Symbol>,
+    /// What is to become of it.
+    pub choice: Choice,
+    /// Our figure.
+    pub ours: Quantity,
+    /// The broker's figure.
+    pub broker: Quantity,
+    /// Who, `operator` or `web`.
+    pub by: String,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::Choice;
 use crate::{Id, Symbol, Timestamp};
 
 /// What can be commanded on `command.{verb}`.
@@ -29,7 +30,7 @@ pub enum Verb {
     Flatten,
     /// Close the position of one symbol.
     Close,
-    /// Decide what became of an unresolved order.
+    /// Decide what became of an unresolved order, or what is to become of a difference.
     Settle,
 }
 
@@ -111,6 +112,9 @@ pub struct Command {
     /// Which order, for `settle`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Id>,
+    /// What is to become of a difference, for `settle`; absent: the broker's figure is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
     /// Why, in the operator's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,

@@ -122,6 +122,7 @@ pub fn record(record: &Record, sequence: u64) -> String {
         Entry::Reconciled(_) => format!("account.reconciled.{sequence}"),
         Entry::Difference(_) => format!("account.difference.{sequence}"),
         Entry::Adjusted(_) => format!("account.adjusted.{sequence}"),
+        Entry::Settled(_) => format!("account.settled.{sequence}"),
         Entry::State(_) => format!("account.state.{sequence}"),
         Entry::Kill(_) => format!("account.kill.{sequence}"),
         Entry::Command(_) => format!("account.command.{sequence}"),

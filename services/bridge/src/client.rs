@@ -264,6 +264,7 @@ async fn carry(asked: Asked, bus: &Bus) -> Reply {
         id: Some(asked.id.clone()),
         symbol: asked.symbol,
         order: None,
+        choice: None,
         note: asked.note,
     };
     match bus

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use protocol::ledger::{
-    Adjusted, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason, Record, StateChange,
-    TradingState,
+    Adjusted, Choice, Difference, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason,
+    Record, StateChange, TradingState,
 };
 use protocol::operator::Verb;
 use protocol::{Money, Quantity, Symbol, Timestamp};
@@ -47,12 +47,13 @@ impl Portfolio {
             Entry::Reconciled(_) => {
                 self.reconciled_at = Some(record.at);
                 self.differences.clear();
+                self.settled.clear();
             }
-            Entry::Difference(difference) => {
-                self.differences.retain(|known| known.symbol != difference.symbol);
-                // Told with equal figures, a difference is over.
-                if difference.ours != difference.broker {
-                    self.differences.push(difference.clone());
+            Entry::Difference(difference) => self.differ(difference),
+            Entry::Settled(settled) => {
+                self.settled.retain(|known| known.symbol != settled.symbol);
+                if settled.choice != Choice::Accept {
+                    self.settled.push(settled.clone());
                 }
             }
             Entry::Adjusted(adjusted) => self.adjust(adjusted),
@@ -83,6 +84,17 @@ impl Portfolio {
                     self.commands.pop_front();
                 }
             }
+        }
+    }
+
+    fn differ(&mut self, difference: &Difference) {
+        let gap = difference.broker - difference.ours;
+        self.settled
+            .retain(|settled| settled.symbol != difference.symbol || settled.broker - settled.ours == gap);
+        self.differences.retain(|known| known.symbol != difference.symbol);
+        // Told with equal figures, a difference is over.
+        if !gap.is_zero() {
+            self.differences.push(difference.clone());
         }
     }
 

@@ -2,7 +2,8 @@
 
 use protocol::decision::Level;
 use protocol::ledger::{
-    Adjusted, CommandRecord, Entry, Kill, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState,
+    Adjusted, Choice, CommandRecord, Difference, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, Side,
+    StateChange, TradingState,
 };
 use protocol::operator::{Reply, Verb};
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
@@ -48,7 +49,10 @@ fn sets_state(output: &Output) -> bool {
     let Output::Append(draft) = output else {
         return false;
     };
-    matches!(draft.entry, Entry::State(_) | Entry::Kill(_) | Entry::Adjusted(_))
+    matches!(
+        draft.entry,
+        Entry::State(_) | Entry::Kill(_) | Entry::Adjusted(_) | Entry::Settled(_)
+    )
 }
 
 impl Trader {
@@ -344,56 +348,82 @@ impl Trader {
         }
     }
 
-    /// The operator's word on what could not be decided: an order in doubt is over, or the broker's figure is taken.
+    /// The operator's word on what could not be decided: an order in doubt is over, or a difference is accepted, kept or
+    /// ignored.
     fn settle(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
         if let Some(order) = &ask.command.order {
+            if ask.command.choice.is_some() {
+                return Outcome::refused("an order in doubt is settled as over: leave the choice out");
+            }
             return self.settle_order(wall, ask, order);
         }
         let symbol = ask.command.symbol;
-        let Some(difference) = self
-            .portfolio
-            .differences
-            .iter()
-            .find(|known| known.symbol == symbol)
-            .cloned()
-        else {
+        let differences = &self.portfolio.differences;
+        let Some(difference) = differences.iter().find(|known| known.symbol == symbol).cloned() else {
             return Outcome::refused(
                 "nothing differs there: name the symbol of a difference, or the id of an order in doubt",
             );
         };
-        if symbol.is_some_and(|symbol| self.portfolio.held(symbol) != difference.ours) {
-            return Outcome::refused(
-                "it moved since it was compared: wait for the next comparison with the broker",
-            );
-        }
-        if !self.confirmed.contains(&difference) {
-            return Outcome::refused(
-                "it was seen once, and a trade at that moment would look the same: wait for the next comparison with the broker",
-            );
-        }
-        let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
-        let adjusted = match symbol {
-            Some(symbol) => {
-                let average_cost = self.prices.get(&symbol).copied().unwrap_or_default();
-                let quantity = difference.broker - difference.ours;
-                Adjusted {
-                    symbol: Some(symbol),
-                    quantity,
-                    average_cost,
-                    cash: Money::ZERO,
-                    text,
-                }
+        let choice = ask.command.choice.unwrap_or(Choice::Accept);
+        let whose = symbol.map_or_else(|| "cash".to_owned(), |symbol| symbol.to_string());
+        let (text, adjusted) = match choice {
+            Choice::Keep => (
+                format!("the ledger's figure of {whose} is kept: entries wait until the broker agrees"),
+                None,
+            ),
+            Choice::Ignore => (
+                format!("the difference of {whose} is ignored for as long as it is as large"),
+                None,
+            ),
+            Choice::Accept if symbol.is_some_and(|symbol| self.portfolio.held(symbol) != difference.ours) => {
+                return Outcome::refused(
+                    "it moved since it was compared: wait for the next comparison with the broker",
+                );
             }
+            Choice::Accept if !self.confirmed.contains(&difference) => {
+                return Outcome::refused(
+                    "it was seen once, and a trade at that moment would look the same: wait for the next comparison with the broker",
+                );
+            }
+            Choice::Accept => (
+                format!("the broker's figure of {whose} is taken over"),
+                Some(self.taken_over(ask, &difference)),
+            ),
+        };
+        let settled = Settled {
+            symbol,
+            choice,
+            ours: difference.ours,
+            broker: difference.broker,
+            by: ask.by.clone(),
+            text: ask.command.note.clone(),
+        };
+        let adjusted =
+            adjusted.map(|adjusted| self.account(wall, ask, "adjusted", Entry::Adjusted(adjusted)));
+        let settled = self.account(wall, ask, "settled", Entry::Settled(settled));
+        Outcome::done(adjusted.into_iter().chain([settled]).collect(), text)
+    }
+
+    /// What it takes for the ledger to say what the broker says.
+    fn taken_over(&self, ask: &Ask, difference: &Difference) -> Adjusted {
+        let change = difference.broker - difference.ours;
+        let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
+        match difference.symbol {
+            Some(symbol) => Adjusted {
+                symbol: Some(symbol),
+                quantity: change,
+                average_cost: self.prices.get(&symbol).copied().unwrap_or_default(),
+                cash: Money::ZERO,
+                text,
+            },
             None => Adjusted {
                 symbol: None,
                 quantity: Quantity::ZERO,
                 average_cost: Money::ZERO,
-                cash: difference.broker - difference.ours,
+                cash: change,
                 text,
             },
-        };
-        let output = self.account(wall, ask, "adjusted", Entry::Adjusted(adjusted));
-        Outcome::done(vec![output], "the broker's figure is taken over")
+        }
     }
 
     fn settle_order(&mut self, wall: Timestamp, ask: &Ask, id: &Id) -> Outcome {

@@ -39,13 +39,13 @@ impl Trader {
                     cause: None,
                     entry: Entry::Difference(difference.clone()),
                 }));
-                outputs.push(self.alert(
-                    wall,
-                    "account-difference",
-                    Level::Critical,
-                    symbol,
-                    difference.text.clone(),
-                ));
+                // What is ignored and as large as before only moved with the position.
+                let level = if self.portfolio.ignores(difference) {
+                    Level::Info
+                } else {
+                    Level::Critical
+                };
+                outputs.push(self.alert(wall, "account-difference", level, symbol, difference.text.clone()));
             }
         }
         for known in &self.portfolio.differences {

@@ -168,12 +168,14 @@ impl Trader {
             };
         }
         self.refused_exits.remove(&symbol);
-        // What an earlier incarnation asked to cancel may never have been asked: asking again is harmless.
+        // What an earlier incarnation asked to cancel may never have been asked: asking again is harmless. An absent exit
+        // does not block this one; but if the broker has it after all, it must not sell the same shares again.
         let asked =
             |order: &crate::order::Order| order.cancel_requested() && order.epoch == self.portfolio.epoch;
-        let why = "its position is being closed";
-        let mut outputs = self.cancels(why, |order| {
-            order.symbol == symbol && order.side != side && !asked(order)
+        let in_the_way =
+            |order: &crate::order::Order| order.side != side || order.state == OrderState::Absent;
+        let mut outputs = self.cancels("its position is being closed", |order| {
+            order.symbol == symbol && in_the_way(order) && !asked(order)
         });
         outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO));
         outputs

@@ -13,7 +13,7 @@ use crate::order::{Order, OrderState};
 use crate::reconcile::{self, Truth};
 
 /// What this incarnation noticed. No more of it is kept than orders are.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Noticed {
     /// Incidents that were told, by kind and order.
     told: BTreeSet<(&'static str, Id)>,

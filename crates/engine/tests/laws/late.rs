@@ -72,6 +72,12 @@ fn an_exit_that_appears_after_its_position_is_gone_is_cancelled() {
     world.later(20);
     world.quote("AAPL", "90");
     assert_eq!(world.intents.len(), 1, "an absent exit does not block the next");
+    assert_eq!(
+        world.cancels,
+        [lost.1.order_id],
+        "but is cancelled before it, should the broker have it after all"
+    );
+    world.cancels.clear();
     world.fill_last("90");
     assert_eq!(world.held("AAPL"), Quantity::ZERO);
     read(&mut world, &[&lost], "0", Pass::Running);
@@ -90,6 +96,7 @@ fn an_exit_that_appears_beside_the_next_one_is_cancelled_and_the_next_one_works_
     world.later(20);
     world.quote("AAPL", "90");
     let next = world.intents[0].clone();
+    world.cancels.clear();
     world.step(Input::Broker(Heard {
         order_ref: lost.0.to_string(),
         order_id: lost.1.order_id,

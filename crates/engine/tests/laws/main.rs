@@ -6,6 +6,8 @@
 mod fold;
 mod incident;
 mod late;
+mod many;
+mod settle;
 mod story;
 mod trading;
 mod world;

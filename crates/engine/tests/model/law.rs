@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use protocol::ledger::Side;
+use protocol::{Money, Quantity};
 use stateright::Property;
 
 use crate::path::Path;
-use crate::world::{SYMBOLS, State, called_absent, symbol};
+use crate::world::{Fate, SYMBOLS, Sent, State, called_absent, shares, symbol};
 
 /// What holds always.
 pub fn always() -> Vec<Property<Path>> {
@@ -16,12 +18,21 @@ pub fn always() -> Vec<Property<Path>> {
         }),
         Property::always("never more than one order of a symbol", |_, state: &State| {
             (0..SYMBOLS.len()).all(|number| {
-                state
-                    .broker
+                let alive = living(state, number);
+                [Side::Buy, Side::Sell]
                     .iter()
-                    .filter(|(sent, _)| sent.symbol == number)
-                    .count()
-                    <= 1
+                    .all(|side| alive.iter().filter(|(sent, _)| sent.side == *side).count() <= 1)
+            })
+        }),
+        Property::always("never more to be sold than is held", |_, state: &State| {
+            (0..SYMBOLS.len()).all(|number| {
+                let filled_or_sells = living(state, number)
+                    .into_iter()
+                    .filter(|(sent, fate)| *fate == Fate::Filled || sent.side == Side::Sell);
+                let left: Quantity = filled_or_sells
+                    .map(|(sent, _)| sent.side.signed(shares(&state.log, sent)))
+                    .sum();
+                left >= Quantity::ZERO
             })
         }),
         Property::always("never an order without its intent", |_, state: &State| {
@@ -45,16 +56,37 @@ pub fn always() -> Vec<Property<Path>> {
         Property::always("only the newest incarnation writes", |_, state: &State| {
             state.log.fault().is_none()
         }),
-        Property::always("never more held than the broker filled", |_, state: &State| {
-            (0..SYMBOLS.len()).all(|number| {
-                let filled = state
+        Property::always(
+            "what is held and paid is what was told, each fill once",
+            |_, state: &State| {
+                let portfolio = state.log.portfolio();
+                let told: Vec<_> = state
                     .broker
                     .iter()
-                    .any(|(sent, filled)| sent.symbol == number && *filled);
-                filled || state.log.portfolio().held(symbol(number)).is_zero()
-            })
-        }),
+                    .filter(|(sent, fate)| *fate == Fate::Filled && state.log.fills(&sent.id) > 0)
+                    .collect();
+                let once = told.iter().all(|(sent, _)| state.log.fills(&sent.id) == 1);
+                let change = |sent: &Sent| sent.side.signed(shares(&state.log, sent));
+                let held = (0..SYMBOLS.len()).all(|number| {
+                    let of_symbol = told.iter().filter(|(sent, _)| sent.symbol == number);
+                    let sum: Quantity = of_symbol.map(|(sent, _)| change(sent)).sum();
+                    portfolio.held(symbol(number)) == sum
+                });
+                // Each fill is at 100 and costs a dollar.
+                let paid: Money = told
+                    .iter()
+                    .map(|(sent, _)| change(sent) * Money::ONE_HUNDRED + Money::ONE)
+                    .sum();
+                once && held && portfolio.cash == Money::from(100_000) - paid
+            },
+        ),
     ]
+}
+
+/// Orders of a symbol at the broker that work or are filled.
+fn living(state: &State, number: usize) -> Vec<&(Sent, Fate)> {
+    let of_symbol = state.broker.iter().filter(|(sent, _)| sent.symbol == number);
+    of_symbol.filter(|(_, fate)| *fate != Fate::Cancelled).collect()
 }
 
 /// What is possible.
@@ -63,6 +95,18 @@ pub fn reached() -> Vec<Property<Path>> {
         Property::sometimes(
             "can have both orders at the broker, of two",
             |_, state: &State| state.broker.len() == 2,
+        ),
+        Property::sometimes("can leave what was entered, by a sale", |_, state: &State| {
+            let sold = |(sent, fate): &(Sent, Fate)| sent.side == Side::Sell && *fate == Fate::Filled;
+            state.broker.iter().any(sold)
+        }),
+        Property::sometimes(
+            "can enter anew after a cancellation, by a sale",
+            |_, state: &State| {
+                let cancelled = state.broker.iter().any(|(_, fate)| *fate == Fate::Cancelled);
+                let bought = |(sent, fate): &(Sent, Fate)| sent.side == Side::Buy && *fate == Fate::Filled;
+                cancelled && state.broker.iter().any(bought)
+            },
         ),
         Property::sometimes("can call an order absent", |_, state: &State| {
             state

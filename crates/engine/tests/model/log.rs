@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use engine::portfolio::Portfolio;
 use protocol::ledger::Record;
-use protocol::{Hash, subject};
+use protocol::{Hash, Id, subject};
 
 /// A ledger up to a record. Two are equal when all of their records are.
 #[derive(Clone)]
@@ -92,6 +92,18 @@ impl Log {
         let mut at = self;
         while let Some(previous) = &at.0.previous {
             count += usize::from(at.0.subject == subject);
+            at = previous;
+        }
+        count
+    }
+
+    /// Times a fill of an order was written.
+    pub fn fills(&self, order: &Id) -> usize {
+        let prefix = format!("order.event.{order}.fill-");
+        let mut count = 0;
+        let mut at = self;
+        while let Some(previous) = &at.0.previous {
+            count += usize::from(at.0.subject.starts_with(&prefix));
             at = previous;
         }
         count

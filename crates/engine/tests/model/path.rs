@@ -6,7 +6,8 @@ use stateright::{Model, Property};
 use crate::law;
 use crate::log::Log;
 use crate::world::{
-    Leading, Packed, Process, SYMBOLS, State, Todo, epoch, news, opened, order, signal, truth,
+    Fate, Leading, Packed, Process, SYMBOLS, Said, Sent, State, Todo, epoch, news, opened, order, signal,
+    truth,
 };
 
 /// How far the search goes.
@@ -24,6 +25,10 @@ pub struct Bounds {
     pub drops: u8,
     /// Acknowledgements that never arrive.
     pub lost: u8,
+    /// Orders that the broker takes off the market.
+    pub cancels: u8,
+    /// What is said of each symbol, at any time, any number of times.
+    pub said: &'static [Said],
 }
 
 /// The design, or the design without one of its fences.
@@ -50,6 +55,8 @@ pub enum Variant {
     TakeSilenceForYes,
     /// A lost connection is opened again by the same incarnation, which goes on where it was.
     Reconnect,
+    /// An order that the broker did not speak of counts as rejected.
+    SilenceIsRejection,
 }
 
 impl Variant {
@@ -79,7 +86,7 @@ pub enum Action {
     SecondReading(usize),
     SecondReadingStale(usize),
     CompareSecond(usize),
-    Decide(usize, usize),
+    Decide(usize, usize, Said),
     Append(usize),
     AppendUnanswered(usize),
     Send(usize),
@@ -89,6 +96,7 @@ pub enum Action {
     Land(usize),
     TakeIn(usize),
     Fill(usize),
+    Cancel(usize),
     Drop(usize),
 }
 
@@ -106,7 +114,7 @@ impl Path {
         at_its_place && (!self.variant.write_once() || log.written(&subject) == 0)
     }
 
-    fn reads(&self, state: &State, stale: bool) -> Vec<(crate::world::Sent, bool)> {
+    fn reads(&self, state: &State, stale: bool) -> Vec<(Sent, Fate)> {
         if stale { Vec::new() } else { state.broker.clone() }
     }
 
@@ -115,13 +123,14 @@ impl Path {
             return;
         };
         let packed = epoch(process, &seen);
+        let hasty = self.variant == Variant::SilenceIsRejection;
         state.processes[process] = Process::Down;
         if !answered {
             state.lost -= 1;
             state.pending.push((seen, packed));
         } else if self.accepts(&state.log, &seen, &packed) {
             state.log = state.log.with(&packed.record(&seen));
-            state.processes[process] = Process::Leading(Leading::new(connection, state.log.clone()));
+            state.processes[process] = Process::Leading(Leading::new(connection, state.log.clone(), hasty));
         }
     }
 
@@ -167,7 +176,7 @@ impl Path {
         }
     }
 
-    fn read(&self, state: &mut State, process: usize, pass: Pass, broker: &[(crate::world::Sent, bool)]) {
+    fn read(&self, state: &mut State, process: usize, pass: Pass, broker: &[(Sent, Fate)]) {
         let log = state.log.clone();
         let Process::Leading(leading) = &mut state.processes[process] else {
             return;
@@ -187,10 +196,11 @@ impl Path {
                     .iter()
                     .position(|name| *name == ours.symbol.as_str())
                     .unwrap();
-                let again = crate::world::Sent {
+                let again = Sent {
                     id: ours.id,
                     order_id: ours.order_id,
                     symbol,
+                    side: ours.side,
                 };
                 state.wire.push((leading.connection, again));
             }
@@ -220,7 +230,8 @@ impl Path {
             }
             None => {
                 for number in 0..self.bounds.symbols {
-                    actions.push(Action::Decide(process, number));
+                    let all = self.bounds.said.iter();
+                    actions.extend(all.map(|said| Action::Decide(process, number, *said)));
                 }
                 if Self::is_live(state, leading.connection) {
                     for number in 0..state.broker.len() {
@@ -267,6 +278,7 @@ impl Model for Path {
             crashes: self.bounds.crashes,
             drops: self.bounds.drops,
             lost: self.bounds.lost,
+            cancels: self.bounds.cancels,
         }]
     }
 
@@ -293,11 +305,13 @@ impl Model for Path {
         }
         actions.extend((0..state.pending.len()).map(Action::Land));
         actions.extend((0..state.wire.len()).map(Action::TakeIn));
-        actions.extend(
-            (0..state.broker.len())
-                .filter(|number| !state.broker[*number].1)
-                .map(Action::Fill),
-        );
+        let working = (0..state.broker.len()).filter(|number| state.broker[*number].1 == Fate::Working);
+        for number in working {
+            actions.push(Action::Fill(number));
+            if state.cancels > 0 {
+                actions.push(Action::Cancel(number));
+            }
+        }
         actions.extend((0..state.sessions.len()).map(Action::Drop));
     }
 
@@ -359,9 +373,9 @@ impl Path {
                 };
                 self.read(state, process, Pass::Second, &reading);
             }
-            Action::Decide(process, number) => {
+            Action::Decide(process, number, said) => {
                 if let Process::Leading(leading) = &mut state.processes[process] {
-                    leading.hear(signal(number));
+                    leading.hear(signal(number, said));
                 }
             }
             Action::Append(process) => self.append(state, process, true),
@@ -396,12 +410,12 @@ impl Path {
                 }
             }
             Action::Hear(process, number) => {
-                let (log, (sent, filled)) = (state.log.clone(), state.broker[number].clone());
+                let (log, (sent, fate)) = (state.log.clone(), state.broker[number].clone());
                 let Process::Leading(leading) = &mut state.processes[process] else {
                     return;
                 };
-                if leading.told.insert((sent.id.clone(), filled)) {
-                    leading.hear(news(&log, &sent, filled));
+                if leading.told.insert((sent.id.clone(), fate)) {
+                    leading.hear(news(&log, &sent, fate));
                 }
             }
             Action::Crash(process) => {
@@ -418,12 +432,17 @@ impl Path {
             Action::TakeIn(number) => {
                 let (connection, sent) = state.wire.remove(number);
                 if Self::is_live(state, connection) {
-                    state.broker.push((sent, false));
+                    state.broker.push((sent, Fate::Working));
                     state.broker.sort();
                 }
             }
             Action::Fill(number) => {
-                state.broker[number].1 = true;
+                state.broker[number].1 = Fate::Filled;
+                state.broker.sort();
+            }
+            Action::Cancel(number) => {
+                state.cancels -= 1;
+                state.broker[number].1 = Fate::Cancelled;
                 state.broker.sort();
             }
             Action::Drop(number) => self.drop_session(state, number),

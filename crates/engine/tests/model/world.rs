@@ -11,6 +11,7 @@ use engine::gate::{Gate, Moment};
 use engine::order::OrderState;
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Draft, Heard, Input, News, Output, Trader};
+use jiff::SignedDuration;
 use protocol::decision::{Regime, Signal};
 use protocol::ledger::{Entry, Epoch, Fill, Holding, Identity, Intent, Mode, Opening, Record, Side};
 use protocol::market::{Phase, Quote, Session};
@@ -35,10 +36,11 @@ pub struct State {
     /// Orders written and not yet taken in, by connection.
     pub wire: Vec<(u8, Sent)>,
     /// Orders that the broker has.
-    pub broker: Vec<(Sent, bool)>,
+    pub broker: Vec<(Sent, Fate)>,
     pub crashes: u8,
     pub drops: u8,
     pub lost: u8,
+    pub cancels: u8,
 }
 
 /// An order as it is written to the broker.
@@ -47,6 +49,26 @@ pub struct Sent {
     pub id: Id,
     pub order_id: i32,
     pub symbol: usize,
+    pub side: Side,
+}
+
+/// What became of an order at the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fate {
+    Working,
+    Filled,
+    Cancelled,
+}
+
+/// What a model may say of a symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// Up: a decision.
+    Up,
+    /// Up once more, a second later: another decision.
+    UpAgain,
+    /// Down: what is held is left.
+    Down,
 }
 
 /// A process and where it is in its life.
@@ -68,13 +90,15 @@ pub struct Leading {
     pub first_done: bool,
     pub second_done: bool,
     /// A second reading that was taken and not yet compared.
-    pub reading: Option<Vec<(Sent, bool)>>,
+    pub reading: Option<Vec<(Sent, Fate)>>,
     /// What it decided and has still to do, in order.
     pub todo: Vec<Todo>,
     /// Decisions it wrote to the broker.
     pub sent: Vec<Packed>,
-    /// What the broker told it of each order: taken in, filled.
-    pub told: BTreeSet<(Id, bool)>,
+    /// What the broker told it of each order.
+    pub told: BTreeSet<(Id, Fate)>,
+    /// True when it takes silence for a rejection, which the design never does.
+    pub hasty: bool,
 }
 
 /// One thing to do.
@@ -149,8 +173,12 @@ pub fn now() -> Timestamp {
     *NOW
 }
 
+/// The clock of the model stands still, so a window in which the same entry again is held back would last for ever and
+/// hide every second order: there is none.
 fn settings() -> Settings {
-    SETTINGS.clone()
+    let mut settings = SETTINGS.clone();
+    settings.risk.duplicate_window_seconds = 0;
+    settings
 }
 
 pub fn symbol(number: usize) -> Symbol {
@@ -213,7 +241,7 @@ pub fn epoch(process: usize, seen: &Log) -> Packed {
 }
 
 impl Leading {
-    pub fn new(connection: u8, seen: Log) -> Self {
+    pub fn new(connection: u8, seen: Log, hasty: bool) -> Self {
         Self {
             connection,
             order_id_max: seen.portfolio().order_id_max,
@@ -224,12 +252,21 @@ impl Leading {
             todo: Vec::new(),
             sent: Vec::new(),
             told: BTreeSet::new(),
+            hasty,
         }
     }
 
     /// The engine's trader as this process has it: all of it follows from the ledger and what it was told.
     fn trader(&self) -> Trader {
-        let mut trader = Trader::new(settings(), self.seen.portfolio().clone());
+        let mut portfolio = self.seen.portfolio().clone();
+        if self.hasty {
+            let silent = [OrderState::Sent, OrderState::Unresolved, OrderState::Absent];
+            let orders = portfolio.orders.values_mut();
+            orders
+                .filter(|order| silent.contains(&order.state))
+                .for_each(|order| order.state = OrderState::Rejected);
+        }
+        let mut trader = Trader::new(settings(), portfolio);
         trader.step(now(), Input::Gate(None));
         trader.step(now(), Input::Session(session()));
         for number in 0..SYMBOLS.len() {
@@ -283,19 +320,26 @@ pub fn order(packed: &Packed) -> Sent {
         id: packed.draft.id.clone(),
         order_id: intent.order_id,
         symbol: number_of(intent.symbol),
+        side: intent.side,
     }
 }
 
-/// The opinion that makes a symbol's decision, the same one whenever it is heard.
-pub fn signal(number: usize) -> Input {
+/// An opinion on a symbol, the same one whenever it is heard.
+pub fn signal(number: usize, said: Said) -> Input {
+    let later = SignedDuration::from_secs(i64::from(said == Said::UpAgain));
+    let (up, down) = if said == Said::Down {
+        (0.1, 0.7)
+    } else {
+        (0.7, 0.1)
+    };
     Input::Signal(Signal {
-        id: Id::derive(&["signal", SYMBOLS[number]]),
-        at: now(),
+        id: Id::derive(&["signal", SYMBOLS[number], &format!("{said:?}")]),
+        at: now() + later,
         cause: Id::derive(&["bar"]),
         symbol: symbol(number),
-        down: 0.1,
+        down,
         flat: 0.2,
-        up: 0.7,
+        up,
         regime: Regime::Bull,
         price: Price::from(100),
         model: "model".into(),
@@ -331,7 +375,7 @@ fn session() -> Session {
     }
 }
 
-fn shares(log: &Log, sent: &Sent) -> Quantity {
+pub fn shares(log: &Log, sent: &Sent) -> Quantity {
     // The broker fills what was written, and what was written is what the intent says.
     let order = log.portfolio().orders.get(&sent.id);
     order.map_or(Quantity::ONE, |order| order.quantity)
@@ -340,7 +384,7 @@ fn shares(log: &Log, sent: &Sent) -> Quantity {
 fn fill(log: &Log, sent: &Sent) -> Fill {
     Fill {
         execution_id: format!("0000e0d5.{:08x}.01.01", sent.order_id),
-        side: Side::Buy,
+        side: sent.side,
         quantity: shares(log, sent),
         price: Price::from(100),
         commission: Some(Money::ONE),
@@ -354,11 +398,11 @@ fn permanent_id(sent: &Sent) -> i64 {
 }
 
 /// What the broker says of an order as it happens.
-pub fn news(log: &Log, sent: &Sent, filled: bool) -> Input {
-    let news = if filled {
-        News::Execution(symbol(sent.symbol), fill(log, sent))
-    } else {
-        News::Status(BrokerStatus::Working, String::new())
+pub fn news(log: &Log, sent: &Sent, fate: Fate) -> Input {
+    let news = match fate {
+        Fate::Working => News::Status(BrokerStatus::Working, String::new()),
+        Fate::Filled => News::Execution(symbol(sent.symbol), fill(log, sent)),
+        Fate::Cancelled => News::Status(BrokerStatus::Cancelled, String::new()),
     };
     Input::Broker(Heard {
         order_ref: sent.id.to_string(),
@@ -369,37 +413,42 @@ pub fn news(log: &Log, sent: &Sent, filled: bool) -> Input {
 }
 
 /// What the broker says when it is read.
-pub fn truth(log: &Log, broker: &[(Sent, bool)], folded: u64, pass: Pass) -> Input {
+pub fn truth(log: &Log, broker: &[(Sent, Fate)], folded: u64, pass: Pass) -> Input {
     let mut truth = Truth {
         folded,
         ..Truth::default()
     };
-    for (sent, filled) in broker {
+    for (sent, fate) in broker {
         let quantity = shares(log, sent);
-        if *filled {
+        if *fate == Fate::Filled {
             let holding = truth.positions.entry(symbol(sent.symbol)).or_insert(Holding {
                 quantity: Quantity::ZERO,
                 average_cost: Price::from(100),
             });
-            holding.quantity += quantity;
+            holding.quantity += sent.side.signed(quantity);
             truth.executions.push(BrokerExecution {
                 order_ref: sent.id.to_string(),
                 symbol: symbol(sent.symbol),
                 fill: fill(log, sent),
             });
         } else {
-            truth.open.push(BrokerOrder {
+            let (rows, status) = match fate {
+                Fate::Cancelled => (&mut truth.completed, BrokerStatus::Cancelled),
+                _ => (&mut truth.open, BrokerStatus::Working),
+            };
+            rows.push(BrokerOrder {
                 order_ref: sent.id.to_string(),
                 order_id: sent.order_id,
                 permanent_id: permanent_id(sent),
                 symbol: symbol(sent.symbol),
-                side: Side::Buy,
+                side: sent.side,
                 quantity,
-                status: BrokerStatus::Working,
+                status,
                 text: String::new(),
             });
         }
     }
+    truth.positions.retain(|_, holding| !holding.quantity.is_zero());
     Input::Truth(truth, pass)
 }
 

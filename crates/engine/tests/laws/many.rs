@@ -1,0 +1,497 @@
+//! Two laws that so much depends on that they are tried a hundred thousand times: whatever the broker says, in whatever
+//! order and however often, comes to the same books; and nothing that was said ever holds an exit back.
+
+use std::time::Duration;
+
+use engine::gate::{Gate, Moment};
+use engine::order::OrderState;
+use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::testing::settings;
+use engine::trader::{Ask, Heard, Input, News, Output, Trader};
+use jiff::SignedDuration;
+use protocol::decision::{Regime, Signal};
+use protocol::ledger::{Entry, Fill, Holding, Intent, Record, Side};
+use protocol::market::Quote;
+use protocol::operator::{Command, Verb};
+use protocol::{Hash, Id, Money, Quantity, Symbol, Timestamp};
+
+use crate::world::{World, number, symbol};
+
+/// Cases of each law; fewer where nothing is optimised.
+const CASES: u64 = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+const NAMES: [&str; 3] = ["AAPL", "NVDA", "IXHL"];
+
+/// Random numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `sides`.
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[usize::try_from(self.roll(of.len() as u64)).unwrap()]
+    }
+}
+
+/// A trader with its ledger, as light as it gets: one begins anew for every case.
+struct Books {
+    trader: Trader,
+    gate: Gate,
+    now: Timestamp,
+    said: u64,
+}
+
+impl Books {
+    fn of(world: &World) -> Self {
+        let order_id_max = world.trader.portfolio.order_id_max;
+        Self {
+            trader: world.trader.clone(),
+            gate: Gate::new(settings().risk, order_id_max),
+            now: world.now,
+            said: 0,
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        for output in self.trader.step(self.now, input) {
+            let Output::Append(draft) = output else { continue };
+            if !self.trader.is_new(&draft) {
+                continue;
+            }
+            let record = draft.record(self.trader.portfolio.epoch);
+            self.store(record);
+        }
+    }
+
+    fn store(&mut self, mut record: Record) {
+        record.previous_hash = self.trader.portfolio.hash.clone();
+        let sequence = self.trader.portfolio.sequence + 1;
+        let hash = Hash(format!("{sequence:064x}"));
+        self.trader.applied(sequence, &hash, &record, self.now).unwrap();
+        if let Entry::Intent(intent) = &record.entry {
+            let moment = Moment {
+                at: record.at,
+                waited: Duration::ZERO,
+                killed: self.trader.killed(),
+                closed: self.trader.closed(self.now),
+                portfolio: &self.trader.portfolio,
+            };
+            let passed = self.gate.pass(&moment, &record.id, intent);
+            assert_eq!(passed, Ok(()), "what is decided well passes the last gate");
+        }
+    }
+
+    fn name(&mut self, what: &str) -> Id {
+        self.said += 1;
+        Id::derive(&[what, &self.said.to_string()])
+    }
+
+    fn quote(&mut self, symbol: Symbol, cents: u64, tradable: bool) {
+        let price = Some(Money::new(i64::try_from(cents).unwrap(), 2));
+        let quote = Quote {
+            id: self.name("quote"),
+            at: self.now,
+            symbol,
+            bid: price,
+            ask: price,
+            last: price,
+            bid_size: None,
+            ask_size: None,
+            previous_close: None,
+            tradable,
+        };
+        self.hear(Input::Quote(quote));
+    }
+
+    fn ask(&mut self, verb: Verb, symbol: Option<Symbol>) {
+        let ask = Ask {
+            id: self.name("ask"),
+            verb,
+            by: "operator".into(),
+            command: Command {
+                symbol,
+                ..Command::default()
+            },
+        };
+        self.hear(Input::Ask(ask));
+    }
+}
+
+/// What became of one order at the broker, and every message about it.
+struct Story {
+    order: (Id, Intent),
+    /// The newest revision of each execution.
+    fills: Vec<Fill>,
+    end: Option<BrokerStatus>,
+    news: Vec<News>,
+}
+
+impl Story {
+    fn of(order: &(Id, Intent), dice: &mut Dice) -> Self {
+        let (id, intent) = order;
+        let mut story = Self {
+            order: (id.clone(), intent.clone()),
+            fills: Vec::new(),
+            end: None,
+            news: vec![News::Status(BrokerStatus::Working, String::new())],
+        };
+        let mut rest = intent.quantity;
+        for execution in 0..dice.roll(5) {
+            let quantity = Quantity::from(dice.roll(25) + 1).min(rest);
+            if quantity.is_zero() {
+                break;
+            }
+            rest -= quantity;
+            story.execute(execution, quantity, dice);
+        }
+        if !rest.is_zero() && dice.roll(2) == 0 {
+            let end = *dice.pick(&[BrokerStatus::Cancelled, BrokerStatus::Rejected]);
+            story.end = Some(end);
+            story.news.push(News::Status(end, String::new()));
+        }
+        if rest.is_zero() {
+            story.news.push(News::Status(BrokerStatus::Filled, String::new()));
+        }
+        story
+    }
+
+    /// An execution, its commission with it or after it, and sometimes its correction to another price.
+    fn execute(&mut self, number: u64, quantity: Quantity, dice: &mut Dice) {
+        let intent = &self.order.1;
+        let commission = Money::new(i64::try_from(dice.roll(200)).unwrap(), 2);
+        let revised = dice.roll(4) == 0;
+        let with_it = revised || dice.roll(2) == 0;
+        let mut revision = |revision: u32| Fill {
+            execution_id: format!("0000e0d5.{:08x}.{number:02}.{revision:02}", intent.order_id),
+            side: intent.side,
+            quantity,
+            price: Money::new(i64::try_from(9_000 + dice.roll(2_000)).unwrap(), 2),
+            commission: with_it.then_some(commission),
+            executed_at: "2026-11-23T15:00:01Z".parse().unwrap(),
+            permanent_id: i64::from(intent.order_id),
+        };
+        let first = revision(1);
+        let last = if revised { revision(2) } else { first.clone() };
+        self.news.push(News::Execution(intent.symbol, first));
+        if revised {
+            self.news.push(News::Execution(intent.symbol, last.clone()));
+        }
+        if !with_it {
+            self.news
+                .push(News::Commission(last.execution_id.clone(), commission));
+        }
+        let commission = Some(commission);
+        self.fills.push(Fill { commission, ..last });
+    }
+
+    fn heard(&self, news: &News) -> Input {
+        Input::Broker(Heard {
+            order_ref: self.order.0.to_string(),
+            order_id: self.order.1.order_id,
+            permanent_id: i64::from(self.order.1.order_id),
+            news: news.clone(),
+        })
+    }
+
+    fn filled(&self) -> Quantity {
+        self.fills.iter().map(|fill| fill.quantity).sum()
+    }
+
+    fn worth(&self) -> Money {
+        self.fills.iter().map(|fill| fill.quantity * fill.price).sum()
+    }
+
+    fn commission(&self) -> Money {
+        self.fills.iter().filter_map(|fill| fill.commission).sum()
+    }
+
+    fn state(&self) -> OrderState {
+        match self.end {
+            _ if self.filled() == self.order.1.quantity => OrderState::Filled,
+            Some(BrokerStatus::Cancelled) => OrderState::Cancelled,
+            Some(_) => OrderState::Rejected,
+            None if self.fills.is_empty() => OrderState::Working,
+            None => OrderState::PartlyFilled,
+        }
+    }
+
+    fn tell(&self, truth: &mut Truth) {
+        let (id, intent) = &self.order;
+        let status = match self.state() {
+            OrderState::Filled => BrokerStatus::Filled,
+            OrderState::Cancelled => BrokerStatus::Cancelled,
+            OrderState::Rejected => BrokerStatus::Rejected,
+            _ => BrokerStatus::Working,
+        };
+        let rows = if status == BrokerStatus::Working {
+            &mut truth.open
+        } else {
+            &mut truth.completed
+        };
+        rows.push(BrokerOrder {
+            order_ref: id.to_string(),
+            order_id: intent.order_id,
+            permanent_id: i64::from(intent.order_id),
+            symbol: intent.symbol,
+            side: intent.side,
+            quantity: intent.quantity,
+            status,
+            text: String::new(),
+        });
+        truth
+            .executions
+            .extend(self.fills.iter().map(|fill| BrokerExecution {
+                order_ref: id.to_string(),
+                symbol: intent.symbol,
+                fill: fill.clone(),
+            }));
+    }
+}
+
+/// What the books must come to, reckoned from the broker's side alone.
+fn judge(books: &Books, bought: &Story, sold: &Story, case: u64) {
+    let portfolio = &books.trader.portfolio;
+    for story in [bought, sold] {
+        let order = &portfolio.orders[&story.order.0];
+        let ours = (order.state, order.filled, order.filled_notional, order.commission);
+        let theirs = (story.state(), story.filled(), story.worth(), story.commission());
+        assert_eq!(ours, theirs, "order of case {case}");
+    }
+    let of = |story: &Story| &portfolio.positions[&story.order.1.symbol];
+    if !bought.fills.is_empty() {
+        let (shares, cost) = (of(bought).quantity, of(bought).cost);
+        assert_eq!((shares, cost), (bought.filled(), bought.worth()), "case {case}");
+    }
+    let left = number("30") - sold.filled();
+    let gained = sold.worth() - sold.filled() * Money::ONE_HUNDRED;
+    let ours = (of(sold).quantity, of(sold).cost, of(sold).realized);
+    assert_eq!(ours, (left, left * Money::ONE_HUNDRED, gained), "case {case}");
+    let cash = number("100000") - bought.worth() + sold.worth() - bought.commission() - sold.commission();
+    assert_eq!(portfolio.cash, cash, "cash of case {case}");
+    let paid = bought.commission() + sold.commission();
+    assert_eq!((portfolio.day.realized, portfolio.day.commission), (gained, paid));
+    assert!(portfolio.differences.is_empty(), "case {case}");
+}
+
+#[test]
+fn what_the_broker_says_in_any_order_and_number_or_only_a_part_of_it_and_then_read_is_the_same() {
+    let mut world = World::new(&[("NVDA", "30")]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    world.quote("NVDA", "90");
+    let [entry, exit] = &world.intents[..] else {
+        panic!("an entry and an exit")
+    };
+    for case in 0..CASES {
+        let dice = &mut Dice(case);
+        let (bought, sold) = (Story::of(entry, dice), Story::of(exit, dice));
+        let mut told: Vec<Input> = Vec::new();
+        for story in [&bought, &sold] {
+            for news in &story.news {
+                told.extend((0..=dice.roll(2)).map(|_| story.heard(news)));
+            }
+        }
+        for last in (1..told.len()).rev() {
+            told.swap(last, usize::try_from(dice.roll(last as u64 + 1)).unwrap());
+        }
+        // Half of the cases are cut off and read, as after a crash.
+        if dice.roll(2) == 0 {
+            told.truncate(usize::try_from(dice.roll(told.len() as u64)).unwrap());
+        }
+        let mut books = Books::of(&world);
+        told.into_iter().for_each(|input| books.hear(input));
+        let mut truth = Truth {
+            cash: Some(books.trader.portfolio.cash),
+            ..Truth::default()
+        };
+        bought.tell(&mut truth);
+        sold.tell(&mut truth);
+        for (story, held) in [(&bought, bought.filled()), (&sold, number("30") - sold.filled())] {
+            let holding = Holding {
+                quantity: held,
+                average_cost: Money::ONE_HUNDRED,
+            };
+            if !held.is_zero() {
+                truth.positions.insert(story.order.1.symbol, holding);
+            }
+        }
+        // The first reading may have news; the second must have none, and finds no difference.
+        for _ in 0..2 {
+            truth.folded = books.trader.portfolio.sequence;
+            truth.cash = Some(books.trader.portfolio.cash);
+            books.hear(Input::Truth(truth.clone(), Pass::Running));
+        }
+        judge(&books, &bought, &sold, case);
+    }
+}
+
+/// Anything that may be said to a trader, but that time goes on.
+fn anything(books: &mut Books, dice: &mut Dice) {
+    let name: &&str = dice.pick(&NAMES);
+    let symbol = symbol(name);
+    match dice.roll(12) {
+        0..=1 => {
+            let verb = *dice.pick(&Verb::ALL);
+            let about = (dice.roll(2) == 0).then_some(symbol);
+            books.ask(verb, about);
+        }
+        2..=3 => books.quote(symbol, 8_000 + dice.roll(4_000), dice.roll(8) > 0),
+        4..=5 => {
+            let up = dice.roll(2) == 0;
+            let signal = Signal {
+                id: books.name("signal"),
+                at: books.now,
+                cause: Id::derive(&["bar"]),
+                symbol,
+                down: if up { 0.1 } else { 0.8 },
+                flat: 0.1,
+                up: if up { 0.8 } else { 0.1 },
+                regime: *dice.pick(&[Regime::Bull, Regime::Bear]),
+                price: Money::ONE_HUNDRED,
+                model: "many".into(),
+                model_hash: Hash::zero(),
+            };
+            books.hear(Input::Signal(signal));
+        }
+        6..=8 => of_an_order(books, dice),
+        9 => {
+            let quantity = Quantity::from(dice.roll(60));
+            let holding = Holding {
+                quantity,
+                average_cost: Money::ONE_HUNDRED,
+            };
+            let mut truth = Truth {
+                folded: books.trader.portfolio.sequence,
+                ..Truth::default()
+            };
+            for position in books.trader.portfolio.open_positions() {
+                let average_cost = Money::ONE_HUNDRED;
+                truth.positions.insert(
+                    position.symbol,
+                    Holding {
+                        quantity: position.quantity,
+                        average_cost,
+                    },
+                );
+            }
+            truth.positions.insert(symbol, holding);
+            books.hear(Input::Truth(
+                truth,
+                *dice.pick(&[Pass::Running, Pass::First, Pass::Second]),
+            ));
+        }
+        10 => {
+            let closed = (dice.roll(2) == 0).then(|| "the link is down".to_owned());
+            books.hear(Input::Gate(closed));
+        }
+        _ => books.hear(Input::KillHere(dice.roll(2) == 0)),
+    }
+}
+
+/// The broker says something of an order that is open. It fills none whose cancellation was asked for.
+fn of_an_order(books: &mut Books, dice: &mut Dice) {
+    let open: Vec<_> = books.trader.portfolio.open_orders().cloned().collect();
+    if open.is_empty() {
+        return;
+    }
+    let order = dice.pick(&open);
+    let permanent_id = i64::try_from(dice.roll(3)).unwrap() * 1_000 + i64::from(order.order_id);
+    let news = match dice.roll(6) {
+        0 => News::Status(BrokerStatus::Working, String::new()),
+        1 => News::Status(BrokerStatus::Cancelled, String::new()),
+        2 => News::Error(201, "no".into()),
+        3 => News::Error(103, "again?".into()),
+        _ if order.cancel_requested() => News::Status(BrokerStatus::Cancelled, String::new()),
+        _ => News::Execution(
+            order.symbol,
+            Fill {
+                execution_id: books.name("execution").to_string(),
+                side: order.side,
+                quantity: order.rest().min(Quantity::from(dice.roll(60) + 1)),
+                price: Money::ONE_HUNDRED,
+                commission: None,
+                executed_at: books.now,
+                permanent_id,
+            },
+        ),
+    };
+    let heard = Heard {
+        order_ref: order.id.to_string(),
+        order_id: order.order_id,
+        permanent_id,
+        news,
+    };
+    books.hear(Input::Broker(heard));
+}
+
+/// Shares of exits that work and whose cancellation was not asked for.
+fn would_sell(books: &Books, symbol: Symbol) -> Quantity {
+    let exits = books.trader.portfolio.open_orders().filter(|order| {
+        (order.symbol, order.side) == (symbol, Side::Sell)
+            && order.state != OrderState::Absent
+            && order.counts(books.now)
+            && !order.cancel_requested()
+    });
+    exits.map(engine::order::Order::rest).sum()
+}
+
+#[test]
+fn nothing_that_was_said_holds_an_exit_back_and_exits_never_make_a_short() {
+    // An exit of an earlier incarnation is on its way: it may be called absent, and appear all the same.
+    let mut world = World::new(&[("AAPL", "50"), ("NVDA", "30")]);
+    world.quote("NVDA", "90");
+    let mut world = world.restart();
+    NAMES.iter().for_each(|name| world.quote(name, "100"));
+    let mut closed = 0u64;
+    for case in 0..CASES {
+        let dice = &mut Dice(case.wrapping_mul(7_919));
+        let mut books = Books::of(&world);
+        for _ in 0..dice.roll(14) {
+            anything(&mut books, dice);
+            books.hear(Input::Tick);
+            for name in NAMES {
+                let symbol = symbol(name);
+                let held = books.trader.portfolio.held(symbol);
+                // A local kill switch cancels without a record, and has cancelled all of them.
+                let sells = would_sell(&books, symbol);
+                assert!(held >= Quantity::ZERO, "case {case}: {held} {name}");
+                assert!(
+                    sells <= held || books.trader.killed_here(),
+                    "case {case}: {sells} of {held} {name}"
+                );
+            }
+            if dice.roll(3) == 0 {
+                let seconds = i64::try_from(dice.roll(40)).unwrap();
+                books.now += SignedDuration::from_secs(seconds);
+            }
+        }
+        // Only the kill switch and the way to the broker may hold an exit back.
+        books.hear(Input::KillHere(false));
+        books.ask(Verb::Release, None);
+        books.hear(Input::Gate(None));
+        for name in NAMES {
+            let symbol = symbol(name);
+            let certain = books.trader.portfolio.certain(symbol);
+            books.ask(Verb::Close, Some(symbol));
+            let leaving = books
+                .trader
+                .portfolio
+                .leaving(symbol, Side::Sell, books.now, None);
+            assert!(
+                leaving >= certain,
+                "case {case}: {leaving} of {certain} {name} leave"
+            );
+            closed += u64::from(!certain.is_zero());
+        }
+    }
+    assert!(
+        closed > CASES / 2,
+        "only {closed} exits in {CASES} cases mean little"
+    );
+}
