@@ -17,5 +17,5 @@ pub mod testing;
 pub use bus::{Bus, Message, Request, Requests, Subscription};
 pub use health::HealthHandle;
 pub use history::{History, Stored};
-pub use run::{Context, Exit, code, now, run};
+pub use run::{Context, Exit, code, now, run, run_watching};
 pub use tokio_util::sync::CancellationToken;

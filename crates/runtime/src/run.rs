@@ -101,6 +101,17 @@ where
     F: FnOnce(Context) -> B,
     B: Future<Output = anyhow::Result<()>>,
 {
+    run_watching(name, |_| Ok(()), |context, ()| body(context))
+}
+
+/// The same for a stage that must hear something from its first moment: `watch` is given the state folder before
+/// anything is looked for on the network, and what it makes is handed to `body`.
+pub fn run_watching<W, T, F, B>(name: &'static str, watch: W, body: F) -> ExitCode
+where
+    W: FnOnce(&Path) -> anyhow::Result<T>,
+    F: FnOnce(Context, T) -> B,
+    B: Future<Output = anyhow::Result<()>>,
+{
     let arguments = Arguments::parse();
     log(name);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -112,7 +123,7 @@ where
             );
         }
     };
-    let outcome = runtime.block_on(stage(name, &arguments, body));
+    let outcome = runtime.block_on(stage(name, &arguments, watch, body));
     // Blocking work that never ends must not keep a stopped stage alive.
     runtime.shutdown_timeout(Duration::from_millis(200));
     match outcome {
@@ -121,9 +132,10 @@ where
     }
 }
 
-async fn stage<F, B>(name: &'static str, arguments: &Arguments, body: F) -> anyhow::Result<()>
+async fn stage<W, T, F, B>(name: &'static str, arguments: &Arguments, watch: W, body: F) -> anyhow::Result<()>
 where
-    F: FnOnce(Context) -> B,
+    W: FnOnce(&Path) -> anyhow::Result<T>,
+    F: FnOnce(Context, T) -> B,
     B: Future<Output = anyhow::Result<()>>,
 {
     let settings = crate::config::read(&arguments.config)?;
@@ -131,6 +143,7 @@ where
         .state
         .clone()
         .unwrap_or_else(|| Path::new("var").join(&settings.market.name));
+    let watched = watch(&state)?;
     let secret = read_secret(&state, name)?;
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
@@ -152,7 +165,7 @@ where
         stop: stop.clone(),
     };
     let outcome = tokio::select! {
-        outcome = body(context) => outcome,
+        outcome = body(context, watched) => outcome,
         () = overdue(&stop) => Err(anyhow::anyhow!("did not end within {STOP_SECONDS_MAX} s of being asked to")),
     };
     stop.cancel();

@@ -320,7 +320,10 @@ impl Desk {
         }
     }
 
-    fn read_truth(&self, ears: &mut Ears, pass: Pass) {
+    fn read_truth(&mut self, ears: &mut Ears, pass: Pass) {
+        if !ears.reading() {
+            self.link.read(&self.broker);
+        }
         ears.read_truth(&self.broker, self.trader.portfolio.sequence, pass);
     }
 
@@ -349,6 +352,7 @@ impl Desk {
                 self.failed_readings = 0;
                 self.compare_due &= self.links.reason().is_some();
                 self.decide(context, Step::Truth(truth, pass)).await?;
+                self.link.compared();
                 if self.trader.wants_another_look() {
                     ears.look_soon();
                 }
@@ -383,8 +387,10 @@ impl Desk {
     async fn on_tick(&mut self, context: &Context, ears: &mut Ears) -> anyhow::Result<()> {
         self.watch_latch(context).await?;
         self.watch_restart(context, ears).await?;
-        // Heard now and then, so that it never falls behind.
+        // Heard now and then, so that it does not fall behind. If it did all the same, or has ended, nothing can be sent
+        // by this incarnation any more.
         drop(self.link.reason(&self.broker));
+        self.link.alive().map_err(again)?;
         self.decide(context, Step::Tick).await?;
         context
             .health

@@ -19,12 +19,14 @@ use protocol::decision::Level;
 use protocol::operator::HealthState;
 use runtime::Context;
 
+pub use latch::Latch;
+
 /// Runs one incarnation: stands by until it may lead, then trades until it must end.
 ///
 /// # Errors
 /// [`runtime::code::AGAIN`] at any doubt, so that the supervisor starts the next incarnation.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
-    match start::lead(&context).await? {
+pub async fn serve(context: Context, latch: Latch) -> anyhow::Result<()> {
+    match start::lead(&context, latch).await? {
         start::Start::Lead(desk) => desk.trade(&context).await,
         start::Start::Stopped => Ok(()),
         start::Start::Contradiction(text) => {

@@ -60,8 +60,7 @@ impl Links {
 /// The desk hears the same a little later, when it is done with what it does.
 pub struct Link {
     notices: NoticeStream,
-    links: Links,
-    ended: Option<String>,
+    heard: Heard,
 }
 
 impl Link {
@@ -69,27 +68,83 @@ impl Link {
     pub fn new(notices: NoticeStream) -> Self {
         Self {
             notices,
-            links: Links::default(),
-            ended: None,
+            heard: Heard::default(),
         }
     }
 
     /// Why nothing may be sent, if so, by all that was told until now.
     pub fn reason(&mut self, broker: &Broker) -> Option<String> {
+        self.listen(broker);
+        self.heard.reason()
+    }
+
+    /// Whether this incarnation can still send: what ended stays ended.
+    ///
+    /// # Errors
+    /// With what ended it.
+    pub fn alive(&self) -> Result<(), String> {
+        self.heard.ended.clone().map_or(Ok(()), Err)
+    }
+
+    /// A reading of the broker's truth begins now.
+    pub fn read(&mut self, broker: &Broker) {
+        self.listen(broker);
+        self.heard.read = self.heard.changes;
+    }
+
+    /// That reading was compared with the ledger: what changed before it began is dealt with.
+    pub fn compared(&mut self) {
+        self.heard.compared = self.heard.read;
+    }
+
+    fn listen(&mut self, broker: &Broker) {
         // Unconstrained: what is there already must be seen, however much this task did before.
         while let Some(told) = tokio::task::unconstrained(self.notices.next()).now_or_never() {
             let Some(notice) = told else {
-                self.ended = Some("the gateway's notices ended".to_owned());
+                self.heard.end("the gateway's notices ended".to_owned());
                 break;
             };
-            if let Meaning::End(text) = self.links.note(&notice) {
-                self.ended = Some(format!("the gateway says {text}"));
-            }
+            self.heard.note(&notice);
         }
-        let lost = !broker.client.is_connected();
-        let lost = lost.then(|| "the connection to the gateway is lost".to_owned());
+        if !broker.client.is_connected() {
+            self.heard.end("the connection to the gateway is lost".to_owned());
+        }
+    }
+}
+
+/// What was heard, and how much of it the broker was compared after. An outage that came and went is not forgotten: the
+/// gateway may hold what happened meanwhile.
+#[derive(Debug, Default)]
+struct Heard {
+    links: Links,
+    /// Losses and returns until now.
+    changes: u64,
+    /// How many of them came before the last reading began.
+    read: u64,
+    /// How many of them came before a reading that was compared.
+    compared: u64,
+    /// Why nothing can be sent any more.
+    ended: Option<String>,
+}
+
+impl Heard {
+    fn note(&mut self, notice: &Notice) {
+        match self.links.note(notice) {
+            Meaning::Nothing => {}
+            Meaning::Closed(_) | Meaning::Whole => self.changes += 1,
+            Meaning::End(text) => self.end(format!("the gateway says {text}")),
+        }
+    }
+
+    fn end(&mut self, text: String) {
+        self.ended.get_or_insert(text);
+    }
+
+    fn reason(&self) -> Option<String> {
         let down = || self.links.reason().map(|broken| format!("{broken} is down"));
-        self.ended.clone().or(lost).or_else(down)
+        let unread =
+            || (self.changes > self.compared).then(|| "a link was down and is not compared yet".to_owned());
+        self.ended.clone().or_else(down).or_else(unread)
     }
 }
 
@@ -113,5 +168,41 @@ mod tests {
         assert!(matches!(links.note(&notice(2110)), Meaning::Closed(_)));
         assert_eq!(links.note(&notice(1101)), Meaning::Whole);
         assert!(matches!(links.note(&notice(1300)), Meaning::End(_)));
+    }
+
+    #[test]
+    fn an_outage_that_came_and_went_keeps_orders_back_until_a_later_reading() {
+        let mut heard = Heard::default();
+        heard.note(&notice(2104));
+        assert_eq!(heard.reason(), None, "nothing was broken");
+        heard.note(&notice(1100));
+        assert_eq!(
+            heard.reason().unwrap(),
+            "the gateway's link to the broker is down"
+        );
+        // A reading in the midst of it does not count.
+        heard.read = heard.changes;
+        heard.note(&notice(1102));
+        heard.compared = heard.read;
+        assert_eq!(heard.reason().unwrap(), "a link was down and is not compared yet");
+        heard.read = heard.changes;
+        heard.compared = heard.read;
+        assert_eq!(heard.reason(), None);
+        // Nor does one that began before.
+        heard.note(&notice(1100));
+        heard.note(&notice(1101));
+        heard.compared = heard.read;
+        assert!(heard.reason().is_some());
+    }
+
+    #[test]
+    fn what_ended_stays_ended_with_its_first_reason() {
+        let mut heard = Heard::default();
+        heard.note(&notice(NOTICE_STREAM_LAG_CODE));
+        let why = heard.reason();
+        assert!(why.as_ref().unwrap().starts_with("the gateway says"));
+        heard.note(&notice(1300));
+        heard.compared = heard.changes;
+        assert_eq!((heard.reason(), heard.ended.clone()), (why.clone(), why));
     }
 }

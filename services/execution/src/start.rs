@@ -40,8 +40,7 @@ pub enum Start {
 }
 
 /// Waits until this incarnation may lead, and makes it ready.
-pub async fn lead(context: &Context) -> anyhow::Result<Start> {
-    let latch = Latch::watch(&context.state)?;
+pub async fn lead(context: &Context, latch: Latch) -> anyhow::Result<Start> {
     tokio::select! {
         start = sequence(context, latch) => start,
         () = context.stop.cancelled() => Ok(Start::Stopped),

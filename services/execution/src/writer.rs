@@ -25,6 +25,8 @@ impl Desk {
                         && let Some(unsent) = self.send(decided, record.id, record.at, intent).await?
                     {
                         self.note_unsent(context, &unsent).await?;
+                        // What can't be sent by this incarnation, the next one may decide anew.
+                        self.link.alive().map_err(again)?;
                     }
                 }
                 Output::Cancel(order_id) => {
