@@ -222,10 +222,13 @@ impl Order {
         trading_day(self.created_at) < trading_day(now)
     }
 
-    /// True while its rest counts against the limits, as if it were filled.
+    /// True while its rest counts against the limits, as if it were filled. An order in doubt counts until its day is
+    /// over; one that the broker has counts until it is told or seen that it is gone, as one placed just after the close
+    /// waits there for the next session.
     #[must_use]
     pub fn counts(&self, now: Timestamp) -> bool {
-        self.state.may_fill() && !self.day_is_over(now)
+        let at_broker = matches!(self.state, OrderState::Working | OrderState::PartlyFilled);
+        at_broker || (self.state.may_fill() && !self.day_is_over(now))
     }
 
     /// Shares that may still fill; zero once it is over.
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_counts_until_its_day_is_over_in_every_state() {
+    fn a_rest_counts_until_its_day_is_over_or_the_broker_says_it_is_gone() {
         let made: Timestamp = "2026-11-23T15:00:00Z".parse().unwrap();
         let last_of_the_day: Timestamp = "2026-11-24T04:59:59Z".parse().unwrap();
         let next_day: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
@@ -328,7 +331,8 @@ mod tests {
             let mut order = Order::of(Id::derive(&["one"]), None, made, 1, &intent);
             order.state = state;
             assert_eq!(order.counts(last_of_the_day), !state.is_terminal(), "{state:?}");
-            assert!(!order.counts(next_day), "{state:?}");
+            let at_broker = matches!(state, OrderState::Working | OrderState::PartlyFilled);
+            assert_eq!(order.counts(next_day), at_broker, "{state:?}");
         }
     }
 

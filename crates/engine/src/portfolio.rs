@@ -324,15 +324,23 @@ impl Portfolio {
         })
     }
 
-    /// Shares that may be closed: what is held, but no more of it than the broker has where the two differ.
+    /// Shares that may be closed: what is held, but no more of it than the broker has where the two differ. The broker's
+    /// figure is of the latest comparison; what was sold since is gone there too, and what was bought since is believed
+    /// when it is compared.
     #[must_use]
     pub fn certain(&self, symbol: Symbol) -> Quantity {
         let held = self.held(symbol);
         let differs = |difference: &&Difference| difference.symbol == Some(symbol);
-        match self.differences.iter().find(differs) {
-            Some(known) if known.broker.is_sign_negative() != held.is_sign_negative() => Quantity::ZERO,
-            Some(known) if known.broker.abs() < held.abs() => known.broker,
-            _ => held,
+        let Some(known) = self.differences.iter().find(differs) else {
+            return held;
+        };
+        let moved = held - known.ours;
+        if held > Quantity::ZERO {
+            held.min(known.broker + moved.min(Quantity::ZERO))
+                .max(Quantity::ZERO)
+        } else {
+            held.max(known.broker + moved.max(Quantity::ZERO))
+                .min(Quantity::ZERO)
         }
     }
 

@@ -313,12 +313,6 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
 /// Where positions and cash differ, for symbols that nothing happened to since reading began.
 #[must_use]
 pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
-    let moved: BTreeSet<Symbol> = portfolio
-        .trades
-        .iter()
-        .filter(|trade| trade.changed() > truth.folded)
-        .map(|trade| trade.symbol)
-        .collect();
     let symbols: BTreeSet<Symbol> = portfolio
         .positions
         .keys()
@@ -326,18 +320,21 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
         .copied()
         .collect();
     let mut found = Vec::new();
-    for symbol in symbols.difference(&moved) {
-        let ours = portfolio.held(*symbol);
+    for symbol in symbols {
+        if !compares(portfolio, truth, Some(symbol)) {
+            continue;
+        }
+        let ours = portfolio.held(symbol);
         let broker = truth
             .positions
-            .get(symbol)
+            .get(&symbol)
             .map_or(Quantity::ZERO, |holding| holding.quantity);
         if ours != broker {
             let text = format!(
                 "{symbol}: the ledger has {ours} shares, the broker {broker}; entries wait until `command.settle` says which counts"
             );
             found.push(Difference {
-                symbol: Some(*symbol),
+                symbol: Some(symbol),
                 ours,
                 broker,
                 text,
@@ -345,8 +342,7 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
         }
     }
     if let Some(cash) = truth.cash
-        && moved.is_empty()
-        && commissions_known(portfolio)
+        && compares(portfolio, truth, None)
         && (cash - portfolio.cash).abs() > CASH_TOLERANCE
     {
         let text = format!(
@@ -361,6 +357,20 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
         });
     }
     found
+}
+
+/// True when a reading says something of a symbol, or of cash: not when that moved after the reading began, nor of cash
+/// before all commissions are known.
+#[must_use]
+pub fn compares(portfolio: &Portfolio, truth: &Truth, symbol: Option<Symbol>) -> bool {
+    let mut since = portfolio
+        .trades
+        .iter()
+        .filter(|trade| trade.changed() > truth.folded);
+    match symbol {
+        Some(symbol) => since.all(|trade| trade.symbol != symbol),
+        None => since.next().is_none() && truth.cash.is_some() && commissions_known(portfolio),
+    }
 }
 
 fn commissions_known(portfolio: &Portfolio) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use protocol::decision::Level;
 use protocol::ledger::{Difference, Entry, Reconciled};
-use protocol::{Id, Symbol, Timestamp};
+use protocol::{Id, Timestamp};
 
 use super::{Draft, Output, Trader};
 use crate::reconcile::{self, Pass, Truth};
@@ -52,7 +52,7 @@ impl Trader {
             let over = !differences
                 .iter()
                 .any(|difference| difference.symbol == known.symbol);
-            if over && !differences.is_empty() && !self.moved_since(known.symbol, truth) {
+            if over && !differences.is_empty() && reconcile::compares(&self.portfolio, truth, known.symbol) {
                 let equal = Difference {
                     ours: known.broker,
                     text: "they agree again".to_owned(),
@@ -67,8 +67,12 @@ impl Trader {
                 }));
             }
         }
-        let settled = differences.is_empty() && !self.portfolio.differences.is_empty();
-        if differences.is_empty() && (settled || pass != Pass::Running || self.agreement_due(wall)) {
+        // What differed and was not compared this time may differ still.
+        let mut known = self.portfolio.differences.iter();
+        let agree = differences.is_empty()
+            && known.all(|known| reconcile::compares(&self.portfolio, truth, known.symbol));
+        let settled = !self.portfolio.differences.is_empty();
+        if agree && (settled || pass != Pass::Running || self.agreement_due(wall)) {
             outputs.push(self.agreement(wall, truth));
         }
         outputs
@@ -100,16 +104,6 @@ impl Trader {
             cause: None,
             entry,
         })
-    }
-
-    /// True when a symbol traded after the reading began, so that the reading says nothing about it.
-    fn moved_since(&self, symbol: Option<Symbol>, truth: &Truth) -> bool {
-        let mut trades = self
-            .portfolio
-            .trades
-            .iter()
-            .filter(|trade| trade.changed() > truth.folded);
-        trades.any(|trade| symbol.is_none_or(|symbol| trade.symbol == symbol))
     }
 
     fn difference_id(&self, difference: &Difference) -> Id {

@@ -167,6 +167,24 @@ fn an_order_whose_day_is_over_counts_no_more_and_two_readings_end_it() {
 }
 
 #[test]
+fn an_exit_that_the_broker_works_is_not_doubled_when_its_day_ends() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    world.quote("AAPL", "90");
+    let exit = world.intents[0].clone();
+    read(&mut world, &[&exit], "50", Pass::Running);
+    assert_eq!(state(&world, &exit.0), OrderState::Working);
+    world.later(86_400);
+    world.quote("AAPL", "90");
+    let close = protocol::operator::Verb::Close;
+    world.ask(close, Some("AAPL"));
+    assert_eq!(world.intents.len(), 1, "the broker may have kept it");
+    read(&mut world, &[], "50", Pass::Running);
+    read(&mut world, &[], "50", Pass::Running);
+    world.ask(close, Some("AAPL"));
+    assert_eq!(world.intents.len(), 2, "it is gone");
+}
+
+#[test]
 fn an_order_that_outlives_its_day_at_the_broker_is_cancelled_and_halts_its_symbol() {
     let mut world = World::new(&[]);
     world.quote("AAPL", "100");

@@ -11,13 +11,18 @@ use crate::world::{World, number, symbol};
 
 /// The broker has so many shares of AAPL, whatever the ledger says.
 fn read(world: &mut World, held: &str) {
+    read_since(world, held, world.trader.portfolio.sequence);
+}
+
+/// The same by a reading that began when the ledger had so many records.
+fn read_since(world: &mut World, held: &str, folded: u64) {
     let holding = Holding {
         quantity: number(held),
         average_cost: number("100"),
     };
     let truth = Truth {
         positions: [(symbol("AAPL"), holding)].into(),
-        folded: world.trader.portfolio.sequence,
+        folded,
         ..Truth::default()
     };
     world.step(Input::Truth(truth, Pass::Running));
@@ -129,6 +134,55 @@ fn what_is_ignored_holds_nothing_back_while_it_is_as_large() {
     world.bullish("AAPL");
     assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::Unsettled)));
     assert_eq!(world.bought(), 1);
+}
+
+/// A stop whose position is 100 shares in the ledger and 10 at the broker, as after a reverse split.
+fn stopped() -> World {
+    let mut world = World::new(&[("AAPL", "100")]);
+    read(&mut world, "10");
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.last().unwrap().1.quantity, number("10"));
+    world
+}
+
+fn ask_for_more(world: &mut World) -> usize {
+    world.later(20);
+    world.quote("AAPL", "90");
+    world.ask(Verb::Close, Some("AAPL"));
+    world.intents.len()
+}
+
+#[test]
+fn what_the_broker_had_is_sold_once() {
+    let mut world = stopped();
+    world.fill_last("90");
+    assert_eq!(world.held("AAPL"), number("90"));
+    assert_eq!(ask_for_more(&mut world), 1, "the broker has none left");
+    read(&mut world, "0");
+    assert_eq!(ask_for_more(&mut world), 1);
+    assert!(settle(&mut world, Some(Choice::Keep)));
+    assert_eq!(ask_for_more(&mut world), 1);
+}
+
+#[test]
+fn what_was_not_compared_does_not_agree() {
+    let mut world = stopped();
+    let id = world.intents.last().unwrap().0.clone();
+    assert!(settle(&mut world, Some(Choice::Ignore)));
+    world.fill(&id, "5", "90");
+    let begun = world.trader.portfolio.sequence;
+    world.fill(&id, "5", "90");
+    read_since(&mut world, "5", begun);
+    assert_eq!(world.trader.portfolio.differences.len(), 1);
+    assert_eq!(
+        world.trader.portfolio.settled.len(),
+        1,
+        "what was chosen still counts"
+    );
+    assert_eq!(ask_for_more(&mut world), 1);
+    read(&mut world, "90");
+    assert!(world.trader.portfolio.differences.is_empty());
+    assert_eq!(ask_for_more(&mut world), 2);
 }
 
 #[test]
