@@ -89,10 +89,14 @@ async fn begin(address: &str, trader: &mut Trader, day: &Day) -> (Reader, Writer
         writer.send(number, &body).await.unwrap();
     }
     let (mut open, mut ended, mut ends) = (BTreeSet::new(), BTreeMap::new(), 0);
+    let mut next_id = 0;
     let learning = async {
         while ends < 3 {
             let each = |number, body: &[u8]| {
                 let fields = Fields(body);
+                if number == 9 {
+                    next_id = fields.int(1) as i32;
+                }
                 match number {
                     5 => _ = open.insert(fields.int(1) as i32),
                     101 if fields.part(2).int(1) == i64::from(client) => {
@@ -108,7 +112,7 @@ async fn begin(address: &str, trader: &mut Trader, day: &Day) -> (Reader, Writer
         }
     };
     timeout(DEADLINE, learning).await.expect("all is told in time");
-    trader.settle(&open, &ended);
+    trader.settle(&open, &ended, next_id);
     for (index, name) in STOCKS.iter().enumerate() {
         let id = QUOTES + index as i64;
         let request = Body::new().int(1, id).part(2, &stock(name));

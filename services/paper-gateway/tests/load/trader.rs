@@ -149,14 +149,15 @@ impl Trader {
         }
     }
 
-    /// After a new connection: what the gateway says is open and ended, and its next id.
-    pub fn settle(&mut self, open: &BTreeSet<i32>, ended: &BTreeMap<i32, String>) {
+    /// After a new connection: what the gateway says is open and ended, and its next id. On a slow machine the last
+    /// orders before the end of a connection can be lost with it.
+    pub fn settle(&mut self, open: &BTreeSet<i32>, ended: &BTreeMap<i32, String>, next_id: i32) {
         for (order, terms) in self.live.clone() {
             if let Some(how) = ended.get(&order) {
                 self.end(order, how.clone());
             } else if open.contains(&order) {
                 self.acknowledged.insert(order);
-            } else if order >= self.next_id {
+            } else if order >= next_id {
                 self.end(order, "never arrived".into());
             } else if PLAIN.contains(&terms.kind) && terms.tif != "FOK" && terms.parent == 0 && terms.transmit
             {
@@ -165,9 +166,6 @@ impl Trader {
                 self.end(order, "refused while away".into());
             }
         }
-        // Ids that never arrived are used again.
-        let last = self.ended.keys().next_back().copied().unwrap_or(0);
-        self.next_id = self.next_id.max(last + 1);
     }
 
     fn below(&mut self, end: u64) -> u64 {
