@@ -5,24 +5,64 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use protocol::subject::filter;
 use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::world::{World, until};
+use crate::watch;
+use crate::world::{LOOK, PATIENCE, World, until};
 
 /// Times that it is latched.
 const ROUNDS: u32 = 3;
-/// How long bytes that left before may take to the gateway's disk, and how long nothing may come after.
+/// Times that it is latched at most, until an order did wait.
+const ROUNDS_MAX: u32 = 15;
+/// How long no order may come before what was under way counts as arrived. An append is given up only after more.
 const QUIET: Duration = Duration::from_millis(1_500);
+/// What LEDGER says of an order that the kill switch stopped right before it was written.
+const STOPPED: &str = "never sent: the kill switch is latched";
+
+/// What became of the orders.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many came although the kill switch was latched.
+    pub late: usize,
+    /// How many got their place in LEDGER and were stopped.
+    pub stopped: usize,
+}
 
 fn ordered(facts: &[Value]) -> usize {
     let ours = |fact: &&Value| fact["record"] == "accepted" && fact["order"]["client"] == 11;
     facts.iter().filter(ours).count()
 }
 
+/// Waits until no order comes any more, and tells how many there are.
+async fn at_rest(world: &World) -> usize {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut count, mut since) = (ordered(&world.facts()), Instant::now());
+    while since.elapsed() < QUIET {
+        assert!(Instant::now() < deadline, "orders come on and on");
+        tokio::time::sleep(LOOK).await;
+        let now = ordered(&world.facts());
+        if now != count {
+            (count, since) = (now, Instant::now());
+        }
+    }
+    count
+}
+
+/// How many orders the kill switch stopped right before they were written, as LEDGER tells it.
+async fn stopped(world: &World) -> usize {
+    let ledger = until("LEDGER is read", || async {
+        watch::read(&world.bus, 1).await.ok()
+    })
+    .await;
+    let stopped = |record: &Value| record["text"] == STOPPED;
+    ledger.values().filter(|stored| stopped(&stored.record)).count()
+}
+
 /// Stops the server right behind an order, so that the next one waits for its acknowledgement; latches the kill switch by
-/// its file; lets the server go on, which then acknowledges what waited. Tells how many orders came all the same.
-pub async fn in_mid_append(world: &World) -> usize {
-    let mut late = 0;
-    for _ in 0..ROUNDS {
+/// its file; lets the server go on, which then acknowledges what waited. Goes on until an order did wait.
+pub async fn in_mid_append(world: &World) -> Outcome {
+    let mut outcome = Outcome::default();
+    for round in 1..=ROUNDS_MAX {
         until("one leads", || async { world.leader().map(drop) }).await;
         let mut records = world
             .bus
@@ -36,21 +76,23 @@ pub async fn in_mid_append(world: &World) -> usize {
                 }
             }
         };
-        tokio::time::timeout(crate::world::PATIENCE, intent)
+        tokio::time::timeout(PATIENCE, intent)
             .await
             .expect("an order is decided");
         world.part("nats-server").signal(Signal::SIGSTOP);
         for runner in &world.runners {
             std::fs::write(runner.folder.join("KILL"), "").expect("the file KILL");
         }
-        tokio::time::sleep(QUIET).await;
-        let before = ordered(&world.facts());
+        let before = at_rest(world).await;
         world.part("nats-server").signal(Signal::SIGCONT);
-        tokio::time::sleep(QUIET).await;
-        late += ordered(&world.facts()) - before;
+        outcome.late += at_rest(world).await - before;
+        outcome.stopped = stopped(world).await;
         for runner in &world.runners {
             std::fs::remove_file(runner.folder.join("KILL")).expect("the file KILL is removed");
         }
+        if round >= ROUNDS && outcome.stopped > 0 {
+            break;
+        }
     }
-    late
+    outcome
 }

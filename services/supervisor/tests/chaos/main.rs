@@ -191,9 +191,11 @@ async fn the_judges_find_what_a_program_without_guards_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kill_file_stops_an_order_that_waits_for_its_place_in_the_ledger() {
     let world = World::start(2).await;
-    let late = kill::in_mid_append(&world).await;
+    let outcome = kill::in_mid_append(&world).await;
     world.stop(false).await;
-    assert_eq!(late, 0, "orders reached the broker after the kill switch");
+    eprintln!("{outcome:?}");
+    assert_eq!(outcome.late, 0, "orders reached the broker after the kill switch");
+    assert!(outcome.stopped > 0, "no order waited, so nothing was shown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

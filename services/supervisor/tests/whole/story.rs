@@ -84,14 +84,25 @@ fn only(symbols: &[&str]) -> BTreeMap<String, u32> {
     symbols.iter().map(|symbol| ((*symbol).to_owned(), 1)).collect()
 }
 
-/// A second execution on a folder of its own, with the same NATS and the same broker.
-pub fn second_runner(folder: &Path, plan: &Plan) -> Child {
+/// A second execution. A drop ends it.
+struct Runner(Child);
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it on a folder of its own, with the same NATS and the same broker.
+fn second_runner(folder: &Path, plan: &Plan) -> Runner {
     let own = folder.join("second");
     std::fs::create_dir_all(own.join("secrets")).unwrap();
     let secret = state::secret_of(&plan.state, "execution").unwrap();
     state::write_private(&own.join("secrets/execution"), &secret).unwrap();
     std::fs::copy(plan.state.join("config.toml"), own.join("config.toml")).unwrap();
-    Command::new(programs().join("execution"))
+    let child = Command::new(programs().join("execution"))
         .arg("--config")
         .arg(own.join("config.toml"))
         .arg("--state")
@@ -100,7 +111,8 @@ pub fn second_runner(folder: &Path, plan: &Plan) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("a second execution starts")
+        .expect("a second execution starts");
+    Runner(child)
 }
 
 /// Waits until the execution with this process number says that it is so.
@@ -162,20 +174,21 @@ async fn eighteen_positions_at_the_broker_are_not_bought_again() {
     let whole = Whole::on(folder, plan).await;
     says(&whole, pid_of_execution(&whole), HealthState::Ready).await;
     opinions(&whole, 2).await;
+    let bought = || async { ordered(&gateway).contains_key(FREE).then_some(()) };
+    until("the free stock is bought", PATIENCE, bought).await;
     assert_eq!(ordered(&gateway), only(&[FREE]));
 
     // Two runners: the second stands by, and takes over when the first ends.
-    let mut second = second_runner(whole.folder.path(), &whole.stack.plan);
-    says(&whole, second.id(), HealthState::Standby).await;
+    let second = second_runner(whole.folder.path(), &whole.stack.plan);
+    says(&whole, second.0.id(), HealthState::Standby).await;
     opinions(&whole, 1).await;
     assert_eq!(ordered(&gateway), only(&[FREE]));
     let mut whole = whole;
     whole.stack.stop_one("execution").await;
-    says(&whole, second.id(), HealthState::Ready).await;
+    says(&whole, second.0.id(), HealthState::Ready).await;
     opinions(&whole, 2).await;
     assert_eq!(ordered(&gateway), only(&[FREE]));
-    second.kill().unwrap();
-    second.wait().unwrap();
+    drop(second);
 
     // Later everything is started again, and once more the ledger is lost with all the rest.
     let (folder, plan) = whole.stop_and_keep().await;
