@@ -10,6 +10,7 @@ use protocol::ledger::Record;
 use protocol::market::Quote;
 use protocol::operator::{HealthState, Query, StateMark};
 use protocol::subject::{filter, stream};
+use runtime::history::History;
 use serde_json::{Value, json};
 use supervisor::Stack;
 use supervisor::stack::STAGES;
@@ -21,24 +22,41 @@ use crate::harness::{PATIENCE, Whole, demo, until};
 /// How long the first trade may take from an empty state folder.
 const FIRST_TRADE: Duration = Duration::from_secs(90);
 
-/// Folds LEDGER as far as `sequence`, with the same fold that the stages use but none of their processes.
-pub async fn fold(stack: &Stack, sequence: u64) -> Portfolio {
-    let bus = stack.bus().expect("the server is up");
-    let mut records = bus
-        .history::<Record>(stream::LEDGER, ">", 1)
-        .await
-        .expect("the operator reads LEDGER");
-    let mut portfolio = Portfolio::default();
-    while portfolio.sequence < sequence {
-        let record = tokio::time::timeout(PATIENCE, records.next())
-            .await
-            .expect("LEDGER answers")
-            .expect("a record");
-        portfolio
-            .apply(record.sequence, &record.hash(), &record.message)
-            .expect("LEDGER is whole");
+/// LEDGER folded with the same fold that the stages use but none of their processes.
+pub struct Books {
+    records: History<Record>,
+    pub portfolio: Portfolio,
+}
+
+impl Books {
+    pub async fn open(stack: &Stack) -> Self {
+        let bus = stack.bus().expect("the server is up");
+        let records = bus.history::<Record>(stream::LEDGER, ">", 1).await;
+        Self {
+            records: records.expect("the operator reads LEDGER"),
+            portfolio: Portfolio::default(),
+        }
     }
-    portfolio
+
+    /// Folds on, as far as `sequence`.
+    pub async fn up_to(&mut self, sequence: u64) {
+        while self.portfolio.sequence < sequence {
+            let record = tokio::time::timeout(PATIENCE, self.records.next())
+                .await
+                .expect("LEDGER answers")
+                .expect("a record");
+            self.portfolio
+                .apply(record.sequence, &record.hash(), &record.message)
+                .expect("LEDGER is whole");
+        }
+    }
+}
+
+/// The books as of `sequence`.
+pub async fn fold(stack: &Stack, sequence: u64) -> Portfolio {
+    let mut books = Books::open(stack).await;
+    books.up_to(sequence).await;
+    books.portfolio
 }
 
 #[tokio::test]
