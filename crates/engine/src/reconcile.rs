@@ -15,6 +15,8 @@ const CASH_TOLERANCE: Money = Money::ONE;
 /// What the broker says, read to the end markers of one connection.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Truth {
+    /// Wall clock when the reading began.
+    pub began: Timestamp,
     /// Dollars of cash, when told.
     pub cash: Option<Money>,
     /// Net liquidation, when told.

@@ -45,6 +45,8 @@ pub struct Trader {
     phase: Option<Phase>,
     gate: Option<String>,
     killed_here: bool,
+    /// Wall clock at the beginning of the latest reading that was compared.
+    compared: Timestamp,
     quotes: BTreeMap<Symbol, Quote>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
@@ -85,6 +87,7 @@ impl Trader {
             phase: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
+            compared: Timestamp::UNIX_EPOCH,
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
             sent: decided.split_off(count).into(),
@@ -117,16 +120,26 @@ impl Trader {
     /// True while the gateway's daily restart is expected, by the wall clock.
     #[must_use]
     pub fn restarting(&self, wall: Timestamp) -> bool {
-        let identity = self.portfolio.identity.as_ref();
-        let live = identity.is_some_and(|identity| identity.mode == Mode::Live);
-        restart::is_on(&self.settings.broker, live, wall)
+        self.restart_over_at(wall).is_some_and(|over| wall < over)
     }
 
-    /// Why nothing may be sent at this moment, if so: the gate, or the gateway's daily restart.
+    /// Why nothing may be sent at this moment, if so: the gate, the gateway's daily restart, or that no reading that
+    /// began after it was compared.
     #[must_use]
     pub fn closed(&self, wall: Timestamp) -> Option<&str> {
-        let restart = self.restarting(wall).then_some(restart::REASON);
-        self.gate.as_deref().or(restart)
+        let restart = || match self.restart_over_at(wall)? {
+            over if wall < over => Some(restart::REASON),
+            // A reading that is yet to begin: the clock was set back since, and does not tell which came first.
+            over if self.compared < over || wall < self.compared => Some(restart::NOT_COMPARED),
+            _ => None,
+        };
+        self.gate.as_deref().or_else(restart)
+    }
+
+    fn restart_over_at(&self, wall: Timestamp) -> Option<Timestamp> {
+        let identity = self.portfolio.identity.as_ref();
+        let live = identity.is_some_and(|identity| identity.mode == Mode::Live);
+        restart::over_at(&self.settings.broker, live, wall)
     }
 
     /// True while the local kill switch is latched.

@@ -129,7 +129,7 @@ impl Desk {
             self.decide(context, Step::Session(session)).await?;
         }
         self.watch_latch(context).await?;
-        self.gate(context).await?;
+        self.gate(context);
         let outcome = loop {
             let input = ears.next(context).await;
             if matches!(input, Input::Stop) {
@@ -194,7 +194,10 @@ impl Desk {
         }
     }
 
+    /// Takes a step of the engine, after a look at the kill switch: what is decided then would be stopped anyway, and
+    /// a look takes a microsecond.
     async fn decide(&mut self, context: &Context, step: Step) -> anyhow::Result<()> {
+        self.watch_latch(context).await?;
         let outputs = self.trader.step(now(), step);
         self.perform(context, outputs).await
     }
@@ -245,13 +248,15 @@ impl Desk {
                         format!("{reason}; nothing is ordered until it is whole and compared"),
                     )
                     .await;
-                self.gate(context).await
+                self.gate(context);
+                Ok(())
             }
             Meaning::Whole => {
                 self.compare_due = true;
                 self.outdated = ears.reading();
                 self.read_truth(ears, Pass::Running);
-                self.gate(context).await
+                self.gate(context);
+                Ok(())
             }
             Meaning::End(text) => Err(again(format!("the gateway says {text}"))),
             Meaning::Nothing => {
@@ -302,7 +307,7 @@ impl Desk {
                     )
                     .await;
                 self.asked.remove(&id);
-                self.gate(context).await?;
+                self.gate(context);
                 outcome
             }
             Err(text) => {
@@ -357,7 +362,8 @@ impl Desk {
                     ears.look_soon();
                 }
                 context.health.figure("reconciled_at_s", now().as_second() as f64);
-                self.gate(context).await
+                self.gate(context);
+                Ok(())
             }
             Err(error) => {
                 self.failed_readings += 1;
@@ -385,8 +391,7 @@ impl Desk {
     }
 
     async fn on_tick(&mut self, context: &Context, ears: &mut Ears) -> anyhow::Result<()> {
-        self.watch_latch(context).await?;
-        self.watch_restart(context, ears).await?;
+        self.watch_restart(context, ears);
         // Heard now and then, so that it does not fall behind. If it did all the same, or has ended, nothing can be sent
         // by this incarnation any more.
         drop(self.link.reason(&self.broker));
@@ -403,30 +408,31 @@ impl Desk {
     }
 
     /// After the gateway's daily restart the broker is compared with the ledger before anything is sent.
-    async fn watch_restart(&mut self, context: &Context, ears: &mut Ears) -> anyhow::Result<()> {
+    fn watch_restart(&mut self, context: &Context, ears: &mut Ears) {
         let restarting = self.trader.restarting(now());
         if restarting == std::mem::replace(&mut self.restarting, restarting) {
-            return Ok(());
+            return;
         }
         if !restarting {
             self.compare_due = true;
             self.outdated = ears.reading();
             self.read_truth(ears, Pass::Running);
         }
-        self.gate(context).await
+        self.gate(context);
     }
 
     async fn watch_latch(&mut self, context: &Context) -> anyhow::Result<()> {
         let latched = self.latch.is_set();
         if latched != self.trader.killed_here() {
-            self.decide(context, Step::KillHere(latched)).await?;
-            self.gate(context).await?;
+            let outputs = self.trader.step(now(), Step::KillHere(latched));
+            self.perform(context, outputs).await?;
+            self.gate(context);
         }
         Ok(())
     }
 
     /// Opens or closes the gate by what is broken, and says so.
-    async fn gate(&mut self, context: &Context) -> anyhow::Result<()> {
+    fn gate(&mut self, context: &Context) {
         let reason = self
             .links
             .reason()
@@ -436,19 +442,16 @@ impl Desk {
                     .then(|| "the broker is being compared with the ledger".to_owned())
             });
         if self.trader.gate() != reason.as_deref() {
-            self.decide(context, Step::Gate(reason.clone())).await?;
+            // The way alone asks for nothing.
+            drop(self.trader.step(now(), Step::Gate(reason.clone())));
         }
         let killed = (self.trader.killed_here() || self.trader.portfolio.killed)
             .then(|| "the kill switch is latched".to_owned());
-        let restarting = self
-            .trader
-            .restarting(now())
-            .then(|| engine::restart::REASON.to_owned());
-        match reason.or(restarting).or(killed) {
+        let closed = self.trader.closed(now()).map(ToOwned::to_owned);
+        match closed.or(killed) {
             Some(reason) => context.health.set(HealthState::Degraded, reason),
             None => context.health.set(HealthState::Ready, ""),
         }
-        Ok(())
     }
 }
 

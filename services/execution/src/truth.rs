@@ -24,6 +24,7 @@ const EXECUTION_DAYS: i32 = 7;
 /// When an answer breaks off, takes too long, or can't be read exactly: then nothing of it is used.
 pub async fn read(broker: &Broker, folded: u64) -> anyhow::Result<Truth> {
     let mut truth = Truth {
+        began: runtime::now(),
         folded,
         ..Truth::default()
     };

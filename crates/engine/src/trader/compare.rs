@@ -15,6 +15,7 @@ const RECONCILED_RECORD_SECONDS: i64 = 600;
 
 impl Trader {
     pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
+        self.compared = truth.began;
         let missing = reconcile::missing(&self.portfolio, truth, pass);
         if !missing.is_empty() {
             // What differs can be told only once these are folded; the next reading tells it.

@@ -265,6 +265,11 @@ fn nothing_is_sent_into_the_restart_of_the_gateway() {
         settings.broker.restart_at = "10:01".to_owned();
         settings.broker.restart_minutes = 10;
     });
+    let first = read(&world);
+    world.step(engine::trader::Input::Truth(
+        first,
+        engine::reconcile::Pass::First,
+    ));
     world.quote("AAPL", "100");
     world.later(60);
     for name in ["AAPL", "NVDA"] {
@@ -277,9 +282,49 @@ fn nothing_is_sent_into_the_restart_of_the_gateway() {
         world.refused,
         [(nvda, Check::BrokerGate), (aapl, Check::BrokerGate)]
     );
+    // What the gateway held meanwhile is known only by a reading that began after it: at no look is there an instant
+    // between the end and that.
+    let before = read(&world);
     world.later(600);
+    for reading in [None, Some(before)] {
+        if let Some(truth) = reading {
+            world.step(engine::trader::Input::Truth(
+                truth,
+                engine::reconcile::Pass::Running,
+            ));
+        }
+        assert!(world.trader.closed(world.now).is_some());
+        world.quote("NVDA", "90");
+        world.bullish("AAPL");
+        assert!(world.intents.is_empty());
+    }
+    let after = read(&world);
+    world.step(engine::trader::Input::Truth(
+        after,
+        engine::reconcile::Pass::Running,
+    ));
     world.quote("NVDA", "90");
     world.quote("AAPL", "90");
     world.bullish("AAPL");
     assert_eq!(world.intents.len(), 2);
+    // A clock that is set back says nothing of what was compared.
+    world.later(-60);
+    assert!(world.trader.closed(world.now).is_some());
+}
+
+/// A reading that begins now and agrees.
+fn read(world: &World) -> engine::reconcile::Truth {
+    let held = world.trader.portfolio.open_positions().map(|one| {
+        let holding = protocol::ledger::Holding {
+            quantity: one.quantity,
+            average_cost: number("100"),
+        };
+        (one.symbol, holding)
+    });
+    engine::reconcile::Truth {
+        began: world.now,
+        positions: held.collect(),
+        folded: world.trader.portfolio.sequence,
+        ..Default::default()
+    }
 }

@@ -3,7 +3,7 @@
 
 use engine::reconcile::Pass;
 use engine::trader::{Heard, Input as Step, News, Output};
-use protocol::ledger::Entry;
+use protocol::ledger::{Entry, Reason};
 
 use crate::broker::{Said, Told};
 use crate::execution::LEASE_MS;
@@ -81,20 +81,27 @@ impl World {
             Input::Reconcile(Pass::Second) if self.is_broken(run) => self.look_again(run),
             Input::Reconcile(_) if self.plan.variant == Variant::Forget => {}
             Input::Reconcile(pass) => self.read_truth(run, pass),
-            Input::Tick => {
-                self.watch_kill_file(run);
-                self.step(run, Step::Tick);
-            }
+            Input::Tick => self.step(run, Step::Tick),
         }
     }
 
-    /// A step of the engine; what it says is to be done.
+    /// A step of the engine, after a look at the kill switch; what it says is to be done.
     pub fn step(&mut self, run: Run, step: Step) {
         let (wall, now) = (self.wall(run.host), self.now);
+        let latched = self.hosts[run.host].kill_file;
         if let Some(desk) = self.desk(run) {
-            let outputs = desk.trader.step(wall, step);
+            let mut outputs = Vec::new();
+            if desk.trader.killed_here() != latched {
+                outputs = desk.trader.step(wall, Step::KillHere(latched));
+            }
+            outputs.extend(desk.trader.step(wall, step));
+            let orders = outputs.iter().any(is_order);
             desk.todo
                 .extend(outputs.into_iter().map(|output| Todo::Say(Box::new(output), now)));
+            if orders && latched {
+                let text = format!("execution {run} decided an order although the file KILL is there");
+                self.evidence.discord.push(text);
+            }
         }
     }
 
@@ -231,17 +238,6 @@ impl World {
         }
     }
 
-    pub fn watch_kill_file(&mut self, run: Run) {
-        let latched = self.hosts[run.host].kill_file;
-        if self
-            .desk(run)
-            .is_some_and(|desk| desk.trader.killed_here() != latched)
-        {
-            self.step(run, Step::KillHere(latched));
-            self.then(run, Todo::Gate);
-        }
-    }
-
     /// Opens or closes the gate by what is broken.
     pub fn look_at_gate(&mut self, run: Run) {
         let Some(desk) = self.desk(run) else { return };
@@ -251,4 +247,12 @@ impl World {
             self.step(run, Step::Gate(reason));
         }
     }
+}
+
+/// Whether it is an order that the kill switch stops.
+fn is_order(output: &Output) -> bool {
+    let Output::Append(draft) = output else {
+        return false;
+    };
+    matches!(&draft.entry, Entry::Intent(intent) if intent.reason != Reason::EmergencyExit)
 }

@@ -315,7 +315,6 @@ impl World {
         if let Some(session) = self.feed.session.clone() {
             self.step(run, Step::Session(session));
         }
-        self.watch_kill_file(run);
         self.then(run, Todo::Gate);
     }
 }

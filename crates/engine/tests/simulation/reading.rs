@@ -28,6 +28,7 @@ impl World {
 
     /// Asks the broker for its whole truth, one reading at a time.
     pub fn read_truth(&mut self, run: Run, pass: Pass) {
+        let began = self.wall(run.host);
         let Some(desk) = self.desk(run) else { return };
         if desk.reading.is_some() {
             if pass == Pass::Second {
@@ -42,6 +43,7 @@ impl World {
             pass,
             question: Question::Open,
             truth: Truth {
+                began,
                 folded,
                 ..Truth::default()
             },
