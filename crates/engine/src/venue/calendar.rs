@@ -73,12 +73,8 @@ pub fn local(at: Timestamp) -> DateTime {
 /// The instant at which New York's wall clock shows a date and time. A time skipped in spring moves on by an hour.
 #[must_use]
 pub fn instant(date: Date, time: Time) -> Timestamp {
-    let ambiguous = zone(date.year())
-        .clone()
-        .into_ambiguous_zoned(date.to_datetime(time));
-    ambiguous
-        .compatible()
-        .map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())
+    let ambiguous = zone(date.year()).to_ambiguous_timestamp(date.to_datetime(time));
+    ambiguous.compatible().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// The instant at which a date begins in New York.

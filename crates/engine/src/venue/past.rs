@@ -21,7 +21,10 @@ pub fn book_at(market: &Market, symbol: Symbol, at: Timestamp) -> Option<Book> {
     let day = calendar::midnight(calendar::local(at).date());
     let back = |days: i64| Timestamp::from_second(day.as_second() - days * 86_400).unwrap_or(day);
     let today = market.bars(symbol, day, at, BarSize::Day).pop();
-    let yesterday = market.bars(symbol, back(DAYS_BACK), day, BarSize::Day).pop();
+    let close_before = market
+        .ticks_before(symbol, day, 1, false)
+        .pop()
+        .map(|tick| tick.price);
     // The last trade before the clock began gives the quote; nothing is known before the first one.
     let recent = match market {
         Market::Synthetic(_) => {
@@ -44,13 +47,7 @@ pub fn book_at(market: &Market, symbol: Symbol, at: Timestamp) -> Option<Book> {
         opens_row: true,
     };
     let limited = matches!(market, Market::Replay(_));
-    let mut book = Book::new(
-        tick,
-        step,
-        limited,
-        today.as_ref(),
-        yesterday.map(|bar| bar.close),
-    );
+    let mut book = Book::new(tick, step, limited, today.as_ref(), close_before);
     book.bar = None;
     Some(book)
 }

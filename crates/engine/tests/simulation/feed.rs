@@ -55,7 +55,7 @@ impl Feed {
         Self {
             market: Market::new(plan(settings)),
             signals: Signals::new(settings.market.bar_size),
-            hours: Hours::parse("US/Eastern", &span("0400", "2000"), &span("0930", "1600")).unwrap(),
+            hours: Hours::parse("US/Eastern", &span("0000", "2000"), &span("0000", "1600")).unwrap(),
             session: None,
             ticks: Vec::new(),
             bars: Vec::new(),

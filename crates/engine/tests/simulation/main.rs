@@ -31,7 +31,7 @@ use faults::{Plan, Variant};
 use world::World;
 
 /// Seeds of a run that nobody asked otherwise for.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
 const HAPPENED: [&str; 61] = [

@@ -98,9 +98,10 @@ pub fn symbol(number: usize) -> Symbol {
     SYMBOLS[number].parse().unwrap()
 }
 
-/// The instant at which every world begins.
+/// The instant at which every world begins: a minute into New York's day, because the exchange first works through all
+/// that was traded since its midnight.
 pub fn begin() -> Timestamp {
-    Timestamp::from_second(1_795_446_000).unwrap()
+    "2026-11-23T05:01:00Z".parse().unwrap()
 }
 
 /// Limits that are met in a minute and a half, and waits that end in it.
