@@ -26,6 +26,18 @@ pub const EXECUTIONS_KEPT_MAX: usize = 10_000;
 /// Commands kept.
 pub const COMMANDS_KEPT_MAX: usize = 50;
 
+/// Dollars by which a difference of cash may move and still be the one that was told: the broker rounds to cents, and
+/// books interest and fees when it likes.
+pub const CASH_TOLERANCE: Money = Money::ONE;
+
+/// True when two gaps between broker and ledger are the same difference: of shares to the share, of cash (no symbol) to
+/// within [`CASH_TOLERANCE`].
+#[must_use]
+pub fn is_as_large(symbol: Option<Symbol>, gap: Quantity, other: Quantity) -> bool {
+    let tolerance = symbol.map_or(CASH_TOLERANCE, |_| Quantity::ZERO);
+    (gap - other).abs() <= tolerance
+}
+
 /// The state that LEDGER amounts to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Portfolio {
@@ -53,6 +65,9 @@ pub struct Portfolio {
     /// Executions up to here may have been forgotten; none of them is counted any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forgotten_until: Option<Timestamp>,
+    /// `orderRef`s of orders of an earlier ledger that the broker told of when this one began.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub earlier_orders: BTreeSet<String>,
     /// What may be traded.
     pub state: TradingState,
     /// Symbols that are halted or only reduce, whatever the account may do.
@@ -212,6 +227,7 @@ impl Default for Portfolio {
             trades: VecDeque::new(),
             executions: BTreeMap::new(),
             forgotten_until: None,
+            earlier_orders: BTreeSet::new(),
             state: TradingState::Active,
             symbol_states: BTreeMap::new(),
             killed: false,
@@ -320,7 +336,11 @@ impl Portfolio {
         self.settled.iter().any(|settled| {
             settled.choice == Choice::Ignore
                 && settled.symbol == difference.symbol
-                && settled.broker - settled.ours == difference.broker - difference.ours
+                && is_as_large(
+                    difference.symbol,
+                    settled.broker - settled.ours,
+                    difference.broker - difference.ours,
+                )
         })
     }
 

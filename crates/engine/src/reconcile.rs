@@ -3,14 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::ledger::{Difference, Fill, Holding, OrderChange, OrderEvent, Side};
+use protocol::ledger::{Difference, Fill, Holding, Opening, OrderChange, OrderEvent, Side};
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
 use crate::order::{Order, OrderState};
-use crate::portfolio::{Portfolio, revision_of};
-
-/// Dollars by which our cash may differ from the broker's, which rounds to cents and books some fees later.
-const CASH_TOLERANCE: Money = Money::ONE;
+use crate::portfolio::{Portfolio, is_as_large, revision_of};
 
 /// What the broker says, read to the end markers of one connection.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -174,8 +171,31 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
     events
 }
 
+/// The account as a ledger takes it over when it begins.
+#[must_use]
+pub fn opening(truth: &Truth) -> Opening {
+    let executions = truth.executions.iter();
+    let orders = truth.open.iter().chain(&truth.completed);
+    let of_a_pipeline = orders.filter(|order| decision_of(&order.order_ref).is_some());
+    let order_refs: BTreeSet<String> = of_a_pipeline.map(|order| order.order_ref.clone()).collect();
+    Opening {
+        cash: truth.cash.unwrap_or_default(),
+        positions: truth.positions.clone(),
+        execution_ids: executions
+            .map(|execution| execution.fill.execution_id.clone())
+            .collect(),
+        order_refs: order_refs.into_iter().collect(),
+    }
+}
+
+/// The decision that an order of a pipeline like this one carries.
+fn decision_of(order_ref: &str) -> Option<Id> {
+    order_ref.parse::<Id>().ok().filter(Id::is_derived)
+}
+
 /// An execution of an order that a pipeline like this one sent and this ledger has never heard of: a copy of the ledger
-/// traded on elsewhere. What the account held and did before the ledger began is no such thing.
+/// traded on elsewhere. What the account held and did before the ledger began is no such thing, nor what its orders of
+/// then still fill.
 #[must_use]
 pub fn unwritten<'a>(portfolio: &Portfolio, truth: &'a Truth) -> Option<&'a BrokerExecution> {
     let counted = |execution: &BrokerExecution| {
@@ -184,8 +204,9 @@ pub fn unwritten<'a>(portfolio: &Portfolio, truth: &'a Truth) -> Option<&'a Brok
         portfolio.counted(&execution.fill) || known.any(|id| revision_of(id).0 == root)
     };
     let of_no_order = |order_ref: &str| {
-        let id = order_ref.parse::<Id>().ok().filter(Id::is_derived);
-        id.is_some_and(|id| !portfolio.orders.contains_key(&id))
+        let decided_here = |id: &Id| portfolio.orders.contains_key(id);
+        let of_earlier_ledger = portfolio.earlier_orders.contains(order_ref);
+        decision_of(order_ref).is_some_and(|id| !decided_here(&id) && !of_earlier_ledger)
     };
     let mut executions = truth.executions.iter();
     executions.find(|execution| portfolio.opened && of_no_order(&execution.order_ref) && !counted(execution))
@@ -345,7 +366,7 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
     }
     if let Some(cash) = truth.cash
         && compares(portfolio, truth, None)
-        && (cash - portfolio.cash).abs() > CASH_TOLERANCE
+        && !is_as_large(None, cash - portfolio.cash, Money::ZERO)
     {
         let text = format!(
             "cash: the ledger has ${}, the broker ${cash}",
@@ -359,6 +380,18 @@ pub fn differences(portfolio: &Portfolio, truth: &Truth) -> Vec<Difference> {
         });
     }
     found
+}
+
+/// True when what was found is told already: of shares with these very figures, of cash about as large.
+#[must_use]
+pub fn is_told(portfolio: &Portfolio, found: &Difference) -> bool {
+    let same = |known: &Difference| match found.symbol {
+        Some(_) => known == found,
+        None => {
+            known.symbol.is_none() && is_as_large(None, known.broker - known.ours, found.broker - found.ours)
+        }
+    };
+    portfolio.differences.iter().any(same)
 }
 
 /// True when a reading says something of a symbol, or of cash: not when that moved after the reading began, nor of cash

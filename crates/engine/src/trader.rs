@@ -55,8 +55,8 @@ pub struct Trader {
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
     noticed: Noticed,
-    /// Differences that the latest comparison found again. One that was seen once may be the broker's answers to two
-    /// questions with a trade in between.
+    /// Differences that the latest comparison found again, with its figures. One that was seen once may be the broker's
+    /// answers to two questions with a trade in between.
     confirmed: Vec<Difference>,
 }
 

@@ -288,6 +288,10 @@ pub struct Opening {
     pub positions: BTreeMap<Symbol, Holding>,
     /// Executions of the day that are in the positions already, and so are not added again.
     pub execution_ids: Vec<String>,
+    /// `orderRef`s of the pipeline's kind that the broker told of then: orders of an earlier ledger. What they still fill
+    /// was not ordered here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_refs: Vec<String>,
 }
 
 /// Broker and ledger agree.

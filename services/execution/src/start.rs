@@ -8,7 +8,7 @@ use engine::reconcile::{self, Pass, Truth};
 use engine::trader::{Draft, Input, Trader};
 use ibapi::subscriptions::NoticeStream;
 use protocol::decision::Level;
-use protocol::ledger::{Entry, Epoch, Identity, Mode, Opening, Record};
+use protocol::ledger::{Entry, Epoch, Identity, Mode, Record};
 use protocol::operator::HealthState;
 use protocol::subject::stream;
 use protocol::{Hash, Id};
@@ -267,6 +267,7 @@ async fn broker_truth(
         let gap = Duration::from_millis(u64::from(context.settings.broker.opening_gap_ms));
         let truth = still(desk, gap).await?;
         desk.append(opening(&truth)).await?;
+        tell_working(context, &truth).await;
     }
     for _ in 0..READINGS_MAX {
         let truth = read(desk).await?;
@@ -298,6 +299,28 @@ async fn broker_truth(
         )
         .await;
     Ok(None)
+}
+
+/// Tells a person of orders that work at the broker when a ledger begins: nobody here decided them.
+async fn tell_working(context: &Context, truth: &Truth) {
+    let working = truth.open.iter().map(|order| {
+        format!(
+            "{:?} {} {}",
+            order.side,
+            order.quantity.normalize(),
+            order.symbol.as_str()
+        )
+    });
+    let working: Vec<String> = working.collect();
+    if working.is_empty() {
+        return;
+    }
+    let text = format!(
+        "{} orders that this ledger does not know work at the broker: {}; what they fill is taken over as traded by hand, so cancel there what should not",
+        working.len(),
+        working.join(", ")
+    );
+    context.bus.alert("orders-at-opening", Level::Warning, text).await;
 }
 
 async fn read(desk: &Desk) -> anyhow::Result<Truth> {
@@ -333,15 +356,7 @@ fn is_order_event(output: &engine::trader::Output) -> bool {
 }
 
 fn opening(truth: &Truth) -> Draft {
-    let opening = Opening {
-        cash: truth.cash.unwrap_or_default(),
-        positions: truth.positions.clone(),
-        execution_ids: truth
-            .executions
-            .iter()
-            .map(|execution| execution.fill.execution_id.clone())
-            .collect(),
-    };
+    let opening = reconcile::opening(truth);
     let text = serde_json::to_string(&opening).expect("an opening is plain data");
     let id = Id::derive(&["opening", &Hash::of(text.as_bytes()).0]);
     Draft {

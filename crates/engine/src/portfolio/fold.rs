@@ -11,7 +11,7 @@ use protocol::{Money, Quantity, Symbol, Timestamp};
 
 use super::{
     COMMANDS_KEPT_MAX, Commanded, DayFigures, EXECUTIONS_KEPT_MAX, ORDERS_KEPT_MAX, Portfolio, Position,
-    TRADES_KEPT_MAX, Trade, revision_of,
+    TRADES_KEPT_MAX, Trade, is_as_large, revision_of,
 };
 use crate::day::trading_day;
 use crate::order::{Order, OrderState};
@@ -89,8 +89,11 @@ impl Portfolio {
 
     fn differ(&mut self, difference: &Difference) {
         let gap = difference.broker - difference.ours;
-        self.settled
-            .retain(|settled| settled.symbol != difference.symbol || settled.broker - settled.ours == gap);
+        // Measured from what the operator looked at, so that it can't grow unseen in small steps.
+        self.settled.retain(|settled| {
+            settled.symbol != difference.symbol
+                || is_as_large(settled.symbol, settled.broker - settled.ours, gap)
+        });
         self.differences.retain(|known| known.symbol != difference.symbol);
         // Told with equal figures, a difference is over.
         if !gap.is_zero() {
@@ -116,6 +119,7 @@ impl Portfolio {
         for execution_id in &opening.execution_ids {
             self.executions.insert(execution_id.clone(), at);
         }
+        self.earlier_orders.extend(opening.order_refs.iter().cloned());
     }
 
     fn adjust(&mut self, adjusted: &Adjusted) {

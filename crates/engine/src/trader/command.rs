@@ -359,7 +359,7 @@ impl Trader {
         }
         let symbol = ask.command.symbol;
         let differences = &self.portfolio.differences;
-        let Some(difference) = differences.iter().find(|known| known.symbol == symbol).cloned() else {
+        let Some(mut difference) = differences.iter().find(|known| known.symbol == symbol).cloned() else {
             return Outcome::refused(
                 "nothing differs there: name the symbol of a difference, or the id of an order in doubt",
             );
@@ -375,20 +375,16 @@ impl Trader {
                 format!("the difference of {whose} is ignored for as long as it is as large"),
                 None,
             ),
-            Choice::Accept if symbol.is_some_and(|symbol| self.portfolio.held(symbol) != difference.ours) => {
-                return Outcome::refused(
-                    "it moved since it was compared: wait for the next comparison with the broker",
-                );
+            Choice::Accept => {
+                difference = match self.compared(symbol) {
+                    Ok(compared) => compared.clone(),
+                    Err(text) => return Outcome::refused(text),
+                };
+                (
+                    format!("the broker's figure of {whose} is taken over"),
+                    Some(self.taken_over(ask, &difference)),
+                )
             }
-            Choice::Accept if !self.confirmed.contains(&difference) => {
-                return Outcome::refused(
-                    "it was seen once, and a trade at that moment would look the same: wait for the next comparison with the broker",
-                );
-            }
-            Choice::Accept => (
-                format!("the broker's figure of {whose} is taken over"),
-                Some(self.taken_over(ask, &difference)),
-            ),
         };
         let settled = Settled {
             symbol,
@@ -402,6 +398,20 @@ impl Trader {
             adjusted.map(|adjusted| self.account(wall, ask, "adjusted", Entry::Adjusted(adjusted)));
         let settled = self.account(wall, ask, "settled", Entry::Settled(settled));
         Outcome::done(adjusted.into_iter().chain([settled]).collect(), text)
+    }
+
+    /// A difference as the latest comparison found it, if it was seen twice and nothing moved since.
+    fn compared(&self, symbol: Option<Symbol>) -> Result<&Difference, &'static str> {
+        let ours = symbol.map_or(self.portfolio.cash, |symbol| self.portfolio.held(symbol));
+        let found = self.confirmed.iter().find(|found| found.symbol == symbol);
+        let found = found.ok_or(
+            "it was seen once, and a trade at that moment would look the same: wait for the next comparison with the broker",
+        )?;
+        if found.ours == ours {
+            Ok(found)
+        } else {
+            Err("it moved since it was compared: wait for the next comparison with the broker")
+        }
     }
 
     /// What it takes for the ledger to say what the broker says.

@@ -27,12 +27,12 @@ impl Trader {
         let differences = reconcile::differences(&self.portfolio, truth);
         let again = differences
             .iter()
-            .filter(|difference| self.portfolio.differences.contains(difference));
+            .filter(|found| reconcile::is_told(&self.portfolio, found));
         self.confirmed = again.cloned().collect();
         let mut outputs = self.ghosts(wall, truth);
         outputs.extend(self.excess(wall, &BTreeSet::new()));
         for difference in &differences {
-            if !self.portfolio.differences.contains(difference) {
+            if !reconcile::is_told(&self.portfolio, difference) {
                 let (id, symbol) = (self.difference_id(difference), difference.symbol);
                 outputs.push(Output::Append(Draft {
                     id,

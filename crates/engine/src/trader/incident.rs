@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use protocol::decision::Level;
 use protocol::ledger::{Entry, OrderChange, OrderEvent, Reason, StateChange, TradingState};
 use protocol::{Id, Quantity, Symbol, Timestamp};
@@ -17,13 +18,17 @@ use crate::reconcile::{self, Truth};
 pub(super) struct Noticed {
     /// Incidents that were told, by kind and order.
     told: BTreeSet<(&'static str, Id)>,
-    /// Orders that the last reading of the broker contradicts: one reading may be of another moment, two are not.
-    suspects: BTreeSet<Id>,
-    /// True when the last reading contradicts an order that the one before did not.
+    /// Orders that the last reading of the broker contradicts, and since which wall time: one reading may be of another
+    /// moment, two that are some time apart are not.
+    suspects: BTreeMap<Id, Timestamp>,
+    /// True when the last reading contradicts an order and is not yet enough.
     another_look: bool,
     /// Exits whose cancellation was asked for because there were too many.
     asked: BTreeSet<Id>,
 }
+
+/// Wall time between two readings that confirm each other.
+const CONFIRMED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 /// Something that should never have happened.
 struct Incident {
@@ -96,19 +101,13 @@ impl Trader {
         let clone = |orders: Vec<&Order>| -> Vec<Order> { orders.into_iter().cloned().collect() };
         let undead = clone(reconcile::undead(&self.portfolio, truth, now));
         let expired = clone(reconcile::expired(&self.portfolio, truth, now));
-        let suspects: BTreeSet<Id> = undead
-            .iter()
-            .chain(&expired)
-            .map(|order| order.id.clone())
-            .collect();
-        let before = std::mem::replace(&mut self.noticed.suspects, suspects);
-        self.noticed.another_look = !self.noticed.suspects.is_subset(&before);
+        let confirmed = self.suspect(wall, undead.iter().chain(&expired));
 
         let mut outputs: Vec<Output> = doubled
             .into_iter()
             .flat_map(|incident| self.incident(wall, incident))
             .collect();
-        for order in undead.into_iter().filter(|order| before.contains(&order.id)) {
+        for order in undead.into_iter().filter(|order| confirmed.contains(&order.id)) {
             let text = format!(
                 "order {} of {} is over ({:?} in the ledger) and works at the broker: it is cancelled",
                 order.id, order.symbol, order.state
@@ -124,7 +123,7 @@ impl Trader {
             ));
             outputs.push(Output::Cancel(order.order_id));
         }
-        let over = expired.into_iter().filter(|order| before.contains(&order.id));
+        let over = expired.into_iter().filter(|order| confirmed.contains(&order.id));
         outputs.extend(over.map(|order| {
             let change = OrderChange::Cancelled {
                 text: "its day is over, and the broker does not have it".to_owned(),
@@ -139,6 +138,21 @@ impl Trader {
             )
         }));
         outputs
+    }
+
+    /// Remembers the orders that a reading contradicts; tells those that a reading some time before contradicts too.
+    fn suspect<'a>(&mut self, wall: Timestamp, orders: impl Iterator<Item = &'a Order>) -> BTreeSet<Id> {
+        let before = std::mem::take(&mut self.noticed.suspects);
+        // A wall clock that was set back must not put the second reading off for as long.
+        let since = |id: &Id| before.get(id).map_or(wall, |since| wall.min(*since));
+        self.noticed.suspects = orders.map(|order| (order.id.clone(), since(&order.id))).collect();
+        let suspects = self.noticed.suspects.iter();
+        let confirmed: BTreeSet<Id> = suspects
+            .filter(|(_, since)| wall.duration_since(**since) >= CONFIRMED_AFTER)
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.noticed.another_look = confirmed.len() < self.noticed.suspects.len();
+        confirmed
     }
 
     /// Working exits beyond what is held would open a position the other way: they are cancelled, late ones first.

@@ -147,9 +147,16 @@ fn what_is_over_here_and_works_there_is_cancelled_and_halts_the_symbol() {
     let truth = open_at_broker(&world, 7);
     world.step(Input::Truth(truth.clone(), Pass::Running));
     assert!(!is_halted(&world), "one reading may be of another moment");
+    world.step(Input::Truth(truth.clone(), Pass::Running));
+    assert!(!is_halted(&world), "and a second one at once is of the same");
     assert!(world.trader.wants_another_look());
+    // A clock that was set back starts the second anew.
+    world.later(-3_600);
+    world.step(Input::Truth(truth.clone(), Pass::Running));
+    world.later(1);
     world.step(Input::Truth(truth, Pass::Running));
     assert!(is_halted(&world));
+    assert!(!world.trader.wants_another_look());
     assert_eq!(world.cancels, [world.intents[0].1.order_id]);
     world.later(60);
     world.quote("AAPL", "100");

@@ -39,6 +39,7 @@ fn truth(world: &World, working: &[&(Id, Intent)], held: &str) -> Truth {
 fn read(world: &mut World, working: &[&(Id, Intent)], held: &str, pass: Pass) {
     let truth = truth(world, working, held);
     world.step(Input::Truth(truth, pass));
+    world.later(1);
 }
 
 fn state(world: &World, id: &Id) -> OrderState {

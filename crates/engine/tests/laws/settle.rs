@@ -1,11 +1,11 @@
 //! What broker and ledger say differently, and what an operator makes of it.
 
-use engine::reconcile::{Pass, Truth};
+use engine::reconcile::{self, BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Ask, Heard, Input, News};
-use protocol::decision::Check;
+use protocol::decision::{Check, Level};
 use protocol::ledger::{Choice, Entry, Fill, Holding, Reason, Settled, Side};
 use protocol::operator::{Command, Verb};
-use protocol::{Id, Quantity};
+use protocol::{Id, Money, Quantity, Symbol};
 
 use crate::world::{World, number, symbol};
 
@@ -28,10 +28,24 @@ fn read_since(world: &mut World, held: &str, folded: u64) {
     world.step(Input::Truth(truth, Pass::Running));
 }
 
+/// The broker has so many dollars and no shares.
+fn read_cash(world: &mut World, cash: Money) {
+    let truth = Truth {
+        cash: Some(cash),
+        folded: world.trader.portfolio.sequence,
+        ..Truth::default()
+    };
+    world.step(Input::Truth(truth, Pass::Running));
+}
+
 fn settle(world: &mut World, choice: Option<Choice>) -> bool {
+    settle_of(world, Some(symbol("AAPL")), choice)
+}
+
+fn settle_of(world: &mut World, symbol: Option<Symbol>, choice: Option<Choice>) -> bool {
     let id = Id::derive(&["settle", &world.records.len().to_string()]);
     let command = Command {
-        symbol: Some(symbol("AAPL")),
+        symbol,
         choice,
         note: "I called the broker".into(),
         ..Command::default()
@@ -58,6 +72,11 @@ fn audited(world: &World) -> Vec<&Settled> {
             _ => None,
         })
         .collect()
+}
+
+fn critical(world: &World) -> usize {
+    let alerts = world.alerts.iter();
+    alerts.filter(|alert| alert.level == Level::Critical).count()
 }
 
 /// A flat ledger of a broker who has so many shares.
@@ -116,12 +135,6 @@ fn what_is_ignored_holds_nothing_back_while_it_is_as_large() {
     world.bullish("AAPL");
     assert_eq!(world.bought(), 1, "it is known");
     world.fill_last("100");
-    let critical = |world: &World| {
-        let alerts = world.alerts.iter();
-        alerts
-            .filter(|alert| alert.level == protocol::decision::Level::Critical)
-            .count()
-    };
     read(&mut world, "53");
     assert_eq!(critical(&world), 0, "it moved with the position");
     world.bearish("AAPL");
@@ -188,20 +201,12 @@ fn what_was_not_compared_does_not_agree() {
 #[test]
 fn a_manual_trade_is_recognised_and_folded_in_and_what_it_bought_is_watched() {
     let mut world = World::new(&[]);
-    let by_hand = Fill {
-        execution_id: "0000e0d5.1.01.01".into(),
-        side: Side::Buy,
-        quantity: number("7"),
-        price: number("100"),
-        commission: Some(number("1")),
-        executed_at: world.now,
-        permanent_id: 99,
-    };
+    let news = News::Execution(symbol("AAPL"), by_hand("", &world).fill);
     world.step(Input::Broker(Heard {
         order_ref: String::new(),
         order_id: 0,
         permanent_id: 99,
-        news: News::Execution(symbol("AAPL"), by_hand),
+        news,
     }));
     let orders: Vec<_> = world.trader.portfolio.orders.values().collect();
     assert_eq!((orders.len(), orders[0].reason), (1, Reason::Foreign));
@@ -213,4 +218,116 @@ fn a_manual_trade_is_recognised_and_folded_in_and_what_it_bought_is_watched() {
     assert!(world.intents.is_empty(), "it is not bought again");
     world.quote("AAPL", "90");
     assert_eq!(world.intents.last().unwrap().1.quantity, number("7"));
+}
+
+#[test]
+fn interest_of_a_cent_does_not_make_a_difference_of_cash_another_one() {
+    let mut world = World::new(&[]);
+    let cents = |cents: i64| Money::new(10_050_000 + cents, 2);
+    read_cash(&mut world, cents(0));
+    assert!(!settle_of(&mut world, None, None), "seen once");
+    read_cash(&mut world, cents(1));
+    assert_eq!(critical(&world), 1, "told once");
+    assert!(settle_of(&mut world, None, None), "seen twice");
+    assert_eq!(
+        world.trader.portfolio.cash,
+        cents(1),
+        "the latest figure is taken over"
+    );
+    assert!(world.trader.portfolio.differences.is_empty());
+}
+
+#[test]
+fn what_is_ignored_of_cash_may_move_by_a_dollar_in_all_and_no_further() {
+    let mut world = World::new(&[]);
+    let cents = |cents: i64| Money::new(10_050_000 + cents, 2);
+    read_cash(&mut world, cents(0));
+    assert!(settle_of(&mut world, None, Some(Choice::Ignore)));
+    let mut world = world.restart();
+    for more in (-100..=100).step_by(10) {
+        read_cash(&mut world, cents(more));
+        assert_eq!(world.trader.portfolio.settled.len(), 1, "at {more} cents");
+    }
+    assert_eq!(critical(&world), 0);
+    read_cash(&mut world, cents(101));
+    assert_eq!(
+        critical(&world),
+        1,
+        "cent by cent it grew beyond what a person looked at"
+    );
+    assert!(world.trader.portfolio.settled.is_empty());
+}
+
+#[test]
+fn a_difference_that_a_later_reading_explains_is_not_taken_over() {
+    let mut world = World::new(&[]);
+    for _ in 0..2 {
+        read_cash(&mut world, number("99299"));
+    }
+    // The execution that explains it is told only now.
+    let mut truth = Truth {
+        cash: Some(number("99299")),
+        folded: world.trader.portfolio.sequence,
+        ..Truth::default()
+    };
+    truth.executions.push(by_hand("", &world));
+    world.step(Input::Truth(truth, Pass::Running));
+    assert_eq!(world.trader.portfolio.cash, number("99299"));
+    assert!(!settle_of(&mut world, None, None), "it would be counted twice");
+}
+
+/// Seven shares of AAPL that were bought for $701 by the order with this reference.
+fn by_hand(order_ref: &str, world: &World) -> BrokerExecution {
+    BrokerExecution {
+        order_ref: order_ref.to_owned(),
+        symbol: symbol("AAPL"),
+        fill: Fill {
+            execution_id: "0000e0d5.1.01.01".into(),
+            side: Side::Buy,
+            quantity: number("7"),
+            price: number("100"),
+            commission: Some(number("1")),
+            executed_at: world.now,
+            permanent_id: 99,
+        },
+    }
+}
+
+#[test]
+fn what_an_order_of_an_earlier_ledger_fills_is_taken_over_as_traded_by_hand() {
+    let (known, unknown) = (Id::derive(&["known"]), Id::derive(&["unknown"]));
+    let mut world = World::new(&[]);
+    let mut truth = Truth {
+        cash: Some(number("100000")),
+        open: vec![BrokerOrder {
+            order_ref: known.to_string(),
+            order_id: 5,
+            permanent_id: 99,
+            symbol: symbol("AAPL"),
+            side: Side::Buy,
+            quantity: number("10"),
+            status: BrokerStatus::Working,
+            text: String::new(),
+        }],
+        ..Truth::default()
+    };
+    world.append(Entry::Opening(reconcile::opening(&truth)));
+    let mut world = world.restart();
+    let other = Truth {
+        executions: vec![by_hand(unknown.as_str(), &world)],
+        ..Truth::default()
+    };
+    let found = reconcile::unwritten(&world.trader.portfolio, &other).unwrap();
+    assert_eq!(
+        found.order_ref,
+        unknown.as_str(),
+        "another copy of the ledger trades on"
+    );
+
+    truth.executions.push(by_hand(known.as_str(), &world));
+    assert_eq!(reconcile::unwritten(&world.trader.portfolio, &truth), None);
+    world.step(Input::Truth(truth, Pass::Running));
+    let orders: Vec<_> = world.trader.portfolio.orders.values().collect();
+    assert_eq!((orders.len(), orders[0].reason), (1, Reason::Foreign));
+    assert_eq!(world.held("AAPL"), number("7"));
 }

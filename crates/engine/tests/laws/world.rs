@@ -71,6 +71,7 @@ impl World {
             cash: number("100000"),
             positions,
             execution_ids: Vec::new(),
+            order_refs: Vec::new(),
         }));
         world.open();
         world

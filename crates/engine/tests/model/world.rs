@@ -201,6 +201,7 @@ pub fn opened() -> Log {
         cash: Money::from(100_000),
         positions: std::collections::BTreeMap::new(),
         execution_ids: Vec::new(),
+        order_refs: Vec::new(),
     };
     let first = [
         (0, Entry::Identity(identity)),

@@ -8,7 +8,7 @@ use engine::portfolio::Portfolio;
 use engine::reconcile::{self, Pass, Truth};
 use engine::trader::{Draft, Input as Step, Output, Trader};
 use protocol::Id;
-use protocol::ledger::{Entry, Epoch, Identity, Mode, Opening};
+use protocol::ledger::{Entry, Epoch, Identity, Mode};
 
 use crate::broker::CLIENT;
 use crate::faults::{Point, Variant};
@@ -251,16 +251,8 @@ impl World {
         match stage {
             Stage::Still(Some(before), _) if truth.is_of_the_same_moment(&before) => {
                 self.set_stage(run, Stage::Folding(0, false));
-                let opening = Opening {
-                    cash: truth.cash.unwrap_or_default(),
-                    positions: truth.positions.clone(),
-                    execution_ids: truth
-                        .executions
-                        .iter()
-                        .map(|one| one.fill.execution_id.clone())
-                        .collect(),
-                };
-                let draft = self.draft(run, Id::derive(&["opening"]), Entry::Opening(opening));
+                let opening = Entry::Opening(reconcile::opening(&truth));
+                let draft = self.draft(run, Id::derive(&["opening"]), opening);
                 let Some(epoch) = self.desk(run).map(|desk| desk.trader.portfolio.epoch) else {
                     return;
                 };

@@ -129,6 +129,7 @@ impl Scene {
                 cash,
                 positions: [].into(),
                 execution_ids: Vec::new(),
+                order_refs: Vec::new(),
             }),
         )
         .await;

@@ -134,6 +134,7 @@ impl Scene {
             cash,
             positions: [].into(),
             execution_ids: Vec::new(),
+            order_refs: Vec::new(),
         };
         self.append("opening", at, 1, Entry::Opening(opening)).await;
     }
