@@ -13,6 +13,9 @@ const WINDOW_SECONDS: i64 = 2;
 const BASE_MS_MIN: i64 = 80;
 /// A speed so near to one is one: the rest is the noise of the network.
 const NEARLY_ONE: f64 = 0.02;
+/// Market time by which a sample must be ahead of what the speed explains to be a leap: a replay that goes on with the
+/// next day.
+const LEAP_SECONDS_MIN: f64 = 1_800.0;
 /// Most samples kept.
 const SAMPLES_MAX: usize = 128;
 
@@ -34,12 +37,35 @@ impl Clock {
             // A clock that was set back: what was measured before is worth nothing.
             self.samples.clear();
         }
+        self.follow_leap(now, server);
         self.samples.push_back((now, server));
         let horizon = now - SignedDuration::from_secs(WINDOW_SECONDS);
         while self.samples.len() > SAMPLES_MAX || (self.samples.len() > 2 && self.samples[0].0 < horizon) {
             self.samples.pop_front();
         }
         self.prove(server);
+    }
+
+    /// A leap says nothing of the speed: what was measured before it is moved along with it.
+    fn follow_leap(&mut self, now: Timestamp, server: Timestamp) {
+        let Some(ahead) = self.running(now).map(|expected| server.duration_since(expected)) else {
+            return;
+        };
+        // Further than the speed seen would come in the whole time over which it is measured.
+        let explained = LEAP_SECONDS_MIN.max(WINDOW_SECONDS as f64 * self.rate());
+        if self.measured() && ahead.as_secs_f64() > explained {
+            for (_, sampled) in &mut self.samples {
+                *sampled = sampled.checked_add(ahead).unwrap_or(server);
+            }
+        }
+    }
+
+    /// The market time that follows from the last sample and the speed.
+    fn running(&self, now: Timestamp) -> Option<Timestamp> {
+        let (wall, server) = self.samples.back()?;
+        let passed = now.duration_since(*wall).as_secs_f64().max(0.0) * self.rate();
+        let passed = SignedDuration::try_from_secs_f64(passed).unwrap_or_default();
+        Some(server.checked_add(passed).unwrap_or(*server))
     }
 
     /// Takes in a market time that something received bears: the clock can't be before it.
@@ -88,21 +114,9 @@ impl Clock {
 
     /// The market time at the wall time `now`; the wall time itself while nothing is known.
     pub fn at(&mut self, now: Timestamp) -> Timestamp {
-        if self.seen.is_none() {
-            return now;
-        }
-        let running = self.samples.back().map_or(now, |(wall, server)| {
-            let passed = now.duration_since(*wall).as_secs_f64().max(0.0) * self.rate();
-            let passed = SignedDuration::try_from_secs_f64(passed).unwrap_or_default();
-            server.checked_add(passed).unwrap_or(*server)
-        });
+        let Some(seen) = self.seen else { return now };
         // Without a server time, the wall clock may be years off a replay: then what was received decides.
-        let known = if self.samples.is_empty() {
-            self.seen.unwrap_or(running)
-        } else {
-            running
-        };
-        let at = self.seen.map_or(known, |seen| seen.max(known));
+        let at = self.running(now).map_or(seen, |running| running.max(seen));
         let at = self.told.map_or(at, |told| told.max(at));
         self.told = Some(at);
         at
@@ -144,6 +158,38 @@ mod tests {
         }
         assert_eq!(clock.speed(), 1.0);
         assert!(clock.samples.len() <= 5);
+    }
+
+    #[test]
+    fn a_night_that_a_replay_leaps_over_says_nothing_of_its_speed() {
+        const NIGHT_MS: i64 = 17 * 3_600_000 + 1_800_000;
+        for pause in [0, 3_000] {
+            let mut clock = Clock::default();
+            for sample in 0..20 {
+                clock.sample(ms(sample * 200), ms(sample * 200 * 60));
+            }
+            // The market stands still for a while, or not, and is at the next day's opening then.
+            let close = 19 * 200;
+            for wall in (close + 200..=close + pause).step_by(200) {
+                clock.sample(ms(wall), ms(close * 60));
+            }
+            let (wall, opening) = (close + pause + 200, close * 60 + NIGHT_MS);
+            clock.sample(ms(wall), ms(opening));
+            for later in [100, 1_000, 60_000] {
+                let at = clock.at(ms(wall + later));
+                let fastest = ms(opening + later * 61);
+                assert!(ms(opening) <= at && at <= fastest, "{at} is beyond {fastest}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_very_fast_replay_is_measured_though_each_sample_is_far_from_the_last() {
+        let mut clock = Clock::default();
+        for sample in 0..20 {
+            clock.sample(ms(sample * 200), ms(sample * 200 * 20_000));
+        }
+        assert_eq!(clock.speed(), 20_000.0);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use engine::order::OrderState;
 use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
-use engine::trader::{Heard, Input, News};
-use protocol::ledger::{Holding, Intent, Side};
+use engine::trader::{Heard, Input, News, Output};
+use protocol::decision::{Alert, Level};
+use protocol::ledger::{Entry, Holding, Intent, Side};
+use protocol::operator::Verb;
 use protocol::{Id, Quantity};
 
 use crate::world::{World, number, symbol};
@@ -110,6 +112,52 @@ fn an_exit_that_appears_beside_the_next_one_is_cancelled_and_the_next_one_works_
 }
 
 #[test]
+fn an_absent_exit_is_cancelled_before_the_next_one_is_decided() {
+    let (mut world, lost) = absent_exit();
+    world.later(20);
+    let quote = world.quote_of("AAPL", "90");
+    let outputs = world.trader.step(world.now, Input::Quote(quote));
+    let cancel = Output::Cancel(lost.1.order_id);
+    let cancelled = outputs.iter().position(|output| *output == cancel);
+    let is_intent =
+        |output: &Output| matches!(output, Output::Append(draft) if matches!(draft.entry, Entry::Intent(_)));
+    let decided = outputs.iter().position(is_intent);
+    assert!(cancelled.is_some() && cancelled < decided, "{outputs:?}");
+}
+
+#[test]
+fn an_absent_exit_that_fills_takes_the_next_one_off_the_market() {
+    let (mut world, lost) = absent_exit();
+    world.later(20);
+    world.quote("AAPL", "90");
+    let next = world.intents[0].clone();
+    world.cancels.clear();
+    world.fill(&lost.0, "50", "90");
+    world.step(Input::Tick);
+    assert_eq!(world.cancels, [next.1.order_id], "nothing is left to sell");
+    assert_eq!(would_sell(&world), Quantity::ZERO);
+}
+
+#[test]
+fn a_short_by_an_absent_exit_that_fills_beside_the_next_one_is_told_and_can_be_closed() {
+    let (mut world, lost) = absent_exit();
+    world.later(20);
+    world.quote("AAPL", "90");
+    world.fill_last("90");
+    world.fill(&lost.0, "50", "90");
+    assert_eq!(world.held("AAPL"), number("-50"));
+    let told = |alert: &&Alert| alert.level == Level::Critical && alert.kind == "order-late";
+    assert_eq!(world.alerts.iter().filter(told).count(), 1);
+    world.later(60);
+    world.quote("AAPL", "90");
+    world.bullish("AAPL");
+    assert_eq!(world.intents.len(), 1, "no opinion buys it: {:?}", world.refused);
+    assert!(world.ask(Verb::Close, Some("AAPL")));
+    let (_, cover) = world.intents.last().unwrap();
+    assert_eq!((cover.side, cover.quantity), (Side::Buy, number("50")));
+}
+
+#[test]
 fn working_exits_shrink_with_the_position_whoever_sells_it() {
     let mut world = World::new(&[("AAPL", "50")]);
     world.quote("AAPL", "90");
@@ -155,7 +203,7 @@ fn an_order_whose_day_is_over_counts_no_more_and_two_readings_end_it() {
         "nothing says that it is gone"
     );
 
-    assert!(world.ask(protocol::operator::Verb::Resume, Some("AAPL")));
+    assert!(world.ask(Verb::Resume, Some("AAPL")));
     world.later(86_400);
     world.quote("NVDA", "100");
     read(&mut world, &[], "0", Pass::Running);
@@ -176,7 +224,7 @@ fn an_exit_that_the_broker_works_is_not_doubled_when_its_day_ends() {
     assert_eq!(state(&world, &exit.0), OrderState::Working);
     world.later(86_400);
     world.quote("AAPL", "90");
-    let close = protocol::operator::Verb::Close;
+    let close = Verb::Close;
     world.ask(close, Some("AAPL"));
     assert_eq!(world.intents.len(), 1, "the broker may have kept it");
     read(&mut world, &[], "50", Pass::Running);

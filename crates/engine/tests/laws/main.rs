@@ -9,5 +9,6 @@ mod late;
 mod many;
 mod settle;
 mod story;
+mod sums;
 mod trading;
 mod world;

@@ -224,8 +224,13 @@ impl World {
     }
 
     pub fn quote(&mut self, name: &str, price: &str) {
+        let quote = self.quote_of(name, price);
+        self.step(Input::Quote(quote));
+    }
+
+    pub fn quote_of(&self, name: &str, price: &str) -> Quote {
         let price: Price = number(price);
-        let quote = Quote {
+        Quote {
             id: Id::derive(&["quote", name, &self.now.to_string()]),
             at: self.now,
             symbol: symbol(name),
@@ -236,8 +241,7 @@ impl World {
             ask_size: None,
             previous_close: None,
             tradable: true,
-        };
-        self.step(Input::Quote(quote));
+        }
     }
 
     pub fn signal(&mut self, name: &str, up: f64, down: f64, regime: Regime) {
