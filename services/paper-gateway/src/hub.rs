@@ -19,6 +19,8 @@ mod outages;
 mod pace;
 mod prices;
 mod quotes;
+mod readers;
+mod statistics;
 mod tickets;
 mod ticks;
 mod trouble;
@@ -48,7 +50,7 @@ use crate::line::DataType;
 use crate::message::account::{CurrentTime, CurrentTimeInMillis, ManagedAccounts, NextValidId, UserInfo};
 use crate::outbox::Outbox;
 use crate::peer::{NO_REQUEST, Peer};
-use crate::request::Request;
+use crate::request::{Asked, Request};
 
 use faults::Greeting;
 use trouble::Trouble;
@@ -72,11 +74,7 @@ pub(crate) enum Command {
         outbox: Outbox,
     },
     /// A client asks.
-    Request {
-        session: u64,
-        number: i32,
-        request: Box<Request>,
-    },
+    Request { session: u64, asked: Asked },
     /// A connection ended.
     Gone { session: u64 },
     /// A person or a test asks for a fault.
@@ -172,9 +170,10 @@ impl Hub {
                         self.handle(command)?;
                     }
                 }
-                () = drained.notified(), if self.held_since.is_some() => {}
+                () = drained.notified(), if self.waits_for_readers() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
+            self.answer_readers()?;
             self.run_market()?;
             if Instant::now() >= self.second {
                 self.tell_second()?;
@@ -237,22 +236,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Cuts off clients whose queue is full.
-    fn drop_late(&mut self) {
-        self.peers.retain(|session, peer| {
-            if peer.late {
-                tracing::warn!(
-                    session,
-                    client = peer.client,
-                    waiting = peer.waiting(),
-                    "a client reads too slowly, connection cut"
-                );
-                peer.cut();
-            }
-            !peer.late
-        });
-    }
-
     fn handle(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Started {
@@ -261,6 +244,14 @@ impl Hub {
                 outbox,
             } => self.start(session, client, outbox),
             Command::Gone { session } => {
+                // What it asked before it left is done, though it will not read the answers.
+                while let Some(asked) = self
+                    .peers
+                    .get_mut(&session)
+                    .and_then(|peer| peer.requests.pop_front())
+                {
+                    self.ask(session, asked)?;
+                }
                 self.forget(session);
                 if let Some(peer) = self.peers.remove(&session) {
                     tracing::info!(session, client = peer.client, "client left");
@@ -271,19 +262,26 @@ impl Hub {
                 // Who asked may have left.
                 answer.send(told).ok();
             }
-            Command::Request {
-                session,
-                number,
-                request,
-            } => {
-                if self.peers.get(&session).is_some_and(|peer| !peer.muted) {
-                    // Whatever is answered is true now, and all that came before it has been told.
-                    self.pace();
-                    self.step(Input::Time)?;
-                    self.take(session, number, *request)?;
+            Command::Request { session, asked } => match self.peers.get_mut(&session) {
+                Some(peer) if peer.backlog().is_long() || !peer.requests.is_empty() => {
+                    peer.requests.push_back(asked);
                 }
-            }
+                Some(_) => self.ask(session, asked)?,
+                None => {}
+            },
         }
+        Ok(())
+    }
+
+    /// Takes up a request, unless its client is told nothing any more.
+    fn ask(&mut self, session: u64, asked: Asked) -> Result<()> {
+        if self.peers.get(&session).is_some_and(|peer| !peer.muted) {
+            // Whatever is answered is true now, and all that came before it has been told.
+            self.pace();
+            self.step(Input::Time)?;
+            self.take(session, asked.number, *asked.request)?;
+        }
+        drop(asked.place);
         Ok(())
     }
 
@@ -387,9 +385,12 @@ impl Hub {
             Request::PlaceOrder(request) => self.place_order(session, &request)?,
             Request::CancelOrder(request) => self.cancel_order(session, &request)?,
             Request::GlobalCancel => self.step(Input::CancelAll)?,
-            Request::OpenOrders | Request::AutoOpenOrders => self.open_orders(session, false),
+            Request::OpenOrders => self.open_orders(session, false),
+            Request::AutoOpenOrders => self.auto_open_orders(session),
             Request::AllOpenOrders => self.open_orders(session, true),
-            Request::CompletedOrders => self.completed_orders(session),
+            Request::CompletedOrders(request) => {
+                self.completed_orders(session, request.api_only.unwrap_or(false));
+            }
             Request::Executions(request) => self.executions(session, &request),
             Request::Cancel(kind, numbered) => {
                 self.cancel(session, kind, numbered.req_id.unwrap_or(NO_REQUEST))

@@ -1,4 +1,4 @@
-//! Decimals on their way into the wire's doubles.
+//! Decimals on their way into the wire's doubles, and out of its text.
 
 use rust_decimal::Decimal;
 
@@ -11,6 +11,15 @@ pub(crate) fn approximate(value: Decimal) -> f64 {
         return mantissa as f64 / 10f64.powi(scale.cast_signed());
     }
     value.to_string().parse().unwrap_or(f64::NAN)
+}
+
+/// The decimal that a client writes in plain digits: `10`, `-1`, `0.5`. `None` for all else that could be read as one.
+pub(crate) fn plain(text: &str) -> Option<Decimal> {
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_decimal = is_plain(whole) && is_plain(fraction);
+    is_decimal.then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::line::Entitlement;
 #[command(name = "tradewind-paper-gateway", version, about, args_override_self = true)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one, and the first line printed says which.
-    #[arg(long, default_value = "127.0.0.1:4010", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:4010", value_name = "HOST:PORT", value_parser = address)]
     pub listen: String,
     /// Write the real address into this file once clients can connect.
     #[arg(long, value_name = "FILE")]
@@ -65,7 +65,7 @@ pub struct Options {
     pub lines: usize,
     /// Let faults be ordered here, one JSON object a line (docs/paper-gateway-faults.md); addresses of this
     /// machine only. Off by default.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub control: Option<String>,
     /// Write the control port's real address into this file.
     #[arg(long, value_name = "FILE", requires = "control")]
@@ -94,6 +94,14 @@ impl Options {
         }
         STOCKS.iter().filter_map(|(name, _)| name.parse().ok()).collect()
     }
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':');
+    if parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err("an address is HOST:PORT, such as 127.0.0.1:4010".into())
 }
 
 /// Longest name of an account.

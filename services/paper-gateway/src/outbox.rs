@@ -11,18 +11,56 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const QUEUE_FRAMES_MAX: usize = 1 << 16;
 /// Most bytes that wait for a client that does not read; above, and it is cut off.
 pub(crate) const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Most bytes that wait for all clients together; above, the one for whom most waits is cut off.
+pub(crate) const QUEUES_BYTES_MAX: usize = 256 << 20;
+/// Frames and bytes that wait for a client from which on its next request waits too, until it has read some. Far
+/// above what a replay that does not run ahead of its readers leaves unread.
+const BEHIND_FRAMES: usize = 1 << 14;
+const BEHIND_BYTES: usize = 4 << 20;
 /// A buffer that grew beyond this is let go once it is written, instead of being kept for the next frames.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
+
+/// How much waits for a client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Backlog {
+    /// Whether it is so much that the client is not answered until it has read some.
+    pub(crate) fn is_long(self) -> bool {
+        self.frames > BEHIND_FRAMES || self.bytes > BEHIND_BYTES
+    }
+
+    fn is_too_long(self) -> bool {
+        self.frames > QUEUE_FRAMES_MAX || self.bytes > QUEUE_BYTES_MAX
+    }
+
+    /// This and what else waits.
+    pub(crate) fn and(self, frames: usize, bytes: usize) -> Self {
+        Self {
+            frames: self.frames + frames,
+            bytes: self.bytes + bytes,
+        }
+    }
+}
 
 /// What waits for one client.
 #[derive(Debug, Default)]
 struct Queue {
     bytes: BytesMut,
     frames: usize,
-    /// Frames and bytes that the writer has taken and not yet written.
-    writing: (usize, usize),
+    /// What the writer has taken and not yet written.
+    writing: Backlog,
     /// Whether the hub has let go of the client.
     closed: bool,
+}
+
+impl Queue {
+    fn backlog(&self) -> Backlog {
+        self.writing.and(self.frames, self.bytes.len())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -73,19 +111,15 @@ impl Outbox {
             queue.bytes.extend_from_slice(bytes);
             bytes.clear();
         }
-        let (frames, bytes) = (
-            queue.frames + queue.writing.0,
-            queue.bytes.len() + queue.writing.1,
-        );
+        let backlog = queue.backlog();
         drop(queue);
         self.shared.filled.notify_one();
-        frames <= QUEUE_FRAMES_MAX && bytes <= QUEUE_BYTES_MAX
+        !backlog.is_too_long()
     }
 
-    /// Frames that wait to be written.
-    pub(crate) fn waiting(&self) -> usize {
-        let queue = self.shared.queue();
-        queue.frames + queue.writing.0
+    /// What waits to be written.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.shared.queue().backlog()
     }
 
     /// Ends the connection without writing what waits.
@@ -122,7 +156,10 @@ impl Outgoing {
                 let mut queue = self.shared.queue();
                 if !queue.bytes.is_empty() {
                     std::mem::swap(&mut queue.bytes, into);
-                    queue.writing = (std::mem::take(&mut queue.frames), into.len());
+                    queue.writing = Backlog {
+                        frames: std::mem::take(&mut queue.frames),
+                        bytes: into.len(),
+                    };
                     return true;
                 }
                 if queue.closed {
@@ -135,7 +172,7 @@ impl Outgoing {
 
     /// What was taken last is written.
     pub(crate) fn written(&self) {
-        self.shared.queue().writing = (0, 0);
+        self.shared.queue().writing = Backlog::default();
     }
 }
 
@@ -148,12 +185,12 @@ mod tests {
         let (outbox, outgoing) = outbox(CancellationToken::new());
         assert!(outbox.hand(2, &mut BytesMut::from("ab")));
         assert!(outbox.hand(1, &mut BytesMut::from("c")));
-        assert_eq!(outbox.waiting(), 3);
+        assert_eq!(outbox.backlog().frames, 3);
         let mut taken = BytesMut::new();
         assert!(outgoing.take(&mut taken).await);
-        assert_eq!((&taken[..], outbox.waiting()), (&b"abc"[..], 3));
+        assert_eq!((&taken[..], outbox.backlog().frames), (&b"abc"[..], 3));
         outgoing.written();
-        assert_eq!(outbox.waiting(), 0);
+        assert_eq!(outbox.backlog().frames, 0);
         drop(outbox);
         taken.clear();
         assert!(!outgoing.take(&mut taken).await);

@@ -13,13 +13,20 @@ use crate::hub::depth::DepthLine;
 use crate::hub::lookup::Lookup;
 use crate::line::{DataType, Line};
 use crate::message::account::ErrorMessage;
-use crate::outbox::{Outbox, QUEUE_BYTES_MAX};
+use crate::outbox::{Backlog, Outbox, QUEUE_BYTES_MAX};
+use crate::request::Asked;
 use crate::wire;
 
 /// Most requests that go on at a time for one client, of all kinds together.
 const REQUESTS_MAX: usize = 1_000;
+/// Most questions about the past of one client that wait; more are refused.
+pub(crate) const LOOKUPS_MAX: usize = 200;
+/// Questions that a request for quotes asks at most: how a delayed quote begins, and the prices of weeks.
+const LOOKUPS_OF_A_REQUEST: usize = 2;
 /// Number of an error frame.
 const ERROR: i32 = 4;
+/// Why a client is cut off that has more to read than may wait for it.
+const UNREAD: &str = "too many frames or bytes wait for it";
 /// The id of what concerns no request.
 pub(crate) const NO_REQUEST: i32 = -1;
 
@@ -63,8 +70,10 @@ pub(crate) struct Peer {
     checked: (usize, usize),
     /// Set when nothing is told to it any more, though it is connected.
     pub(crate) muted: bool,
-    /// Set when a limit was reached; the hub lets go of it at the end of its step.
-    pub(crate) late: bool,
+    /// Why it reads too slowly, once a limit was reached; the hub lets go of it at the end of its turn.
+    pub(crate) late: Option<&'static str>,
+    /// What it asked before it had read what was answered earlier.
+    pub(crate) requests: VecDeque<Asked>,
     /// The kind of prices that it asked for last.
     pub(crate) data_type: DataType,
     pub(crate) quotes: Followed<Line>,
@@ -92,7 +101,8 @@ impl Peer {
             buffer: BytesMut::new(),
             checked: (0, 0),
             muted: false,
-            late: false,
+            late: None,
+            requests: VecDeque::new(),
             data_type: DataType::default(),
             quotes: Followed::default(),
             bars: Followed::default(),
@@ -127,18 +137,19 @@ impl Peer {
 
     /// Queues one frame that is written into the buffer. Everything that a client is told goes through here.
     fn put(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        if self.late || self.muted {
+        if self.late.is_some() || self.muted {
             return;
         }
         write(&mut self.buffer);
         self.frames += 1;
-        self.late = self.buffer.len() > QUEUE_BYTES_MAX;
+        self.late = (self.buffer.len() > QUEUE_BYTES_MAX).then_some(UNREAD);
     }
 
     /// Hands all queued frames to the connection.
     pub(crate) fn flush(&mut self) {
-        if self.frames > 0 && !self.late {
-            self.late = !self.outbox.hand(self.frames, &mut self.buffer);
+        if self.frames > 0 && self.late.is_none() {
+            let fits = self.outbox.hand(self.frames, &mut self.buffer);
+            self.late = (!fits).then_some(UNREAD);
             self.frames = 0;
             self.checked = (0, 0);
         }
@@ -178,9 +189,26 @@ impl Peer {
         self.send(ERROR, &refused);
     }
 
-    /// Frames that wait to be written.
-    pub(crate) fn waiting(&self) -> usize {
-        self.frames + self.outbox.waiting()
+    /// What waits to be written.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.outbox.backlog().and(self.frames, self.buffer.len())
+    }
+
+    /// The next of the requests that wait, once it has read enough of the answers to those before.
+    pub(crate) fn next_request(&mut self) -> Option<Asked> {
+        if self.muted {
+            self.requests.clear();
+        }
+        if self.requests.is_empty() || self.backlog().is_long() {
+            return None;
+        }
+        self.requests.pop_front()
+    }
+
+    /// Whether it will be answered as soon as it has read some.
+    pub(crate) fn waits_for_itself(&self) -> bool {
+        let asks = !(self.requests.is_empty() && self.lookups.is_empty());
+        asks && self.backlog().is_long()
     }
 
     /// Ends the connection at once.
@@ -197,6 +225,11 @@ impl Peer {
             + self.gains.len()
             + self.gains_single.len();
         prices + account + self.lookups.len() >= REQUESTS_MAX
+    }
+
+    /// Whether as many questions about the past as one request can ask may wait, too.
+    pub(crate) fn has_room_for_lookups(&self) -> bool {
+        self.lookups.len() + LOOKUPS_OF_A_REQUEST <= LOOKUPS_MAX
     }
 
     /// Whether any price of any stock is pushed to it.

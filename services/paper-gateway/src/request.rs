@@ -2,17 +2,28 @@
 
 use bytes::Bytes;
 use prost::{DecodeError, Message};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::message::request::{
     AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest,
-    ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest, HistogramRequest,
-    HistoricalDataRequest, HistoricalTicksRequest, MarketDataRequest, MarketDataTypeRequest,
-    MarketDepthRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered, PlaceOrderRequest, PnLRequest,
-    PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
+    CompletedOrdersRequest, ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest,
+    HistogramRequest, HistoricalDataRequest, HistoricalTicksRequest, MarketDataRequest,
+    MarketDataTypeRequest, MarketDepthRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered,
+    PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest,
+    StartApiRequest, TickByTickRequest,
 };
 
 /// Number of the request that must come first.
 pub(crate) const START_API: i32 = 71;
+
+/// A request on its way to the hub.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) number: i32,
+    pub(crate) request: Box<Request>,
+    /// Its place among those of its client that the hub has not taken up yet, free again when it is dropped.
+    pub(crate) place: OwnedSemaphorePermit,
+}
 
 /// One request.
 #[derive(Debug)]
@@ -48,7 +59,7 @@ pub(crate) enum Request {
     OpenOrders,
     AllOpenOrders,
     AutoOpenOrders,
-    CompletedOrders,
+    CompletedOrders(CompletedOrdersRequest),
     Executions(ExecutionRequest),
     UserInfo(Numbered),
     /// The end of what the request of this number began.
@@ -128,7 +139,7 @@ impl Request {
             5 => Self::OpenOrders,
             16 => Self::AllOpenOrders,
             15 => Self::AutoOpenOrders,
-            99 => Self::CompletedOrders,
+            99 => Self::CompletedOrders(Message::decode(body)?),
             7 => Self::Executions(Message::decode(body)?),
             104 => Self::UserInfo(Message::decode(body)?),
             2 => cancel(Cancel::MarketData)?,

@@ -5,20 +5,29 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
-use tokio::io::{AsyncWriteExt, BufReader};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Command;
 use crate::outbox::{Outgoing, outbox};
-use crate::request::Request;
+use crate::request::{Asked, Request};
 use crate::trace::Trace;
 use crate::{times, wire};
 
 /// Time from the connection to the client's first request.
 const GREETING_SECONDS_MAX: u64 = 10;
+/// Longest time in which a client takes no byte though some wait for it.
+const STALLED: Duration = Duration::from_secs(20);
+/// Most requests of a client that the hub has not taken up; then its socket waits.
+const REQUESTS_AHEAD_MAX: usize = 64;
+/// A client whose machine is gone without a word is noticed after this silence and so many questions into it.
+const SILENCE: Duration = Duration::from_secs(60);
+const SILENT_INTERVAL: Duration = Duration::from_secs(10);
+const SILENT_TRIES: u32 = 3;
 
 /// Serves one connection to its end. Whatever is wrong with the client ends this connection and no other.
 pub(crate) async fn serve(
@@ -58,9 +67,10 @@ async fn converse(
     cut: &CancellationToken,
 ) -> Result<()> {
     socket.set_nodelay(true).context("can't set TCP_NODELAY")?;
+    keep_alive(&socket).context("can't set TCP keepalive")?;
     let (reader, mut writer) = socket.into_split();
     let mut reader = BufReader::new(reader);
-    let started = tokio::time::timeout(Duration::from_secs(GREETING_SECONDS_MAX), async {
+    let started = timeout(Duration::from_secs(GREETING_SECONDS_MAX), async {
         let version = wire::read_greeting(&mut reader).await?;
         let connected = times::with_zone(jiff::Timestamp::now());
         writer.write_all(&wire::greeting(version, &connected)).await?;
@@ -84,7 +94,7 @@ async fn converse(
         outgoing,
         drained,
         (trace.clone(), number),
-        cut.clone(),
+        (STALLED, cut.clone()),
     ));
     hub.send(Command::Started {
         session: number,
@@ -93,21 +103,29 @@ async fn converse(
     })
     .await
     .context("the gateway stops")?;
+    let ahead = Arc::new(Semaphore::new(REQUESTS_AHEAD_MAX));
     let reading = async {
-        while let Some((id, body)) = wire::read_frame(&mut reader).await? {
+        loop {
+            let place = ahead.clone().acquire_owned().await?;
+            let Some((id, body)) = wire::read_frame(&mut reader).await? else {
+                return Ok(());
+            };
             let (read, length) = (trace.now(), body.len());
             let request =
                 Request::decode(id, body).with_context(|| format!("message {id} can't be decoded"))?;
             trace.read(read, number, &request, length);
-            hub.send(Command::Request {
-                session: number,
+            let asked = Asked {
                 number: id,
                 request: Box::new(request),
+                place,
+            };
+            hub.send(Command::Request {
+                session: number,
+                asked,
             })
             .await
             .context("the gateway stops")?;
         }
-        anyhow::Ok(())
     };
     tokio::select! {
         result = reading => result,
@@ -118,13 +136,22 @@ async fn converse(
     }
 }
 
-/// Writes queued frames, all that wait at once, until the hub lets go of the queue.
+/// Lets the system ask a client that is silent whether it is still there.
+fn keep_alive(socket: &TcpStream) -> std::io::Result<()> {
+    let questions = TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(SILENT_INTERVAL)
+        .with_retries(SILENT_TRIES);
+    SockRef::from(socket).set_tcp_keepalive(&questions)
+}
+
+/// Writes queued frames, all that wait at once, until the hub lets go of the queue or the client takes none for so long.
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     outgoing: Outgoing,
     drained: Arc<Notify>,
     (trace, number): (Trace, u64),
-    cut: CancellationToken,
+    (stalled, cut): (Duration, CancellationToken),
 ) -> Result<()> {
     let mut buffer = BytesMut::new();
     loop {
@@ -138,12 +165,71 @@ async fn write(
         }
         let begin = trace.now();
         tokio::select! {
-            result = writer.write_all(&buffer) => result.context("the client does not take what is written")?,
+            result = write_all(&mut writer, &buffer, stalled) => result?,
             () = cut.cancelled() => return Ok(()),
         }
         trace.wrote(begin, number, &buffer);
         buffer.clear();
         outgoing.written();
         drained.notify_one();
+    }
+}
+
+/// Writes it all, as long as some of it is taken within each such time.
+async fn write_all(writer: &mut (impl AsyncWrite + Unpin), mut left: &[u8], stalled: Duration) -> Result<()> {
+    while !left.is_empty() {
+        let written = timeout(stalled, writer.write(left)).await;
+        let written = written.with_context(|| {
+            let seconds = stalled.as_secs_f64();
+            format!(
+                "the client took no byte for {seconds} seconds though {} wait for it",
+                left.len()
+            )
+        })?;
+        let count = written.context("the client does not take what is written")?;
+        if count == 0 {
+            bail!("the client does not take what is written");
+        }
+        left = &left[count..];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let (socket, mut client) = tokio::io::duplex(64);
+        let cut = CancellationToken::new();
+        let (outbox, outgoing) = outbox(cut.clone());
+        outbox.hand(1, &mut BytesMut::zeroed(100));
+        let trace = (Trace::start(None).unwrap(), 1);
+        let limits = (Duration::from_millis(1), cut);
+        let ended = write(socket, outgoing, Arc::new(Notify::new()), trace, limits).await;
+        let said = format!("{:#}", ended.unwrap_err());
+        assert!(
+            said.starts_with("the client took no byte for 0.001 seconds though 36 wait for it"),
+            "{said}"
+        );
+        // What it could have taken is there.
+        assert_eq!(client.read(&mut [0; 100]).await.unwrap(), 64);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_without_a_word_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        keep_alive(&socket).unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), SILENT_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), SILENT_TRIES);
     }
 }

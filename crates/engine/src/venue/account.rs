@@ -20,6 +20,8 @@ pub const FILLS_KEPT_MAX: usize = 10_000;
 pub const COMPLETED_KEPT_MAX: usize = 5_000;
 /// So many are forgotten at a time once a limit is reached, which spares looking for the oldest each time.
 const FORGOTTEN: usize = 500;
+/// Most clients whose next order id is kept: one more places no orders.
+pub(super) const CLIENTS_MAX: usize = 10_000;
 /// The first permanent number.
 const PERM_ID_FIRST: i64 = 1_000_000_001;
 
@@ -203,6 +205,11 @@ impl Account {
     #[must_use]
     pub fn next_order_id(&self, client: i32) -> i32 {
         self.next_order_id.get(&client).copied().unwrap_or(1)
+    }
+
+    /// Whether a client's next order id is kept, or can be.
+    pub(super) fn has_room_for(&self, client: i32) -> bool {
+        self.next_order_id.len() < CLIENTS_MAX || self.next_order_id.contains_key(&client)
     }
 
     /// A client's order that can still trade.

@@ -60,6 +60,10 @@ impl Venue {
             let filled = used.filter(is_change).is_some();
             return Err(if filled { Refusal::Filled } else { Refusal::UsedId });
         }
+        if !self.account.has_room_for(client) {
+            let reason = "Too many clients have placed orders of this account";
+            return Err(Refusal::Rejected(reason.into()));
+        }
         match ticket.parent {
             Some(parent) if self.account.find_open(client, parent).is_none() => Err(Refusal::NoParent),
             _ => Ok(()),

@@ -123,7 +123,7 @@ impl Venue {
             Desk::RollBack {
                 client,
                 next_order_id,
-            } => {
+            } if self.account.has_room_for(client) => {
                 let at = self.now;
                 let record = Record::RolledBack {
                     client,
@@ -132,6 +132,7 @@ impl Venue {
                 };
                 self.record(record, outputs);
             }
+            Desk::RollBack { .. } => {}
         }
     }
 
@@ -155,7 +156,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use protocol::{Money, Symbol};
 
-    use super::super::account::Account;
+    use super::super::account::{Account, CLIENTS_MAX};
     use super::super::market::Market;
     use super::super::order::{Kind, Side, Status};
     use super::super::synthetic::Synthetic;
@@ -257,6 +258,40 @@ mod tests {
             (refused.status, refused.end.as_ref().unwrap().reason.as_str()),
             (Status::Rejected, "no")
         );
+    }
+
+    #[test]
+    fn more_clients_than_are_kept_place_no_orders() {
+        let (symbol, start): (Symbol, Timestamp) = ("AAPL".parse().unwrap(), BEGIN.parse().unwrap());
+        let market = Market::Synthetic(Synthetic::new(&[symbol], 1, 20, start));
+        let mut account = Account::default();
+        account.apply(&Venue::opening(100_000.into(), start));
+        account.next_order_id = (100..).take(CLIENTS_MAX).map(|client| (client, 2)).collect();
+        let mut venue = Venue::new(market, account, start);
+        let mut place = |client| {
+            venue.step(
+                start,
+                Input::Place {
+                    client,
+                    order_id: 2,
+                    ticket: ticket(symbol, Side::Buy, 1),
+                },
+            );
+            venue.step(
+                start,
+                Input::Desk(Desk::RollBack {
+                    client,
+                    next_order_id: 9,
+                }),
+            );
+            let account = venue.account();
+            (
+                account.find_completed(client, 2).is_some(),
+                account.next_order_id(client),
+            )
+        };
+        assert_eq!(place(7), (false, 1));
+        assert_eq!(place(100), (true, 9), "one of them goes on");
     }
 
     #[test]

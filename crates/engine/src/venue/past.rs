@@ -12,7 +12,7 @@ use super::market::{Market, Tick};
 
 /// Days in which the last price before an instant is looked for: a long weekend and some.
 const DAYS_BACK: i64 = 5;
-/// Most trades that a late book takes in at a time; what is further behind is taken from bars.
+/// Most trades that a late book takes in at a time; what is further behind has to be made anew.
 const TRADES_BEHIND_MAX: usize = 5_000;
 
 /// A stock's book as it would stand if somebody had been watching until `at`; `None` before the first trade.
@@ -69,27 +69,49 @@ impl LateBooks {
         }
     }
 
-    /// A stock's book as it stood so many seconds before `now`; `None` before its first trade.
-    pub fn book(&mut self, market: &Market, symbol: Symbol, now: Timestamp) -> Option<&Book> {
-        let at = Timestamp::from_second(now.as_second() - self.seconds).unwrap_or(now);
-        let anew = || (at, book_at(market, symbol, at));
-        let (known, book) = self.books.entry(symbol).or_insert_with(anew);
-        if *known < at {
-            let trades = market.ticks(symbol, *known, at, TRADES_BEHIND_MAX, false);
-            match book {
-                Some(book) if trades.len() < TRADES_BEHIND_MAX => {
-                    for trade in trades {
-                        if calendar::local(trade.at).date() > calendar::local(book.tick.at).date() {
-                            book.begin_day();
-                        }
-                        book.trade(trade);
-                    }
-                    *known = at;
+    /// The instant whose books are told at `now`.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_second(now.as_second() - self.seconds).unwrap_or(now)
+    }
+
+    /// Takes in a stock's [`book_at`] an instant, which is a lot of work to make.
+    pub fn put(&mut self, symbol: Symbol, at: Timestamp, book: Option<Book>) {
+        self.books.insert(symbol, (at, book));
+    }
+
+    /// Brings a stock's book up to the instant that is told at `now`, if a few trades do. False when it has to be
+    /// made and put in.
+    pub fn catch_up(&mut self, market: &Market, symbol: Symbol, now: Timestamp) -> bool {
+        let at = self.at(now);
+        let Some((known, book)) = self.books.get_mut(&symbol) else {
+            return false;
+        };
+        if *known >= at {
+            return true;
+        }
+        let trades = market.ticks(symbol, *known, at, TRADES_BEHIND_MAX, false);
+        let is_first = book.is_none() && !trades.is_empty();
+        if is_first || trades.len() == TRADES_BEHIND_MAX {
+            self.books.remove(&symbol);
+            return false;
+        }
+        *known = at;
+        if let Some(book) = book {
+            for trade in trades {
+                if calendar::local(trade.at).date() > calendar::local(book.tick.at).date() {
+                    book.begin_day();
                 }
-                _ => (*known, *book) = anew(),
+                book.trade(trade);
             }
         }
-        book.as_ref()
+        true
+    }
+
+    /// A stock's book as far as it is known; `None` before its first trade.
+    #[must_use]
+    pub fn book(&self, symbol: Symbol) -> Option<&Book> {
+        self.books.get(&symbol)?.1.as_ref()
     }
 
     /// Forgets all books but those of some stocks.
@@ -178,11 +200,23 @@ mod tests {
         let market = replay();
         let symbol = market.symbols()[0];
         let mut late = LateBooks::new(600);
-        assert!(late.book(&market, symbol, at("2013-10-07T14:05:00Z")).is_none());
+        let mut made = 0;
+        let mut follow = |late: &mut LateBooks, now| {
+            if !late.catch_up(&market, symbol, now) {
+                made += 1;
+                let then = late.at(now);
+                late.put(symbol, then, book_at(&market, symbol, then));
+                assert!(late.catch_up(&market, symbol, now));
+            }
+            made
+        };
+        follow(&mut late, at("2013-10-07T14:05:00Z"));
+        assert!(late.book(symbol).is_none());
         for minute in 11..60 {
             let now = Timestamp::from_second(at("2013-10-07T14:00:00Z").as_second() + minute * 60).unwrap();
             let then = Timestamp::from_second(now.as_second() - 600).unwrap();
-            let book = late.book(&market, symbol, now).unwrap().clone();
+            assert_eq!(follow(&mut late, now), 2, "at first, and at the first trade");
+            let book = late.book(symbol).unwrap().clone();
             let trades = market.ticks_before(symbol, then, 1, false);
             assert_eq!(book.tick.price, trades[0].price);
             let all = market.ticks(symbol, Timestamp::UNIX_EPOCH, then, usize::MAX, false);

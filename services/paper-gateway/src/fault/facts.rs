@@ -6,6 +6,7 @@ use crate::message::account::{
     CommissionAndFeesReport, ErrorMessage, ExecutionDetails, OpenOrder, OrderStatus,
 };
 use crate::message::request::Numbered;
+use crate::message::shared::Contract;
 use crate::request::Request;
 use crate::wire;
 
@@ -52,21 +53,27 @@ impl Facts {
         }
     }
 
+    fn of_order(
+        &mut self,
+        owner: Option<i32>,
+        order_id: Option<i32>,
+        order_ref: Option<String>,
+        contract: Option<Contract>,
+    ) {
+        self.owner = owner;
+        self.order_id = order_id;
+        self.order_ref = order_ref;
+        self.symbol = contract.and_then(|contract| contract.symbol);
+    }
+
     /// What a request is about.
     pub(crate) fn of_request(client: i32, number: i32, request: &Request) -> Self {
         let mut facts = Self::new(client, Way::In, number);
         match request {
             Request::PlaceOrder(place) => {
-                facts.owner = Some(client);
-                facts.order_id = place.order_id;
-                facts.order_ref = place
-                    .order
-                    .as_ref()
-                    .and_then(|terms| terms.order.order_ref.clone());
-                facts.symbol = place
-                    .contract
-                    .as_ref()
-                    .and_then(|contract| contract.symbol.clone());
+                let terms = place.order.as_ref();
+                let reference = terms.and_then(|terms| terms.order.order_ref.clone());
+                facts.of_order(Some(client), place.order_id, reference, place.contract.clone());
             }
             Request::CancelOrder(cancel) => {
                 facts.owner = Some(client);
@@ -104,19 +111,14 @@ impl Facts {
             5 => {
                 let open = OpenOrder::decode(body).ok()?;
                 let order = open.order.unwrap_or_default();
-                facts.owner = order.client_id;
-                facts.order_id = open.order_id;
-                facts.order_ref = order.order_ref;
-                facts.symbol = open.contract.and_then(|contract| contract.symbol);
+                facts.of_order(order.client_id, open.order_id, order.order_ref, open.contract);
                 facts.status = open.order_state.and_then(|state| state.status);
             }
             11 => {
                 let details = ExecutionDetails::decode(body).ok()?;
                 let execution = details.execution.unwrap_or_default();
-                facts.owner = execution.client_id;
-                facts.order_id = execution.order_id;
-                facts.order_ref = execution.order_ref;
-                facts.symbol = details.contract.and_then(|contract| contract.symbol);
+                let (owner, order_id) = (execution.client_id, execution.order_id);
+                facts.of_order(owner, order_id, execution.order_ref, details.contract);
                 facts.execution = execution.exec_id;
             }
             59 => facts.execution = CommissionAndFeesReport::decode(body).ok()?.exec_id,

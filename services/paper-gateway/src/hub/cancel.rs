@@ -9,11 +9,14 @@ impl Hub {
     pub(super) fn cancel(&mut self, session: u64, kind: Cancel, id: i32) {
         let peer = self.peer(session);
         let (is_there, code, text) = match kind {
-            Cancel::MarketData => (
-                peer.quotes.remove(id).is_some(),
-                300,
-                format!("Can't find EId with tickerId:{id}"),
-            ),
+            Cancel::MarketData => {
+                let waited = self.withdraw(session, kind, id);
+                (
+                    self.peer(session).quotes.remove(id).is_some() || waited,
+                    300,
+                    format!("Can't find EId with tickerId:{id}"),
+                )
+            }
             Cancel::RealTimeBars => (
                 peer.bars.remove(id).is_some(),
                 300,

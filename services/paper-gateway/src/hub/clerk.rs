@@ -15,12 +15,9 @@ use tokio::time::Instant;
 use super::Hub;
 use super::history;
 use super::lookup::{Found, Lookup, What};
-use crate::peer::LiveHistory;
+use crate::peer::{LOOKUPS_MAX, LiveHistory, Peer};
 use crate::request::Cancel;
 use crate::span::{self, Refusal};
-
-/// Most questions of one client that wait; more are refused.
-const LOOKUPS_MAX: usize = 200;
 
 /// Looks up what is past.
 #[derive(Debug)]
@@ -59,6 +56,12 @@ impl Clerk {
         }
     }
 
+    /// The question in hand, if somebody wants it.
+    pub(super) fn in_hand(&self) -> Option<&Lookup> {
+        let wanted = self.job.as_ref().filter(|job| job.is_wanted);
+        wanted.map(|job| &job.lookup)
+    }
+
     /// The question in hand, if it is this client's and still wanted.
     fn job_of(&mut self, session: u64) -> Option<&mut Job> {
         self.job
@@ -81,9 +84,13 @@ impl Hub {
     /// Whether a history of this number that goes on is there or is being looked up.
     pub(super) fn has_history(&mut self, session: u64, id: i32) -> bool {
         let is_it = |lookup: &Lookup| lookup.id == id && lookup.is_live();
+        self.is_asked(session, is_it) || self.peer(session).histories.contains(id)
+    }
+
+    /// Whether such a question of a client waits or is being answered.
+    pub(super) fn is_asked(&mut self, session: u64, is_it: impl Fn(&Lookup) -> bool) -> bool {
         let in_hand = self.clerk.job_of(session).is_some_and(|job| is_it(&job.lookup));
-        let peer = self.peer(session);
-        in_hand || peer.histories.contains(id) || peer.lookups.iter().any(is_it)
+        in_hand || self.peer(session).lookups.iter().any(is_it)
     }
 
     /// Takes out questions that wait or are being answered. True if there was one.
@@ -104,7 +111,8 @@ impl Hub {
         }
         let waiting = |from, to| {
             let mut peers = self.peers.range((from, to));
-            let asks = peers.find(|(_, peer)| !peer.muted && !peer.lookups.is_empty());
+            let is_next = |peer: &Peer| !(peer.muted || peer.lookups.is_empty() || peer.backlog().is_long());
+            let asks = peers.find(|(_, peer)| is_next(peer));
             asks.map(|(session, _)| *session)
         };
         let turn = self.clerk.turn;
@@ -114,12 +122,13 @@ impl Hub {
         let Some(mut lookup) = self.peer(session).lookups.pop_front() else {
             return;
         };
-        if let What::Bars {
-            query, live: true, ..
-        } = &mut lookup.what
-        {
-            // It goes on where its answer ends, so its answer ends as late as can be.
-            query.to = self.five_seconds_ago();
+        // What goes on where its answer ends is answered as late as can be.
+        match &mut lookup.what {
+            What::Bars {
+                query, live: true, ..
+            } => query.to = self.five_seconds_ago(),
+            What::Late { at, .. } => *at = self.late.at(self.venue.now()),
+            _ => {}
         }
         let (question, market) = (lookup.clone(), self.clerk.market.clone());
         self.clerk.turn = session;
@@ -136,7 +145,7 @@ impl Hub {
         let Some(job) = self.clerk.job.take().filter(|job| job.is_wanted) else {
             return Ok(());
         };
-        let (session, id) = (job.session, job.lookup.id);
+        let (session, lookup) = (job.session, job.lookup);
         if self.peers.get(&session).is_none_or(|peer| peer.muted) {
             return Ok(());
         }
@@ -144,18 +153,29 @@ impl Hub {
         self.pace();
         self.step(Input::Time)?;
         self.release(false);
-        let peer = self.peer(session);
         match found {
-            Err((code, text)) => peer.error(id, code, &text),
-            Ok(Found { frames, live }) => {
-                frames.iter().for_each(|frame| peer.send_made(frame));
-                if let (Some(live), What::Bars { query, .. }) = (live, &job.lookup.what) {
-                    self.go_on(session, id, query, live);
-                }
-            }
+            Err((code, text)) => self.peer(session).error(lookup.id, code, &text),
+            Ok(found) => self.tell_answer(session, lookup, found),
         }
         self.release(true);
         Ok(())
+    }
+
+    fn tell_answer(&mut self, session: u64, Lookup { id, what }: Lookup, found: Found) {
+        let peer = self.peer(session);
+        found.frames.iter().for_each(|frame| peer.send_made(frame));
+        match what {
+            What::Bars { query, .. } => {
+                if let Some(live) = found.live {
+                    self.go_on(session, id, &query, live);
+                }
+            }
+            What::Late { symbol, at, snapshot } => {
+                self.late.put(symbol, at, found.book);
+                self.tell_late_begin(session, id, symbol, snapshot);
+            }
+            _ => {}
+        }
     }
 
     /// Lets a history go on, from what has become past while its begin was looked up.

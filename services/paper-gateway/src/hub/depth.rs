@@ -1,7 +1,5 @@
 //! How deep the books are: told whole at first, then level by level as it changes.
 
-use std::collections::BTreeSet;
-
 use engine::venue::depth::{Depth, LEVELS, Level};
 use protocol::Symbol;
 use tokio::time::Instant;
@@ -41,10 +39,8 @@ impl Hub {
             return;
         };
         let rows = request.num_rows.unwrap_or(1);
-        let followed = self.peers.values().flat_map(|peer| peer.depths.symbols());
-        let followed: BTreeSet<Symbol> = followed.collect();
+        let full = !self.has_deep_line_for(stock.symbol, |peer| peer.depths.symbols());
         let most = self.rules.deep();
-        let full = followed.len() >= most && !followed.contains(&stock.symbol);
         let entitled = self.rules.entitlement;
         let peer = self.peer(session);
         if peer.depths.contains(id) {

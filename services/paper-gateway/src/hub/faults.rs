@@ -128,7 +128,7 @@ impl Hub {
         };
         let client = self.peer(session).client;
         let order_id = place.order_id.unwrap_or(0);
-        let ticket = match self.ticket(&place) {
+        let ticket = match self.ticket(client, &place) {
             Ok(ticket) => Box::new(ticket),
             Err((code, text)) => {
                 self.peer(session).error(order_id, code, &text);

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use engine::venue::bars::BarSize;
-use engine::venue::calendar::{self, Phase};
+use engine::venue::calendar::Phase;
 use engine::venue::market::Market;
-use jiff::ToSpan;
-use protocol::{Quantity, Symbol};
+use protocol::Symbol;
 use tokio::time::Instant;
 
 use super::Hub;
-use super::prices::text;
-use super::quotes::{Burst, DELAYED, MARK, price};
+use super::lookup::{Lookup, What};
+use super::quotes::{Burst, MARK, price, size};
 use crate::contracts::{Stock, UNKNOWN};
 use crate::line::{Entitlement, Extras, Line, Service};
-use crate::message::market::{MarketDataType, TickGeneric, TickReqParams, TickSize, TickSnapshotEnd};
+use crate::message::market::{MarketDataType, TickGeneric, TickReqParams, TickSnapshotEnd};
 use crate::message::request::{MarketDataRequest, TickByTickRequest};
 use crate::peer::{NO_REQUEST, Peer, TickKind};
+use crate::request::Cancel;
 
 /// Stocks that may be followed trade by trade or in depth, and one more for each so many lines above that.
 const DEEP_MIN: usize = 3;
@@ -24,8 +23,6 @@ const DEEP_MAX: usize = 60;
 const LINES_FOR_ONE_DEEP: usize = 100;
 /// Shares that can be borrowed of every stock.
 const BORROWABLE: i64 = 1_000_000;
-/// Weeks of the high and low prices that IB tells, and the kinds of the low and the high price.
-const WEEKS: [(i64, i32, i32); 3] = [(13, 15, 16), (26, 17, 18), (52, 19, 20)];
 
 /// What IB says of a ticker id that is in use.
 pub(super) fn duplicate(request: &str) -> String {
@@ -49,6 +46,8 @@ impl Hub {
         let full = !snapshot && !self.has_line_for(stock.symbol);
         let entitled = self.rules.entitlement;
         let closed = self.is_closed();
+        let is_it = |lookup: &Lookup| lookup.id == id && lookup.cancel() == Cancel::MarketData;
+        let waits = self.is_asked(session, is_it);
         let peer = self.peer(session);
         let extras = match extras {
             Ok(extras) => extras,
@@ -57,7 +56,7 @@ impl Hub {
                 return peer.error(id, 321, &text);
             }
         };
-        if peer.quotes.contains(id) {
+        if waits || peer.quotes.contains(id) {
             return peer.error(id, 322, &duplicate("bF"));
         }
         if full {
@@ -76,22 +75,34 @@ impl Hub {
             extras,
         };
         line.told = line.kind(closed);
-        self.tell_at_once(session, id, &stock, &line);
-        let peer = self.peer(session);
-        if snapshot {
-            return peer.send(57, &TickSnapshotEnd { req_id: Some(id) });
+        if (delayed || extras.statistics) && !peer.has_room_for_lookups() {
+            let text = "Error processing request.-'bF' : cause - too many questions about the past wait";
+            return peer.error(id, 322, text);
         }
-        peer.quotes.insert(id, stock.symbol, line);
-        self.asked = Instant::now();
+        self.tell_at_once(session, id, &stock, &line);
+        if delayed {
+            self.begin_late(session, id, stock.symbol, snapshot);
+        } else if snapshot {
+            self.peer(session).send(57, &TickSnapshotEnd { req_id: Some(id) });
+        }
+        if !snapshot {
+            self.peer(session).quotes.insert(id, stock.symbol, line);
+            self.asked = Instant::now();
+        }
     }
 
-    /// What a new line begins with: what kind of data it carries, and all that is known of the stock.
+    /// What a new line begins with: what kind of data it carries, and all that is known of the stock; what is not,
+    /// is looked up.
     fn tell_at_once(&mut self, session: u64, id: i32, stock: &Stock, line: &Line) {
         if line.delayed {
             let text = "Requested market data is not subscribed. Displaying delayed market data.";
             self.peer(session).error(id, 10167, text);
         }
-        let statistics = line.extras.statistics.then(|| self.statistics(stock.symbol));
+        if line.extras.statistics {
+            let (symbol, now) = (stock.symbol, self.venue.now());
+            let what = What::Statistics { symbol, now };
+            self.look_up(session, Lookup { id, what });
+        }
         let peer = self.peer(session);
         tell_type(peer, id, line.told);
         let params = TickReqParams {
@@ -102,13 +113,7 @@ impl Hub {
         };
         peer.send(81, &params);
         let mut burst = Burst::default();
-        if line.delayed {
-            // What the others know is as old as what this one knows: the next round has what is newer.
-            if let Some(book) = self.late_book(stock.symbol) {
-                self.late_told.remove(&stock.symbol);
-                burst.all_of(&book, &DELAYED);
-            }
-        } else {
+        if !line.delayed {
             self.tell_all(session, id, stock.symbol);
         }
         if let Some(book) = self.venue.book(stock.symbol).filter(|_| line.extras.mark) {
@@ -124,43 +129,7 @@ impl Hub {
             burst.push(45, &level);
             burst.push(2, &size(89, BORROWABLE.into()));
         }
-        for (kind, value) in statistics.into_iter().flatten() {
-            match kind {
-                AVERAGE_VOLUME => burst.push(2, &size(kind, value)),
-                kind => burst.push(1, &price(kind, value, None)),
-            }
-        }
         burst.tell(self.peer(session), id);
-    }
-
-    /// Highest and lowest prices of some weeks, and the average volume of a day.
-    fn statistics(&self, symbol: Symbol) -> Vec<(i32, Quantity)> {
-        let (market, now) = (self.venue.market(), self.venue.now());
-        let today = calendar::local(now).date();
-        let mut values = Vec::new();
-        for (weeks, low, high) in WEEKS {
-            let first = today.checked_sub(weeks.weeks()).unwrap_or(today);
-            let from = calendar::midnight(first);
-            // The longest bars are the cheapest ones.
-            let bars = market.bars(symbol, from, now, BarSize::Month);
-            let lowest = bars.iter().map(|bar| bar.low).min();
-            let highest = bars.iter().map(|bar| bar.high).max();
-            values.extend(lowest.map(|price| (low, price)));
-            values.extend(highest.map(|price| (high, price)));
-            if weeks == WEEKS[0].0 && !bars.is_empty() {
-                let volume: Quantity = bars.iter().map(|bar| bar.volume).sum();
-                let begin = market
-                    .first(symbol)
-                    .map_or(first, |first| calendar::local(first).date())
-                    .max(first);
-                let days = (0..=weeks * 7).filter_map(|ahead| begin.checked_add(ahead.days()).ok());
-                let days = days
-                    .filter(|day| *day <= today && market.calendar().trades_on(*day))
-                    .count();
-                values.push((AVERAGE_VOLUME, (volume / Quantity::from(days.max(1))).round()));
-            }
-        }
-        values
     }
 
     pub(super) fn tick_by_tick(&mut self, session: u64, request: &TickByTickRequest) {
@@ -179,9 +148,7 @@ impl Hub {
                 return self.peer(session).error(id, 321, text);
             }
         };
-        let followed = self.peers.values().flat_map(|peer| peer.ticks.symbols());
-        let followed: BTreeSet<Symbol> = followed.collect();
-        let full = followed.len() >= self.rules.deep() && !followed.contains(&symbol);
+        let full = !self.has_deep_line_for(symbol, |peer| peer.ticks.symbols());
         let entitled = self.rules.entitlement;
         let peer = self.peer(session);
         if peer.ticks.contains(id) {
@@ -211,6 +178,16 @@ impl Hub {
         let bars = self.peers.values().flat_map(|peer| peer.bars.symbols());
         let followed: BTreeSet<Symbol> = quotes.chain(bars).collect();
         followed.contains(&symbol) || followed.len() < most
+    }
+
+    /// The same of a way to follow stocks that is open to few of them.
+    pub(super) fn has_deep_line_for<'a, I: Iterator<Item = Symbol>>(
+        &'a self,
+        symbol: Symbol,
+        symbols: impl Fn(&'a Peer) -> I,
+    ) -> bool {
+        let followed: BTreeSet<Symbol> = self.peers.values().flat_map(symbols).collect();
+        followed.contains(&symbol) || followed.len() < self.rules.deep()
     }
 
     /// Whether nothing can be traded now.
@@ -253,8 +230,6 @@ impl Hub {
     }
 }
 
-/// Kind of the average volume.
-const AVERAGE_VOLUME: i32 = 21;
 /// The map of exchanges that quotes come from; request 83 asks what is behind it.
 pub(super) const BBO_EXCHANGE: &str = "9c0001";
 
@@ -279,12 +254,4 @@ fn tell_type(peer: &mut Peer, id: i32, kind: i32) {
         market_data_type: Some(kind),
     };
     peer.send(58, &told);
-}
-
-fn size(kind: i32, value: Quantity) -> TickSize {
-    TickSize {
-        req_id: None,
-        tick_type: Some(kind),
-        size: Some(text(value)),
-    }
 }

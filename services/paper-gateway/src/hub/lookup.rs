@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use engine::venue::bars::Bar;
+use engine::venue::book::Book;
 use engine::venue::calendar;
 use engine::venue::history::Query;
 use engine::venue::market::{Market, Tick};
+use engine::venue::past::book_at;
 use jiff::ToSpan;
 use prost::Message;
 use protocol::{Price, Quantity, Symbol, Timestamp};
 
 use super::history;
 use super::prices::{self, text};
+use super::quotes::{PRICE, SIZE, price, size};
+use super::statistics::{AVERAGE_VOLUME, statistics};
 use crate::message::market::{
-    HistoricalData, HistoricalDataEnd, HistoricalSchedule, HistoricalSession, HistoricalTick,
+    HistoricalData, HistoricalDataEnd, HistoricalSchedule, HistoricalSession, HistoricalTick, TickPrice,
+    TickSize,
 };
 use crate::message::other::{
     Histogram, HistogramEntry, HistoricalTicks, HistoricalTicksBidAsk, HistoricalTicksLast,
@@ -61,13 +66,26 @@ pub(crate) enum What {
         /// Decimal places of a price.
         places: u32,
     },
+    /// Prices and volume of the weeks before an instant.
+    Statistics {
+        symbol: Symbol,
+        now: Timestamp,
+    },
+    /// How a delayed quote begins, and whether it ends at once.
+    Late {
+        symbol: Symbol,
+        at: Timestamp,
+        snapshot: bool,
+    },
 }
 
-/// The frames of an answer, and the history that goes on after it.
+/// The frames of an answer, and what goes on after it.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) frames: Vec<BytesMut>,
     pub(crate) live: Option<LiveHistory>,
+    /// The book that a delayed quote begins with.
+    pub(crate) book: Option<Book>,
 }
 
 impl Lookup {
@@ -77,6 +95,7 @@ impl Lookup {
             What::Bars { .. } | What::Schedule(_) => Cancel::Historical,
             What::Ticks { .. } => Cancel::HistoricalTicks,
             What::Histogram { .. } => Cancel::Histogram,
+            What::Statistics { .. } | What::Late { .. } => Cancel::MarketData,
         }
     }
 
@@ -97,6 +116,11 @@ impl Lookup {
             What::Schedule(query) => Ok(made(106, &self.schedule(market, query))),
             What::Ticks { .. } => Ok(self.ticks(market)),
             What::Histogram { query, places } => self.histogram(market, query, *places),
+            What::Statistics { symbol, now } => Ok(self.statistics(market, *symbol, *now)),
+            What::Late { symbol, at, .. } => Ok(Found {
+                book: book_at(market, *symbol, *at),
+                ..Found::default()
+            }),
         }
     }
 
@@ -229,6 +253,31 @@ impl Lookup {
         }
     }
 
+    fn statistics(&self, market: &Market, symbol: Symbol, now: Timestamp) -> Found {
+        let req_id = Some(self.id);
+        let values = statistics(market, symbol, now).into_iter();
+        let frames = values.map(|(kind, value)| match kind {
+            AVERAGE_VOLUME => framed(
+                SIZE,
+                &TickSize {
+                    req_id,
+                    ..size(kind, value)
+                },
+            ),
+            kind => framed(
+                PRICE,
+                &TickPrice {
+                    req_id,
+                    ..price(kind, value, None)
+                },
+            ),
+        });
+        Found {
+            frames: frames.collect(),
+            ..Found::default()
+        }
+    }
+
     fn histogram(&self, market: &Market, query: &Query, places: u32) -> Result<Found, Refusal> {
         let mut sizes: BTreeMap<Price, Quantity> = BTreeMap::new();
         for bar in query.answer(market) {
@@ -251,10 +300,14 @@ impl Lookup {
 
 /// An answer of one message.
 fn made(number: i32, message: &impl Message) -> Found {
+    Found {
+        frames: vec![framed(number, message)],
+        ..Found::default()
+    }
+}
+
+fn framed(number: i32, message: &impl Message) -> BytesMut {
     let mut frame = BytesMut::new();
     wire::put_frame(&mut frame, number, message);
-    Found {
-        frames: vec![frame],
-        live: None,
-    }
+    frame
 }

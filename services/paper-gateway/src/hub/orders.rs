@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use engine::venue::calendar;
+use engine::venue::desk;
 use engine::venue::order::{Order, Status, Ticket};
 use engine::venue::record::{Fill, Record};
 use engine::venue::{Input, Refusal};
@@ -25,7 +26,8 @@ impl Hub {
             .as_ref()
             .and_then(|terms| terms.order.what_if)
             .unwrap_or(false);
-        let ticket = match self.ticket(request) {
+        let client = self.peer(session).client;
+        let ticket = match self.ticket(client, request) {
             Ok(ticket) => ticket,
             Err((code, text)) => {
                 self.peer(session).error(order_id, code, &text);
@@ -36,7 +38,6 @@ impl Hub {
             self.preview(session, order_id, &ticket);
             return Ok(());
         }
-        let client = self.peer(session).client;
         tracing::debug!(client, order_id, symbol = %ticket.symbol, reference = ticket.reference, "order");
         self.step(Input::Place {
             client,
@@ -230,14 +231,28 @@ impl Hub {
         peer.send(53, &OpenOrdersEnd {});
     }
 
-    /// Tells the orders that ended on the present and the previous date.
-    pub(super) fn completed_orders(&mut self, session: u64) {
+    /// Tells the orders that a person placed at the broker's own screen, which are those of client 0 that have no
+    /// number of its own, with its own orders: nobody else can have them bound to it.
+    pub(super) fn auto_open_orders(&mut self, session: u64) {
+        if self.peer(session).client == desk::CLIENT {
+            return self.open_orders(session, false);
+        }
+        let text =
+            "Error validating request.-'b1' : cause - Only the default client (i.e 0) can auto bind orders";
+        self.peer(session).error(NO_REQUEST, 321, text);
+    }
+
+    /// Tells the orders that ended on the present and the previous date, perhaps without those by hand.
+    pub(super) fn completed_orders(&mut self, session: u64, api_only: bool) {
         let yesterday = calendar::local(self.venue.now())
             .date()
             .checked_sub(1.day())
             .unwrap_or_default();
         let since = calendar::midnight(yesterday);
-        let recent = |order: &&Order| order.end.as_ref().is_some_and(|end| end.at >= since);
+        let recent = |order: &&Order| {
+            let by_hand = order.client == desk::CLIENT && order.order_id <= 0;
+            order.end.as_ref().is_some_and(|end| end.at >= since) && !(api_only && by_hand)
+        };
         let told: Vec<CompletedOrder> = self
             .told
             .completed

@@ -76,7 +76,7 @@ impl Hub {
             }
             Ask::Clients {} => {
                 let clients = self.peers.iter().map(|(session, peer)| {
-                    let (client, waiting) = (peer.client, peer.waiting());
+                    let (client, waiting) = (peer.client, peer.backlog().frames);
                     json!({ "session": session, "client": client, "waiting": waiting, "mute": peer.muted })
                 });
                 json!({ "ok": true, "clients": clients.collect::<Vec<_>>() })
@@ -152,7 +152,7 @@ impl Hub {
                     &quantity.to_string(),
                     limit.map(approximate),
                 );
-                let ticket = match self.ticket(&request) {
+                let ticket = match self.ticket(desk::CLIENT, &request) {
                     Ok(ticket) => Box::new(ticket),
                     Err((code, text)) => return Ok(wrong(&format!("{code}: {text}"))),
                 };

@@ -110,7 +110,8 @@ impl Hub {
 
     /// Whether a client reads too slowly for the market to go on.
     fn is_held_up(&mut self) -> bool {
-        let most = self.peers.values().map(Peer::waiting).max().unwrap_or(0);
+        let frames = |peer: &Peer| peer.backlog().frames;
+        let most = self.peers.values().map(frames).max().unwrap_or(0);
         let limit = if self.held_since.is_some() {
             REPLAY_FRAMES_WAITING / 2
         } else {
@@ -122,8 +123,8 @@ impl Hub {
         }
         let since = *self.held_since.get_or_insert_with(Instant::now);
         if since.elapsed() > Duration::from_secs(REPLAY_WAIT_SECONDS) {
-            for peer in self.peers.values_mut().filter(|peer| peer.waiting() > limit) {
-                peer.late = true;
+            for peer in self.peers.values_mut().filter(|peer| frames(peer) > limit) {
+                peer.late = Some("it holds the market's clock up");
             }
         }
         true

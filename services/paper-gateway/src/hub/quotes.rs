@@ -20,8 +20,8 @@ use crate::peer::Peer;
 const ROUND_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Frames with a price, a size and a text.
-const PRICE: i32 = 1;
-const SIZE: i32 = 2;
+pub(super) const PRICE: i32 = 1;
+pub(super) const SIZE: i32 = 2;
 const STRING: i32 = 46;
 /// IB's numbers of what is told of a stock.
 #[derive(Debug)]
@@ -162,14 +162,10 @@ impl Burst {
             self.push(PRICE, &price(kinds.last, tick.price, Some(tick.size)));
         }
         if told.volume.replace(book.volume) != told.volume {
-            let volume = TickSize {
-                req_id: None,
-                tick_type: Some(kinds.volume),
-                size: Some(text(book.volume)),
-            };
-            self.push(SIZE, &volume);
+            self.push(SIZE, &size(kinds.volume, book.volume));
         }
     }
+
     /// All that is known of a stock.
     pub(super) fn all_of(&mut self, book: &Book, kinds: &Kinds) {
         self.news_of(book, &mut Told::default(), kinds);
@@ -260,6 +256,14 @@ pub(super) fn price(kind: i32, price: Price, size: Option<Quantity>) -> TickPric
         price: Some(approximate(price)),
         size: size.map(text),
         attr_mask: Some(0),
+    }
+}
+
+pub(super) fn size(kind: i32, value: Quantity) -> TickSize {
+    TickSize {
+        req_id: None,
+        tick_type: Some(kind),
+        size: Some(text(value)),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::contracts::UNKNOWN;
 use crate::message::request::{ORDER_ID_END, PlaceOrderRequest};
 use crate::message::shared::Order as WireOrder;
 use crate::message::terms::Terms;
+use crate::number::plain;
 use crate::times;
 
 /// Longest tag of an order and longest name of a group that is kept, in bytes.
@@ -19,6 +20,10 @@ const TRIGGER_BY_LAST: i32 = 2;
 
 /// The last year until which an order may be good.
 const GOOD_UNTIL_YEAR_MAX: i16 = 2999;
+/// Highest order id that a client may choose; one above has to be at most so many above its next valid one.
+/// Otherwise one order could use up all ids that there are.
+const ORDER_ID_CHOSEN_MAX: i32 = 1_000_000_000;
+const ORDER_ID_AHEAD_MAX: i32 = 1_000;
 /// Prices from here on are not looked at: with them, sums could not be made.
 const PRICE_END: f64 = 1e12;
 
@@ -31,7 +36,7 @@ fn invalid(text: &str) -> Invalid {
 
 impl Hub {
     /// What a request asks for, or why it can't be an order.
-    pub(super) fn ticket(&self, request: &PlaceOrderRequest) -> Result<Ticket, Invalid> {
+    pub(super) fn ticket(&self, client: i32, request: &PlaceOrderRequest) -> Result<Ticket, Invalid> {
         let stock = self
             .directory
             .find(request.contract.as_ref())
@@ -41,9 +46,10 @@ impl Hub {
             .as_ref()
             .ok_or_else(|| invalid("the order is missing"))?;
         let order = &terms.order;
-        if !(1..ORDER_ID_END).contains(&request.order_id.unwrap_or(0)) {
-            let text = format!("the order id must be above 0 and below {ORDER_ID_END}");
-            return Err(invalid(&text));
+        let next = self.told.next_order_id(client);
+        let last = ORDER_ID_CHOSEN_MAX.max(next.saturating_add(ORDER_ID_AHEAD_MAX));
+        if !(1..=last.min(ORDER_ID_END - 1)).contains(&request.order_id.unwrap_or(0)) {
+            return Err(invalid(&format!("the order id must be above 0 and up to {last}")));
         }
         if order
             .account
@@ -57,7 +63,8 @@ impl Hub {
         }
         let side = match text(order.action.as_ref()) {
             "BUY" => Side::Buy,
-            "SELL" | "SSHORT" => Side::Sell,
+            "SELL" => Side::Sell,
+            // SSHORT and SLONG are for institutions, whose long and short shares are kept apart.
             _ => return Err(invalid("the action must be BUY or SELL")),
         };
         let kind = kind_of(order, side)?;
@@ -65,9 +72,7 @@ impl Hub {
         if reference.len() > REFERENCE_BYTES_MAX {
             return Err(invalid("the order reference is too long"));
         }
-        let quantity = text(order.total_quantity.as_ref())
-            .parse()
-            .unwrap_or(Quantity::ZERO);
+        let quantity = plain(text(order.total_quantity.as_ref())).unwrap_or(Quantity::ZERO);
         Ok(Ticket {
             lifetime: lifetime_of(order)?,
             outside_regular: order.outside_rth.unwrap_or(false),

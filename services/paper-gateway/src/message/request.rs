@@ -254,6 +254,12 @@ pub(crate) struct CancelOrderRequest {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CompletedOrdersRequest {
+    #[prost(bool, optional, tag = "1")]
+    pub(crate) api_only: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ExecutionFilter {
     #[prost(int32, optional, tag = "1")]
     pub(crate) client_id: Option<i32>,

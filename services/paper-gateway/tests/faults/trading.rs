@@ -91,3 +91,32 @@ async fn an_execution_is_corrected() {
     assert_eq!(id_of(&execution_of(&told)), id_of(&second));
     stage.gateway.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completed_orders_of_the_api_alone_are_those_that_no_person_placed() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    client.buy(1, "AAPL", 1, None).await;
+    client.until("the fee", |frame| frame.line() == "fee").await;
+    stage
+        .order(r#"{"fault":"manual-trade","symbol":"AAPL","side":"buy","quantity":"30"}"#)
+        .await;
+    let mut completed = async |api_only: i64, count: usize| {
+        // A trade by hand takes until the market's next trade.
+        let found = async {
+            loop {
+                client.send(99, &Body::new().int(1, api_only)).await;
+                let told = client.all_until("the end", |frame| frame.number == 102).await;
+                let orders = told.iter().filter(|frame| frame.number == 101);
+                let clients: Vec<_> = orders.map(|frame| frame.part(2).int(1).unwrap()).collect();
+                if clients.len() == count {
+                    return clients;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, found).await.expect("the orders")
+    };
+    assert_eq!(completed(0, 2).await, [1, 0]);
+    assert_eq!(completed(1, 1).await, [1]);
+    stage.gateway.stop().await.unwrap();
+}

@@ -141,6 +141,15 @@ fn what_a_person_gets_wrong_is_one_sentence_and_a_code() {
     running.kill().unwrap();
     running.wait().unwrap();
     assert_eq!(refusal(&state, &["--speed", "fast"]).0, 64);
+    for (option, address) in [
+        ("--listen", "nonsense"),
+        ("--listen", ":4010"),
+        ("--listen", "127.0.0.1:65536"),
+        ("--control", "127.0.0.1"),
+    ] {
+        let (code, said) = refusal(&state, &[option, address]);
+        assert_eq!(code, 64, "{option} {address}: {said}");
+    }
     let (code, said) = refusal(&state, &["--not-shortable", "SOFI,ZZZZ"]);
     assert_eq!(code, 64, "{said}");
     assert!(said.contains("ZZZZ, which is not traded here"), "{said}");

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const REPORT_SECONDS: u64 = 60;
 /// Frames of noise between two questions whose answer says that they have been handled.
 const FRAMES_AT_ONCE: usize = 10;
+/// Time after which a client that never reads gives up, as it is not heard.
+const UNHEARD: Duration = Duration::from_secs(1);
 /// The question, which is no part of the noise, and its answer.
 const TIME: i32 = 105;
 const TIME_TOLD: i32 = 109;
@@ -113,9 +115,12 @@ async fn attack(address: &str, noise: &mut Noise, sent: &AtomicU64) -> std::io::
     socket.write_all(&framed(71, &[8, client])).await?;
     let (reader, mut writer) = socket.into_split();
     if noise.below(8) == 0 {
-        // A client that never reads.
+        // A client that never reads, until it is not heard any more.
         for _ in 0..noise.below(FRAMES_MAX) {
-            writer.write_all(&volley(noise)).await?;
+            let noise = volley(noise);
+            let heard = tokio::time::timeout(UNHEARD, writer.write_all(&noise));
+            let Ok(written) = heard.await else { break };
+            written?;
         }
         return Ok(());
     }

@@ -20,7 +20,8 @@ async fn delayed_prices_are_late_and_only_for_who_asks_for_them() {
     let mut client = Raw::connect(gateway.address(), 1).await;
     assert_eq!(client.codes(1, &about(5, "AAPL")).await, [354]);
     client.send(DATA_TYPE, &numbered(3)).await;
-    let told = client.ask(1, &about(6, "AAPL")).await;
+    client.send(1, &about(6, "AAPL")).await;
+    let told = client.all_until("the last of the quote", price(73)).await;
     assert_eq!(told[0].code(), Some(10167));
     assert_eq!((told[1].number, told[1].int(2)), (58, Some(3)));
     assert!(told.iter().any(price(66)) && told.iter().any(price(67)));
@@ -111,9 +112,10 @@ async fn few_stocks_can_be_followed_trade_by_trade_and_no_id_is_used_twice() {
 async fn generic_ticks_are_told_or_refused() {
     let (gateway, _state) = gateway(&["--trades-per-second", "20"]).await;
     let mut client = Raw::connect(gateway.address(), 1).await;
-    let told = client
-        .ask(1, &about(1, "AAPL").text(3, "233,236,165,221,100"))
+    client
+        .send(1, &about(1, "AAPL").text(3, "233,236,165,221,100"))
         .await;
+    let told = client.all_until("the last of the weeks", price(20)).await;
     assert!(told.iter().all(|message| message.code().is_none()));
     assert!(
         told.iter()

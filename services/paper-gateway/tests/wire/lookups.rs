@@ -1,7 +1,7 @@
 //! Questions about the past are a lot of work: they wait for one another and hold up nothing else.
 
 use crate::harness::{FINE, gateway};
-use wire_client::{Body, Raw, about, is_end_of_the_past, numbered};
+use wire_client::{Body, Message, Raw, about, is_end_of_the_past, numbered};
 
 /// So many questions wait that their answers take far longer than anything else here.
 const MANY: i64 = 100;
@@ -49,6 +49,71 @@ async fn who_asks_for_a_lot_of_history_holds_up_nobody() {
         .until("cancellation", |message| message.int(1) == Some(MANY))
         .await;
     assert_eq!(cancelled.code(), Some(162), "{cancelled:?}");
+    gateway.stop().await.unwrap();
+}
+
+/// A price of a kind, of a request.
+fn price(id: i64, kind: i64) -> impl Fn(&Message) -> bool {
+    move |message| message.number == 1 && (message.int(1), message.int(2)) == (Some(id), Some(kind))
+}
+
+/// The end of a snapshot.
+fn end_of(id: i64) -> impl Fn(&Message) -> bool {
+    move |message| message.number == 57 && message.int(1) == Some(id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_prices_of_weeks_are_looked_up_like_history() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    for id in 1..=3 {
+        client.send(20, &costly(id)).await;
+    }
+    let [low, high] = [15, 20].map(|kind| price(7, kind));
+    client.send(1, &about(7, "AAPL").text(3, "165")).await;
+    client.send(1, &about(8, "AAPL").text(3, "165")).await;
+    let told = client.told().await;
+    assert!(told.iter().any(price(7, 4)), "the quote comes at once: {told:?}");
+    assert!(!told.iter().any(|message| low(message) || high(message)));
+    client.send(2, &numbered(8)).await;
+    let told = client.all_until("the prices of weeks", &high).await;
+    assert!(told.iter().any(low) && told.iter().filter(|message| message.number == 108).count() == 3);
+    // What is cancelled is not told.
+    let told = client.ask(20, &cheap(9)).await;
+    assert!(!told.iter().any(price(8, 20)), "{told:?}");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_delayed_quote_begins_is_looked_up_like_history() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL", "--data", "delayed"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    client.send(59, &numbered(3)).await;
+    for id in 1..=3 {
+        client.send(20, &costly(id)).await;
+    }
+    let snapshot = |id| about(id, "AAPL").int(4, 1);
+    for id in [5, 6] {
+        client.send(1, &snapshot(id)).await;
+    }
+    client.send(1, &about(7, "AAPL")).await;
+    let told = client.told().await;
+    assert!(
+        !told
+            .iter()
+            .any(|message| end_of(5)(message) || price(5, 68)(message))
+    );
+    // A number that waits is in use until it is cancelled.
+    assert_eq!(client.codes(1, &snapshot(6)).await, [322]);
+    client.send(2, &numbered(6)).await;
+    let told = client.all_until("the end of the snapshot", end_of(5)).await;
+    assert!(told.iter().any(price(5, 68)));
+    assert_eq!(told.iter().filter(|message| message.number == 108).count(), 3);
+    let told = client.all_until("a delayed price", price(7, 68)).await;
+    assert!(
+        told.iter()
+            .all(|message| message.code().is_none() && message.int(1) != Some(6))
+    );
     gateway.stop().await.unwrap();
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod backlog;
 mod decoder;
 mod depth;
 mod fields;
@@ -14,4 +15,5 @@ mod lines;
 mod lookups;
 mod messages;
 mod noise;
+mod orders;
 mod past;

@@ -177,6 +177,27 @@ fn a_partial_exit_shrinks_the_other_exit() {
 }
 
 #[test]
+fn a_parent_that_ends_in_parts_takes_its_children_along_and_leaves_its_part() {
+    let mut venue = replay(rows("101.02"), 60);
+    let [mut parent, profit, loss] = bracket(3_000);
+    parent.kind = Kind::Market;
+    for (order_id, ticket) in [(1, parent), (2, profit), (3, loss)] {
+        venue.step(after(OPEN, 1), place(order_id, ticket));
+    }
+    let part = venue.account().shares(symbol("SPY"));
+    assert!(part > Quantity::ZERO && part < 3_000.into(), "{part}");
+    for child in [2, 3] {
+        assert_eq!(open_status(&venue, child), Some(Status::Held));
+    }
+    let (client, order_id) = (1, 1);
+    venue.step(after(OPEN, 1), Input::Cancel { client, order_id });
+    for order in [1, 2, 3] {
+        assert_eq!(end_status(&venue, order), Some(Status::Cancelled));
+    }
+    assert_eq!(venue.account().shares(symbol("SPY")), part);
+}
+
+#[test]
 fn one_of_a_group_cancels_the_others() {
     for effect in [GroupEffect::CancelWithBlock, GroupEffect::ReduceWithBlock] {
         let mut venue = replay(rows("99.5"), 60);
