@@ -93,7 +93,7 @@ pub struct BrokerExecution {
 }
 
 /// How hard an order of an earlier incarnation was looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pass {
     /// Inside a running incarnation: nothing is declared about what is not found.
     Running,

@@ -117,29 +117,37 @@ impl Trader {
         self.gate.as_deref()
     }
 
-    /// True while the gateway's daily restart is expected, by the wall clock.
-    #[must_use]
-    pub fn restarting(&self, wall: Timestamp) -> bool {
-        self.restart_over_at(wall).is_some_and(|over| wall < over)
-    }
-
     /// Why nothing may be sent at this moment, if so: the gate, the gateway's daily restart, or that no reading that
     /// began after it was compared.
     #[must_use]
     pub fn closed(&self, wall: Timestamp) -> Option<&str> {
         let restart = || match self.restart_over_at(wall)? {
             over if wall < over => Some(restart::REASON),
-            // A reading that is yet to begin: the clock was set back since, and does not tell which came first.
-            over if self.compared < over || wall < self.compared => Some(restart::NOT_COMPARED),
-            _ => None,
+            _ => self
+                .is_outdated(self.compared, wall)
+                .then_some(restart::NOT_COMPARED),
         };
         self.gate.as_deref().or_else(restart)
+    }
+
+    /// True when a reading that began then does not tell what the gateway's latest restart left. A reading that is yet
+    /// to begin does not either: the clock was set back since, and says no more which of them came first.
+    #[must_use]
+    pub fn is_outdated(&self, began: Timestamp, wall: Timestamp) -> bool {
+        let over = self.restart_over_at(wall).filter(|over| *over <= wall);
+        over.is_some_and(|over| began < over || wall < began)
     }
 
     fn restart_over_at(&self, wall: Timestamp) -> Option<Timestamp> {
         let identity = self.portfolio.identity.as_ref();
         let live = identity.is_some_and(|identity| identity.mode == Mode::Live);
         restart::over_at(&self.settings.broker, live, wall)
+    }
+
+    /// Wall clock at the beginning of the latest reading that was compared; 1970 before the first.
+    #[must_use]
+    pub fn compared_at(&self) -> Timestamp {
+        self.compared
     }
 
     /// True while the local kill switch is latched.
@@ -349,7 +357,7 @@ impl Trader {
         })
     }
 
-    fn alert(
+    pub(crate) fn alert(
         &self,
         wall: Timestamp,
         kind: &str,

@@ -1,17 +1,16 @@
-//! The loop of the incarnation that leads: hear, decide, append, send. One thing after the other, so that what is
-//! decided next always knows what was done before.
+//! The loop of the incarnation that leads: it carries what happens to [`engine::desk`], and does what that says. One
+//! thing after the other, so that what is decided next always knows what was done before.
 
 use std::collections::BTreeMap;
 
-use engine::gate::Gate;
-use engine::reconcile::{Pass, Truth};
-use engine::trader::{Ask, Input as Step, Trader};
+use engine::desk::{Desk as Mind, Input as Said, Notice as Told};
+use engine::trader::Ask;
 use ibapi::orders::OrderUpdate;
-use ibapi::subscriptions::{NoticeStream, Subscription as Rows, SubscriptionItem};
-use ibapi::{Error, Notice};
+use ibapi::subscriptions::SubscriptionItem;
+use ibapi::{Error, NOTICE_STREAM_LAG_CODE, Notice, SUBSCRIPTION_LAG_CODE, TRANSPORT_RECONNECT_CODE};
 use protocol::Id;
 use protocol::decision::Level;
-use protocol::ledger::Mode;
+use protocol::ledger::{Identity, Mode};
 use protocol::operator::{Command, HealthState, Reply, Verb};
 use protocol::subject::{filter, stream};
 use runtime::lease::Lease;
@@ -19,19 +18,28 @@ use runtime::ledger::Ledger;
 use runtime::{Context, Exit, Request, code, now};
 
 use crate::broker::{self, Broker};
-use crate::ears::{Ears, Input};
+use crate::ears::{Callers, Ears, Input};
 use crate::latch::Latch;
-use crate::notice::{Link, Links, Meaning};
 use crate::witness::Witness;
 
 /// Characters of an operator's note that are recorded.
 const NOTE_CHARACTERS_MAX: usize = 500;
-/// Readings of the broker's truth that may fail in a row before this incarnation ends.
-const FAILED_READINGS_MAX: u32 = 3;
+/// What the client library says when it lost notices or connected anew: what was missed can't be known here.
+const MISSED: [i32; 3] = [
+    SUBSCRIPTION_LAG_CODE,
+    NOTICE_STREAM_LAG_CODE,
+    TRANSPORT_RECONNECT_CODE,
+];
+
+/// Two things that must agree do not; the sentence says which.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(pub String);
 
 /// What only one process can hold at a time.
 pub struct Held {
     pub broker: Broker,
+    pub ears: Ears,
     pub lease: Lease,
     pub witness: Witness,
 }
@@ -39,25 +47,16 @@ pub struct Held {
 /// An incarnation that leads.
 pub struct Desk {
     pub broker: Broker,
-    pub trader: Trader,
+    /// What decides.
+    pub mind: Mind,
+    pub ears: Ears,
     lease: Option<Lease>,
     pub ledger: Ledger,
     pub witness: Witness,
-    pub order_id_max: i32,
-    pub last_gate: Gate,
-    links: Links,
-    /// The same at the moment before an order is written.
-    pub link: Link,
     pub latch: Latch,
-    rows: Option<(Rows<OrderUpdate>, NoticeStream)>,
     pub asked: BTreeMap<Id, Request>,
-    failed_readings: u32,
-    /// True from the loss of a link until a reading that began after its return was compared.
-    compare_due: bool,
-    /// True when the reading under way began before the link was whole again.
-    outdated: bool,
-    /// True while the gateway's daily restart is expected.
-    restarting: bool,
+    /// True from the end of the start.
+    pub trading: bool,
     pub sent: u64,
 }
 
@@ -70,73 +69,62 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Desk {
-    pub fn new(
-        held: Held,
-        latch: Latch,
-        ledger: Ledger,
-        mut trader: Trader,
-        order_id_max: i32,
-    ) -> anyhow::Result<Self> {
-        let Held {
-            broker,
-            lease,
-            witness,
-        } = held;
-        let notices = broker.client.notice_stream();
-        let notices =
-            notices.map_err(|error| again(format!("the gateway's notices can't be followed: {error}")))?;
-        trader.raise_order_id(order_id_max + 1);
-        trader.raise_order_id(broker.client.next_order_id());
-        let used_max = order_id_max.max(trader.portfolio.order_id_max);
-        Ok(Self {
-            last_gate: Gate::new(trader.limits().clone(), used_max),
-            broker,
-            trader,
-            lease: Some(lease),
+    pub fn new(held: Held, latch: Latch, ledger: Ledger, mind: Mind) -> Self {
+        Self {
+            broker: held.broker,
+            mind,
+            ears: held.ears,
+            lease: Some(held.lease),
             ledger,
-            witness,
-            order_id_max,
-            links: Links::default(),
-            link: Link::new(notices),
+            witness: held.witness,
             latch,
-            restarting: false,
-            rows: None,
             asked: BTreeMap::new(),
-            failed_readings: 0,
-            compare_due: false,
-            outdated: false,
+            trading: false,
             sent: 0,
-        })
+        }
     }
 
-    /// Opens the stream of order events, before any snapshot is taken, so that nothing falls between the two.
-    pub async fn listen(&mut self, notices: NoticeStream) -> anyhow::Result<()> {
-        let rows = self.broker.client.order_update_stream().await;
-        let rows = rows
-            .map_err(|error| Exit::error(code::AGAIN, format!("order events can't be followed: {error}")))?;
-        self.rows = Some((rows, notices));
+    /// Writes its first records and folds in what the broker has, before anything else.
+    pub async fn begin(&mut self, context: &Context, identity: Identity) -> anyhow::Result<()> {
+        context.health.set(
+            HealthState::Starting,
+            "loading positions, orders and executions from the broker",
+        );
+        let version = env!("CARGO_PKG_VERSION");
+        let deeds = self.mind.begin(now(), identity, &context.instance, version);
+        self.perform(context, deeds).await?;
+        while !self.trading {
+            let before = self.mind.trader.portfolio.sequence;
+            let reading = self.ears.readings.next().await;
+            self.decide(context, reading).await?;
+            let after = self.mind.trader.portfolio.sequence;
+            tracing::info!(before, after, "broker truth read");
+        }
         Ok(())
     }
 
     /// Trades until told to stop, or until the first doubt.
     pub async fn trade(mut self: Box<Self>, context: &Context) -> anyhow::Result<()> {
-        let (rows, notices) = self
-            .rows
-            .take()
-            .expect("the start opened the stream of order events");
-        let mut ears = Ears::open(context, rows, notices).await?;
-        if let Some(session) = context.bus.last(stream::MARKET, filter::SESSION).await? {
-            self.decide(context, Step::Session(session)).await?;
+        let callers = Callers::open(context).await;
+        let mut callers = callers.map_err(doubt)?;
+        let session = context.bus.last(stream::MARKET, filter::SESSION).await;
+        if let Some(session) = session.map_err(doubt)? {
+            self.decide(context, Said::Session(session)).await?;
         }
-        self.watch_latch(context).await?;
-        self.gate(context);
+        self.tell_health(context);
         let outcome = loop {
-            let input = ears.next(context).await;
-            if matches!(input, Input::Stop) {
-                break Ok(());
-            }
-            if let Err(error) = self.step(context, &mut ears, input).await {
-                break Err(error);
+            let outcome = if self.mind.has_heard() {
+                let outcome = self.decide(context, Said::Heard).await;
+                self.tell_health(context);
+                outcome
+            } else {
+                match self.ears.next(context, &mut callers).await {
+                    Input::Stop => break Ok(()),
+                    input => self.step(context, input).await,
+                }
+            };
+            if outcome.is_err() {
+                break outcome;
             }
         };
         if let Some(lease) = self.lease.take() {
@@ -146,131 +134,99 @@ impl Desk {
         outcome
     }
 
-    async fn step(&mut self, context: &Context, ears: &mut Ears, input: Input) -> anyhow::Result<()> {
+    async fn step(&mut self, context: &Context, input: Input) -> anyhow::Result<()> {
+        let closed = || again("the bus is closed");
         match input {
             Input::Stop => Ok(()),
-            Input::Order(row) => self.on_order(context, ears, row).await,
+            Input::Row(row) => self.on_row(context, row).await,
             Input::Notice(notice) => {
-                let notice = notice.ok_or_else(|| again("the gateway's notices ended"))?;
-                self.on_notice(context, ears, &notice).await
+                self.hear(notice);
+                Ok(())
             }
             Input::Ask(request) => {
-                self.on_ask(context, request.ok_or_else(|| again("the bus is closed"))?)
+                let outcome = self.on_ask(context, request.ok_or_else(closed)?).await;
+                self.tell_health(context);
+                outcome
+            }
+            Input::Reading(reading) => {
+                let outcome = self.decide(context, reading).await;
+                self.tell_health(context);
+                outcome
+            }
+            Input::Signal(signal) => {
+                self.decide(context, Said::Signal(signal.ok_or_else(closed)?))
                     .await
             }
-            Input::Truth(truth, pass) => self.on_truth(context, ears, truth, pass).await,
-            Input::Signal(signal) => {
-                self.decide(
-                    context,
-                    Step::Signal(signal.ok_or_else(|| again("the bus is closed"))?),
-                )
-                .await
-            }
-            Input::Quote(quote) => {
-                self.decide(
-                    context,
-                    Step::Quote(quote.ok_or_else(|| again("the bus is closed"))?),
-                )
-                .await
-            }
+            Input::Quote(quote) => self.decide(context, Said::Quote(quote.ok_or_else(closed)?)).await,
             Input::Session(session) => {
-                self.decide(
-                    context,
-                    Step::Session(session.ok_or_else(|| again("the bus is closed"))?),
-                )
-                .await
+                self.decide(context, Said::Session(session.ok_or_else(closed)?))
+                    .await
             }
             Input::Renew => self.renew().await,
-            // While a link is down the gateway tells what it remembers, and nothing may be called absent by that.
-            Input::Reconcile(Pass::Second) if self.links.reason().is_some() => {
-                ears.look_again();
-                Ok(())
+            Input::Tick => {
+                self.listen();
+                let outcome = self.decide(context, Said::Tick).await;
+                self.tell_health(context);
+                outcome
             }
-            Input::Reconcile(pass) => {
-                self.read_truth(ears, pass);
-                Ok(())
-            }
-            Input::Tick => self.on_tick(context, ears).await,
         }
     }
 
-    /// Takes a step of the engine, after a look at the kill switch: what is decided then would be stopped anyway, and
-    /// a look takes a microsecond.
-    async fn decide(&mut self, context: &Context, step: Step) -> anyhow::Result<()> {
-        self.watch_latch(context).await?;
-        let outputs = self.trader.step(now(), step);
-        self.perform(context, outputs).await
+    /// Takes a step of the mind, with a look at the kill switch, which takes a microsecond.
+    async fn decide(&mut self, context: &Context, said: Said) -> anyhow::Result<()> {
+        let deeds = self.mind.step(now(), self.latch.is_set(), said);
+        self.perform(context, deeds).await
     }
 
-    async fn on_order(
+    /// Hears all that the gateway told until now.
+    pub fn listen(&mut self) {
+        while let Some(notice) = self.ears.notice() {
+            let ended = notice.is_none();
+            self.hear(notice);
+            if ended {
+                break;
+            }
+        }
+        if !self.broker.client.is_connected() {
+            self.mind.cut("the connection to the gateway is lost".to_owned());
+        }
+    }
+
+    fn hear(&mut self, notice: Option<Notice>) {
+        match notice {
+            None => self.mind.cut("the gateway's notices ended".to_owned()),
+            Some(notice) if MISSED.contains(&notice.code) => {
+                let text = format!("the gateway says {} {}", notice.code, notice.message);
+                self.mind.cut(text);
+            }
+            Some(notice) => self.mind.hear(Told {
+                code: notice.code,
+                text: notice.message,
+                order_id: notice.request_id.unwrap_or_default(),
+            }),
+        }
+    }
+
+    async fn on_row(
         &mut self,
         context: &Context,
-        ears: &mut Ears,
         row: Option<Result<SubscriptionItem<OrderUpdate>, Error>>,
     ) -> anyhow::Result<()> {
         let row = row.ok_or_else(|| again("the stream of order events ended"))?;
         match row.map_err(|error| again(format!("the stream of order events broke: {error}")))? {
             SubscriptionItem::Data(update) => match broker::heard(update, now()) {
-                Ok(Some(heard)) => {
-                    let filled = matches!(heard.news, engine::trader::News::Execution(..));
-                    self.decide(context, Step::Broker(heard)).await?;
-                    if filled {
-                        self.read_truth(ears, Pass::Running);
-                    }
-                    Ok(())
-                }
+                Ok(Some(heard)) => self.decide(context, Said::Order(heard)).await,
                 Ok(None) => Ok(()),
                 Err(text) => {
-                    context
-                        .bus
-                        .alert(
-                            "unreadable-number",
-                            Level::Critical,
-                            format!("{text}; it is left out, compare with the broker"),
-                        )
-                        .await;
+                    let text = format!("{text}; it is left out, compare with the broker");
+                    let bus = &context.bus;
+                    bus.alert("unreadable-number", Level::Critical, text).await;
                     Ok(())
                 }
             },
-            SubscriptionItem::Notice(notice) => self.on_notice(context, ears, &notice).await,
-        }
-    }
-
-    async fn on_notice(&mut self, context: &Context, ears: &mut Ears, notice: &Notice) -> anyhow::Result<()> {
-        match self.links.note(notice) {
-            Meaning::Closed(reason) => {
-                self.compare_due = true;
-                context
-                    .bus
-                    .alert(
-                        "broker-link",
-                        Level::Critical,
-                        format!("{reason}; nothing is ordered until it is whole and compared"),
-                    )
-                    .await;
-                self.gate(context);
+            SubscriptionItem::Notice(notice) => {
+                self.hear(Some(notice));
                 Ok(())
-            }
-            Meaning::Whole => {
-                self.compare_due = true;
-                self.outdated = ears.reading();
-                self.read_truth(ears, Pass::Running);
-                self.gate(context);
-                Ok(())
-            }
-            Meaning::End(text) => Err(again(format!("the gateway says {text}"))),
-            Meaning::Nothing => {
-                let Some(order_id) = notice.request_id.filter(|id| *id > 0) else {
-                    return Ok(());
-                };
-                let news = engine::trader::News::Error(notice.code, notice.message.clone());
-                let heard = engine::trader::Heard {
-                    order_ref: String::new(),
-                    order_id,
-                    permanent_id: 0,
-                    news,
-                };
-                self.decide(context, Step::Broker(heard)).await
             }
         }
     }
@@ -298,7 +254,7 @@ impl Desk {
                 let outcome = self
                     .decide(
                         context,
-                        Step::Ask(Ask {
+                        Said::Ask(Ask {
                             id: id.clone(),
                             verb,
                             by: by.to_owned(),
@@ -307,7 +263,6 @@ impl Desk {
                     )
                     .await;
                 self.asked.remove(&id);
-                self.gate(context);
                 outcome
             }
             Err(text) => {
@@ -325,58 +280,9 @@ impl Desk {
         }
     }
 
-    fn read_truth(&mut self, ears: &mut Ears, pass: Pass) {
-        if !ears.reading() {
-            self.link.read(&self.broker);
-        }
-        ears.read_truth(&self.broker, self.trader.portfolio.sequence, pass);
-    }
-
     fn is_live(&self) -> bool {
-        let identity = self.trader.portfolio.identity.as_ref();
+        let identity = self.mind.trader.portfolio.identity.as_ref();
         identity.is_some_and(|identity| identity.mode == Mode::Live)
-    }
-
-    async fn on_truth(
-        &mut self,
-        context: &Context,
-        ears: &mut Ears,
-        truth: anyhow::Result<Truth>,
-        pass: Pass,
-    ) -> anyhow::Result<()> {
-        match truth {
-            Ok(_) if std::mem::take(&mut self.outdated) => {
-                self.read_truth(ears, pass);
-                Ok(())
-            }
-            Ok(_) if pass == Pass::Second && self.links.reason().is_some() => {
-                ears.look_again();
-                Ok(())
-            }
-            Ok(truth) => {
-                self.failed_readings = 0;
-                self.compare_due &= self.links.reason().is_some();
-                self.decide(context, Step::Truth(truth, pass)).await?;
-                self.link.compared();
-                if self.trader.wants_another_look() {
-                    ears.look_soon();
-                }
-                context.health.figure("reconciled_at_s", now().as_second() as f64);
-                self.gate(context);
-                Ok(())
-            }
-            Err(error) => {
-                self.failed_readings += 1;
-                if self.failed_readings >= FAILED_READINGS_MAX {
-                    return Err(again(format!("the broker's truth can't be read: {error:#}")));
-                }
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "broker truth not read, trying again"
-                );
-                Ok(())
-            }
-        }
     }
 
     async fn renew(&mut self) -> anyhow::Result<()> {
@@ -390,67 +296,22 @@ impl Desk {
         Ok(())
     }
 
-    async fn on_tick(&mut self, context: &Context, ears: &mut Ears) -> anyhow::Result<()> {
-        self.watch_restart(context, ears);
-        // Heard now and then, so that it does not fall behind. If it did all the same, or has ended, nothing can be sent
-        // by this incarnation any more.
-        drop(self.link.reason(&self.broker));
-        self.link.alive().map_err(again)?;
-        self.decide(context, Step::Tick).await?;
-        context
-            .health
-            .figure("ledger_sequence_count", self.ledger.sequence() as f64);
-        context
-            .health
-            .figure("epoch_count", self.trader.portfolio.epoch as f64);
-        context.health.figure("orders_sent_count", self.sent as f64);
-        Ok(())
-    }
-
-    /// After the gateway's daily restart the broker is compared with the ledger before anything is sent.
-    fn watch_restart(&mut self, context: &Context, ears: &mut Ears) {
-        let restarting = self.trader.restarting(now());
-        if restarting == std::mem::replace(&mut self.restarting, restarting) {
-            return;
-        }
-        if !restarting {
-            self.compare_due = true;
-            self.outdated = ears.reading();
-            self.read_truth(ears, Pass::Running);
-        }
-        self.gate(context);
-    }
-
-    async fn watch_latch(&mut self, context: &Context) -> anyhow::Result<()> {
-        let latched = self.latch.is_set();
-        if latched != self.trader.killed_here() {
-            let outputs = self.trader.step(now(), Step::KillHere(latched));
-            self.perform(context, outputs).await?;
-            self.gate(context);
-        }
-        Ok(())
-    }
-
-    /// Opens or closes the gate by what is broken, and says so.
-    fn gate(&mut self, context: &Context) {
-        let reason = self
-            .links
-            .reason()
-            .map(|broken| format!("{broken} is down: nothing is ordered until it is back and compared"))
-            .or_else(|| {
-                self.compare_due
-                    .then(|| "the broker is being compared with the ledger".to_owned())
-            });
-        if self.trader.gate() != reason.as_deref() {
-            // The way alone asks for nothing.
-            drop(self.trader.step(now(), Step::Gate(reason.clone())));
-        }
-        let killed = (self.trader.killed_here() || self.trader.portfolio.killed)
-            .then(|| "the kill switch is latched".to_owned());
-        let closed = self.trader.closed(now()).map(ToOwned::to_owned);
-        match closed.or(killed) {
+    /// Says how it is: ready, or why nothing is ordered.
+    fn tell_health(&self, context: &Context) {
+        let trader = &self.mind.trader;
+        let killed = || trader.killed().then_some("the kill switch is latched");
+        match trader.closed(now()).or_else(killed) {
             Some(reason) => context.health.set(HealthState::Degraded, reason),
             None => context.health.set(HealthState::Ready, ""),
+        }
+        let figures = [
+            ("ledger_sequence_count", self.ledger.sequence() as f64),
+            ("epoch_count", trader.portfolio.epoch as f64),
+            ("orders_sent_count", self.sent as f64),
+            ("reconciled_at_s", trader.compared_at().as_second() as f64),
+        ];
+        for (name, value) in figures {
+            context.health.figure(name, value);
         }
     }
 }
@@ -461,6 +322,11 @@ pub fn again(text: impl Into<String>) -> anyhow::Error {
         code::AGAIN,
         format!("{}; a new incarnation reads the truth", text.into()),
     )
+}
+
+/// The same, of an error.
+pub fn doubt(error: anyhow::Error) -> anyhow::Error {
+    again(format!("{error:#}"))
 }
 
 fn command(payload: &[u8]) -> Result<Command, String> {

@@ -1,4 +1,4 @@
-//! Turns signals into orders: a shell around [`engine::trader`]. Broker truth first, intent before order, and an end at
+//! Turns signals into orders: a shell around [`engine::desk`]. Broker truth first, intent before order, and an end at
 //! the first doubt: the next incarnation reads the truth again.
 //!
 //! [`start`] is the one sequence of every start; [`desk`] is the loop after it and [`ears`] what wakes it;
@@ -9,7 +9,6 @@ mod broker;
 mod desk;
 mod ears;
 mod latch;
-mod notice;
 mod start;
 mod truth;
 mod witness;
@@ -26,20 +25,22 @@ pub use latch::Latch;
 /// # Errors
 /// [`runtime::code::AGAIN`] at any doubt, so that the supervisor starts the next incarnation.
 pub async fn serve(context: Context, latch: Latch) -> anyhow::Result<()> {
-    match start::lead(&context, latch).await? {
-        start::Start::Lead(desk) => desk.trade(&context).await,
-        start::Start::Stopped => Ok(()),
-        start::Start::Contradiction(text) => {
-            // A restart would only read the same again; a person must look.
-            context
-                .bus
-                .alert("contradiction", Level::Critical, text.clone())
-                .await;
-            context
-                .health
-                .set(HealthState::Degraded, format!("halted: {text}"));
-            context.stop.cancelled().await;
-            Ok(())
-        }
-    }
+    let outcome = match start::lead(&context, latch).await {
+        Ok(Some(desk)) => desk.trade(&context).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let contradiction = match outcome {
+        Err(error) => error.downcast::<desk::Contradiction>()?,
+        Ok(()) => return Ok(()),
+    };
+    // A restart would only read the same again; a person must look.
+    let text = contradiction.0;
+    let bus = &context.bus;
+    bus.alert("contradiction", Level::Critical, text.clone()).await;
+    context
+        .health
+        .set(HealthState::Degraded, format!("halted: {text}"));
+    context.stop.cancelled().await;
+    Ok(())
 }

@@ -1,10 +1,13 @@
-//! Reads the broker's whole truth: one question after the other, each to its end marker and within its time.
+//! Reads the broker's whole truth: one question after the other, each to its end marker and within its time. And says
+//! when it is time for the next reading.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use engine::reconcile::Truth;
+use engine::desk::Input;
+use engine::reconcile::{Pass, Truth};
 use futures::StreamExt as _;
 use ibapi::accounts::types::AccountGroup;
 use ibapi::accounts::{AccountSummaryResult, PositionUpdate};
@@ -12,19 +15,83 @@ use ibapi::orders::{ExecutionFilter, Executions, Orders};
 use ibapi::subscriptions::SubscriptionItem;
 use protocol::ledger::Holding;
 use protocol::units::exact;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::broker::{self, ANSWER_SECONDS_MAX, Broker};
 
 /// Days of executions that are asked for: a weekend and a holiday may lie between two starts.
 const EXECUTION_DAYS: i32 = 7;
 
+/// The reading under way, and when the next ones are due.
+#[derive(Debug)]
+pub struct Readings {
+    ended: mpsc::Receiver<(anyhow::Result<Truth>, Pass)>,
+    tell: mpsc::Sender<(anyhow::Result<Truth>, Pass)>,
+    due: BTreeMap<Pass, Instant>,
+}
+
+impl Default for Readings {
+    fn default() -> Self {
+        // One reading at a time.
+        let (tell, ended) = mpsc::channel(1);
+        let due = BTreeMap::new();
+        Self { ended, tell, due }
+    }
+}
+
+impl Readings {
+    /// Begins a reading beside the loop. `folded` is the last LEDGER sequence before it.
+    pub fn begin(&self, broker: &Broker, folded: u64, pass: Pass) {
+        let (broker, tell) = (broker.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let truth = read(&broker, folded).await;
+            // The desk may have ended meanwhile.
+            let _ = tell.send((truth, pass)).await;
+        });
+    }
+
+    /// Lets [`Input::Look`] come in so many milliseconds.
+    pub fn look_in(&mut self, pass: Pass, ms: u64) {
+        self.due.insert(pass, Instant::now() + Duration::from_millis(ms));
+    }
+
+    /// Waits for the end of a reading, or for the time of the next. Nothing is lost when the wait is given up.
+    pub async fn next(&mut self) -> Input {
+        let first = self.due.iter().min_by_key(|(_, at)| **at);
+        let first = first.map(|(pass, at)| (*pass, *at));
+        let look = async {
+            match first {
+                Some((pass, at)) => {
+                    tokio::time::sleep_until(at).await;
+                    pass
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some((truth, pass)) = self.ended.recv() => {
+                let truth = truth.map_err(|error| format!("{error:#}"));
+                if let Err(error) = &truth {
+                    tracing::warn!(error, "broker truth not read");
+                }
+                Input::Truth(truth, pass)
+            }
+            pass = look => {
+                self.due.remove(&pass);
+                Input::Look(pass)
+            }
+        }
+    }
+}
+
 /// Reads everything. `folded` is the last LEDGER sequence before the reading.
 ///
 /// # Errors
 /// When an answer breaks off, takes too long, or can't be read exactly: then nothing of it is used.
-pub async fn read(broker: &Broker, folded: u64) -> anyhow::Result<Truth> {
+async fn read(broker: &Broker, folded: u64) -> anyhow::Result<Truth> {
     let mut truth = Truth {
-        began: runtime::now(),
         folded,
         ..Truth::default()
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use engine::desk::Memory;
 use protocol::Hash;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use runtime::{Exit, code};
@@ -12,17 +13,6 @@ use serde_json::{Value, json};
 
 const TABLE: TableDefinition<'_, &str, &str> = TableDefinition::new("witness");
 const KEY: &str = "state";
-
-/// What is remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
-    /// Last acknowledged sequence; 0 before the first.
-    pub sequence: u64,
-    /// Its hash.
-    pub hash: Hash,
-    /// Highest order id that was ever about to be sent.
-    pub order_id_max: i32,
-}
 
 /// The file.
 #[derive(Debug, Clone)]
@@ -56,19 +46,14 @@ impl Witness {
     }
 
     fn recall(&self) -> anyhow::Result<Memory> {
-        let empty = Memory {
-            sequence: 0,
-            hash: Hash::zero(),
-            order_id_max: 0,
-        };
         let transaction = self.database.begin_read()?;
         let table = match transaction.open_table(TABLE) {
             Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(empty),
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Memory::default()),
             Err(error) => return Err(error.into()),
         };
         let Some(text) = table.get(KEY)? else {
-            return Ok(empty);
+            return Ok(Memory::default());
         };
         let value: Value = serde_json::from_str(text.value())?;
         let field = |name: &str| value.get(name).with_context(|| format!("no field {name}"));

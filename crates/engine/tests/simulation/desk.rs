@@ -1,14 +1,15 @@
-//! The loop of an execution that leads, as `services/execution/src/desk.rs` has it: one thing after the other, and an
-//! end at the first doubt.
+//! The loop of an execution that leads, as `services/execution/src/desk.rs` carries the engine's own desk: one thing after
+//! the other, and an end at the first doubt.
 
+use engine::desk::{Deed, End, Input as Said, Notice};
 use engine::reconcile::Pass;
-use engine::trader::{Heard, Input as Step, News, Output};
+use engine::trader::News;
 use protocol::ledger::{Entry, Reason};
 
-use crate::broker::{Said, Told};
+use crate::broker::{Said as Word, Told};
 use crate::execution::LEASE_MS;
 use crate::faults::{Point, Variant};
-use crate::process::{Input, Stage, Todo, note};
+use crate::process::{Input, Stage};
 use crate::world::{Conn, Event, Ms, Run, World};
 
 const TICK_MS: Ms = 250;
@@ -24,7 +25,7 @@ impl World {
         self.pump(run);
     }
 
-    /// Does what can be done now: what was decided first, then what was heard.
+    /// Does what can be done now: what was decided first, then what the gateway told, then what was heard.
     pub fn pump(&mut self, run: Run) {
         loop {
             let Some(process) = self.process(run) else { return };
@@ -34,123 +35,100 @@ impl World {
             if desk.pending.is_some() {
                 return;
             }
-            if let Some(todo) = desk.todo.pop_front() {
-                match todo {
-                    Todo::Say(output, decided) => self.perform(run, *output, decided),
-                    Todo::Read(pass) => self.read_truth(run, pass),
-                    Todo::Gate => self.look_at_gate(run),
-                }
+            if let Some((deed, decided)) = desk.todo.pop_front() {
+                self.perform(run, deed, decided);
                 continue;
             }
-            let stage = process.stage.clone();
-            if stage == Stage::Trading {
-                let Some((_, input)) = process.inbox.pop_first() else {
-                    return;
-                };
-                self.take(run, input);
+            let trades = process.stage == Stage::Trading;
+            if trades && desk.mind.has_heard() {
+                self.step(run, Said::Heard);
                 continue;
             }
-            let told = process
-                .inbox
-                .iter()
-                .find(|(_, input)| matches!(input, Input::Truth(..)));
-            if let Some(place) = told.map(|(place, _)| *place) {
-                if let Some(Input::Truth(truth, _)) = process.inbox.remove(&place) {
-                    self.start_reads(run, stage, truth);
-                }
-            } else if !self.start_on(run, &stage) {
+            let mut inbox = process.inbox.iter();
+            let of_start = |input: &Input| matches!(input, Input::Truth(..) | Input::Look(_));
+            let Some(place) = inbox.find(|(_, input)| trades || of_start(input)) else {
                 return;
+            };
+            let place = *place.0;
+            if let Some(input) = process.inbox.remove(&place) {
+                self.take(run, input);
             }
         }
     }
 
     fn take(&mut self, run: Run, input: Input) {
         match input {
-            Input::Row(heard) => self.on_row(run, heard),
+            Input::Row(heard) => self.step(run, Said::Order(heard)),
             Input::LinkEnded => self.end(run, "the stream of order events ended"),
-            Input::Notice(code) => self.on_notice(run, code),
-            Input::Ask(ask) => {
-                self.step(run, Step::Ask(ask));
-                self.then(run, Todo::Gate);
+            Input::Notice(code) => {
+                self.tell(|| format!("execution {run}: hears {code}"));
+                if let Some(desk) = self.desk(run) {
+                    desk.mind.hear(notice(code));
+                }
             }
+            Input::Ask(ask) => self.step(run, Said::Ask(ask)),
             Input::Renew => self.renew(run),
             Input::Truth(truth, pass) => self.on_truth(run, truth, pass),
-            Input::Session(session) => self.step(run, Step::Session(session)),
-            Input::Signal(signal) => self.step(run, Step::Signal(signal)),
-            Input::Quote(quote) => self.step(run, Step::Quote(quote)),
-            Input::Reconcile(Pass::Second) if self.is_broken(run) => self.look_again(run),
-            Input::Reconcile(_) if self.plan.variant == Variant::Forget => {}
-            Input::Reconcile(pass) => self.read_truth(run, pass),
-            Input::Tick => self.step(run, Step::Tick),
+            Input::Session(session) => self.step(run, Said::Session(session)),
+            Input::Signal(signal) => self.step(run, Said::Signal(signal)),
+            Input::Quote(quote) => self.step(run, Said::Quote(quote)),
+            Input::Look(Pass::Running | Pass::Second) if self.plan.variant == Variant::Forget => {}
+            Input::Look(pass) => self.step(run, Said::Look(pass)),
+            Input::Tick => self.step(run, Said::Tick),
         }
     }
 
-    /// A step of the engine, after a look at the kill switch; what it says is to be done.
-    pub fn step(&mut self, run: Run, step: Step) {
+    /// A step of the engine; what it says is to be done.
+    pub fn step(&mut self, run: Run, said: Said) {
         let (wall, now) = (self.wall(run.host), self.now);
         let latched = self.hosts[run.host].kill_file;
-        if let Some(desk) = self.desk(run) {
-            let mut outputs = Vec::new();
-            if desk.trader.killed_here() != latched {
-                outputs = desk.trader.step(wall, Step::KillHere(latched));
-            }
-            outputs.extend(desk.trader.step(wall, step));
-            let orders = outputs.iter().any(is_order);
-            desk.todo
-                .extend(outputs.into_iter().map(|output| Todo::Say(Box::new(output), now)));
-            if orders && latched {
-                let text = format!("execution {run} decided an order although the file KILL is there");
-                self.evidence.discord.push(text);
-            }
+        let Some(desk) = self.desk(run) else { return };
+        let deeds = desk.mind.step(wall, latched, said);
+        let orders = deeds.iter().any(is_order);
+        desk.todo.extend(deeds.into_iter().map(|deed| (deed, now)));
+        if orders && latched {
+            let text = format!("execution {run} decided an order although the file KILL is there");
+            self.evidence.discord.push(text);
         }
     }
 
-    /// What follows once all that was said is done.
-    pub fn then(&mut self, run: Run, todo: Todo) {
-        if let Some(desk) = self.desk(run) {
-            desk.todo.push_back(todo);
-        }
-    }
-
-    fn perform(&mut self, run: Run, output: Output, decided: Ms) {
-        match output {
-            Output::Append(draft) => {
+    fn perform(&mut self, run: Run, deed: Deed, decided: Ms) {
+        match deed {
+            Deed::Append(epoch, draft) => {
                 let Some(desk) = self.desk(run) else { return };
-                if !desk.trader.is_new(&draft) {
+                if !desk.mind.trader.is_new(&draft) {
                     return;
                 }
-                let epoch = desk.trader.portfolio.epoch;
                 let orders = matches!(draft.entry, Entry::Intent(_));
                 if !(orders && self.point(run, Point::Decided)) {
                     self.append(run, epoch, draft, decided);
                 }
             }
-            Output::Cancel(order_id) => {
+            Deed::Cancel(order_id) => {
                 self.count("cancellation asked");
                 let conn = self.process(run).and_then(|process| process.conn);
-                if !conn.is_some_and(|conn| self.write(conn, Said::Cancel(order_id))) {
+                if !conn.is_some_and(|conn| self.write(conn, Word::Cancel(order_id))) {
                     self.end(run, "the cancellation was not written");
                 }
                 self.point(run, Point::CancelSent);
             }
-            Output::Refuse(refusal) => {
-                *self
-                    .evidence
-                    .said
-                    .entry(format!("refusal: {:?}", refusal.check))
-                    .or_default() += 1;
+            Deed::Refuse(refusal) => {
+                let said = format!("refusal: {:?}", refusal.check);
+                *self.evidence.said.entry(said).or_default() += 1;
             }
-            Output::Alert(alert) => {
+            Deed::Alert(alert) => {
                 self.tell(|| format!("execution {run}: ALERT {}: {}", alert.kind, alert.text));
-                *self
-                    .evidence
-                    .said
-                    .entry(format!("alert: {}", alert.kind))
-                    .or_default() += 1;
+                let said = format!("alert: {}", alert.kind);
+                *self.evidence.said.entry(said).or_default() += 1;
             }
-            Output::Reply(reply) => {
+            Deed::Reply(reply) => {
                 self.tell(|| format!("execution {run}: answers {}: {}", reply.verb, reply.text));
             }
+            Deed::Read(pass) => self.read_truth(run, pass),
+            Deed::Look(pass, ms) => self.look_in(run, pass, ms),
+            Deed::Trade => self.begin_to_trade(run),
+            Deed::End(End::Again(text)) => self.end(run, &text),
+            Deed::End(End::Contradiction(text)) => self.contradict(run, text),
         }
     }
 
@@ -176,34 +154,6 @@ impl World {
         }
     }
 
-    fn on_row(&mut self, run: Run, heard: Heard) {
-        let filled = matches!(heard.news, News::Execution(..));
-        self.step(run, Step::Broker(heard));
-        if filled {
-            self.then(run, Todo::Read(Pass::Running));
-        }
-    }
-
-    fn on_notice(&mut self, run: Run, code: i32) {
-        self.tell(|| format!("execution {run}: hears {code}"));
-        if code == 1300 {
-            return self.end(run, "the gateway says 1300");
-        }
-        let Some(desk) = self.desk(run) else { return };
-        let was_whole = desk.broken.is_empty();
-        note(&mut desk.broken, code);
-        let whole = desk.broken.is_empty();
-        if was_whole && whole && code != 1101 && code != 1102 {
-            return;
-        }
-        desk.compare_due = true;
-        if whole {
-            desk.outdated = desk.reading.is_some();
-            self.read_truth(run, Pass::Running);
-        }
-        self.look_at_gate(run);
-    }
-
     pub fn on_tick(&mut self, run: Run) {
         if self.process(run).is_some() {
             self.after(TICK_MS, Event::Tick(run));
@@ -218,14 +168,6 @@ impl World {
         }
     }
 
-    pub fn on_reconcile(&mut self, run: Run) {
-        if self.process(run).is_some() {
-            let ms = Ms::from(self.settings.broker.reconcile_seconds) * 1000;
-            self.after(ms, Event::Reconcile(run));
-            self.hear(run, Input::Reconcile(Pass::Running));
-        }
-    }
-
     fn renew(&mut self, run: Run) {
         let held = self
             .lease
@@ -237,21 +179,20 @@ impl World {
             self.end(run, "the lease is lost");
         }
     }
+}
 
-    /// Opens or closes the gate by what is broken.
-    pub fn look_at_gate(&mut self, run: Run) {
-        let Some(desk) = self.desk(run) else { return };
-        let reason = desk.broken.first().map(|broken| format!("{broken} is down"));
-        let reason = reason.or_else(|| desk.compare_due.then(|| "it is being compared".to_owned()));
-        if desk.trader.gate() != reason.as_deref() {
-            self.step(run, Step::Gate(reason));
-        }
+/// A notice in the engine's words.
+pub fn notice(code: i32) -> Notice {
+    Notice {
+        code,
+        text: String::new(),
+        order_id: 0,
     }
 }
 
 /// Whether it is an order that the kill switch stops.
-fn is_order(output: &Output) -> bool {
-    let Output::Append(draft) = output else {
+fn is_order(deed: &Deed) -> bool {
+    let Deed::Append(_, draft) = deed else {
         return false;
     };
     matches!(&draft.entry, Entry::Intent(intent) if intent.reason != Reason::EmergencyExit)

@@ -214,10 +214,7 @@ impl World {
             if let Some(pending) = desk.pending.filter(|pending| !pending.witnessed)
                 && self.chance.one_in(2)
             {
-                let witness = &mut self.hosts[run.host].witness;
-                witness.sequence = pending.sequence - 1;
-                witness.hash = pending.record.previous_hash.clone();
-                witness.order_id_max = desk.order_id_max;
+                self.hosts[run.host].witness = pending.memory;
             }
         }
         if let Some(conn) = process.conn {
@@ -228,7 +225,7 @@ impl World {
     }
 
     /// A process ends by its own decision.
-    pub fn end(&mut self, run: Run, why: &'static str) {
+    pub fn end(&mut self, run: Run, why: &str) {
         if self.process(run).is_none() {
             return;
         }

@@ -1,11 +1,11 @@
 //! What an execution is made of: the host and what survives there, the process, and what an incarnation that leads has
 //! in memory.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use engine::gate::Gate;
+use engine::desk::{Deed, Desk as Mind, Memory};
 use engine::reconcile::{Pass, Truth};
-use engine::trader::{Ask, Heard, Output, Trader};
+use engine::trader::{Ask, Heard};
 use protocol::Hash;
 use protocol::decision::Signal;
 use protocol::ledger::Record;
@@ -14,17 +14,11 @@ use protocol::market::{Quote, Session};
 use crate::answers::Question;
 use crate::world::{Conn, Ms, Run, World};
 
-/// What a host remembers of LEDGER beside NATS, through every crash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Memory {
-    pub sequence: u64,
-    pub hash: Hash,
-    pub order_id_max: i32,
-}
-
 /// A machine that runs one execution at a time.
+#[derive(Default)]
 pub struct Host {
     pub life: u64,
+    /// What it remembers of LEDGER beside NATS, through every crash.
     pub witness: Memory,
     /// The local kill switch.
     pub kill_file: bool,
@@ -37,26 +31,6 @@ pub struct Host {
     pub process: Option<Process>,
     /// Why it will not trade: two things that must agree do not.
     pub contradiction: Option<String>,
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        let witness = Memory {
-            sequence: 0,
-            hash: Hash::zero(),
-            order_id_max: 0,
-        };
-        Self {
-            life: 0,
-            witness,
-            kill_file: false,
-            skew_ms: 0,
-            paused_until: 0,
-            retired: false,
-            process: None,
-            contradiction: None,
-        }
-    }
 }
 
 impl Host {
@@ -74,12 +48,7 @@ pub enum Stage {
     Connecting,
     Leasing,
     Reading,
-    Identity,
-    Epoch,
-    Opening,
-    Still(Option<Box<Truth>>, usize),
-    First(usize),
-    Folding(usize, bool),
+    Starting,
     Trading,
 }
 
@@ -96,30 +65,15 @@ pub struct Process {
 
 /// What an incarnation that leads has in memory.
 pub struct Desk {
-    pub trader: Trader,
-    pub gate: Gate,
-    pub order_id_max: i32,
-    /// What was decided and is still to be done, in order.
-    pub todo: VecDeque<Todo>,
+    pub mind: Mind,
+    /// What was decided and is still to be done, in order, and when it was decided.
+    pub todo: VecDeque<(Deed, Ms)>,
     pub pending: Option<Pending>,
     pub appends: u64,
     pub reading: Option<Reading>,
     pub readings: u64,
-    pub failed_readings: u32,
-    /// The second look waits for the reading under way to end.
-    pub second_due: bool,
-    pub broken: BTreeSet<&'static str>,
-    pub compare_due: bool,
-    pub outdated: bool,
-}
-
-/// One thing to do.
-#[derive(Debug)]
-pub enum Todo {
-    /// What was said, and when it was decided.
-    Say(Box<Output>, Ms),
-    Read(Pass),
-    Gate,
+    /// When it wants to look at the broker next.
+    pub looks: BTreeMap<Pass, Ms>,
 }
 
 /// An append that waits for its acknowledgement and for the witness.
@@ -127,6 +81,7 @@ pub struct Pending {
     pub number: u64,
     pub decided: Ms,
     pub record: Record,
+    pub memory: Memory,
     pub hash: Hash,
     pub sequence: u64,
     pub acknowledged: bool,
@@ -153,7 +108,7 @@ pub enum Input {
     Session(Session),
     Signal(Signal),
     Tick,
-    Reconcile(Pass),
+    Look(Pass),
     Quote(Quote),
 }
 
@@ -165,24 +120,12 @@ impl Input {
             Self::Notice(_) => 1,
             Self::Ask(_) => 2,
             Self::Renew => 3,
-            Self::Truth(..) => 4,
+            Self::Truth(..) | Self::Look(_) => 4,
             Self::Session(_) => 5,
             Self::Signal(_) => 6,
             Self::Tick => 7,
-            Self::Reconcile(_) => 8,
-            Self::Quote(_) => 9,
+            Self::Quote(_) => 8,
         }
-    }
-}
-
-/// Takes over what a notice says about what is broken.
-pub fn note(broken: &mut BTreeSet<&'static str>, code: i32) {
-    match code {
-        1100 | 2110 => drop(broken.insert("the gateway's link")),
-        1101 | 1102 => drop(broken.remove("the gateway's link")),
-        2103 => drop(broken.insert("a data farm")),
-        2104 => drop(broken.remove("a data farm")),
-        _ => {}
     }
 }
 

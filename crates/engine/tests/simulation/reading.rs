@@ -1,52 +1,57 @@
-//! Readings of the broker's whole truth, as `services/execution/src/{ears,truth}.rs` take them: one at a time beside the
-//! loop, one question after the other.
+//! Readings of the broker's whole truth, as `services/execution/src/truth.rs` takes them: beside the loop, one question
+//! after the other.
 
+use engine::desk::Input as Said;
 use engine::reconcile::{Pass, Truth};
-use engine::trader::Input as Step;
 
 use crate::answers::{self, Question};
-use crate::broker::Said;
-use crate::faults::Point;
-use crate::process::{Input, Reading, Todo};
+use crate::broker::Said as Word;
+use crate::faults::{Point, Variant};
+use crate::process::{Input, Reading};
 use crate::world::{Conn, Event, Ms, Run, World};
 
 /// How long the gateway may take for one answer.
 const ANSWER_MS_MAX: Ms = 10_000;
-/// Time between a reading that contradicts the ledger and the one that confirms it.
-const ANOTHER_LOOK_MS: Ms = 1_000;
-/// Readings of the broker's truth that may fail in a row.
-const FAILED_READINGS_MAX: u32 = 3;
 
 impl World {
-    pub fn is_broken(&mut self, run: Run) -> bool {
-        self.desk(run).is_some_and(|desk| !desk.broken.is_empty())
-    }
-
-    pub fn look_again(&mut self, run: Run) {
-        self.after(1_000, Event::SecondLook(run));
-    }
-
-    /// Asks the broker for its whole truth, one reading at a time.
-    pub fn read_truth(&mut self, run: Run, pass: Pass) {
-        let began = self.wall(run.host);
-        let Some(desk) = self.desk(run) else { return };
-        if desk.reading.is_some() {
-            if pass == Pass::Second {
-                self.look_again(run);
-            }
-            return;
+    /// A look at the broker was asked for, in a while.
+    pub fn look_in(&mut self, run: Run, pass: Pass, ms: Ms) {
+        let due = self.now + ms;
+        if let Some(desk) = self.desk(run) {
+            desk.looks.insert(pass, due);
+            self.at(due, Event::Look(run, pass));
         }
+    }
+
+    /// The time of a look has come, unless it was put off.
+    pub fn on_look(&mut self, run: Run, pass: Pass) {
+        let now = self.now;
+        let Some(desk) = self.desk(run) else { return };
+        if desk.looks.get(&pass).is_some_and(|due| *due <= now) {
+            desk.looks.remove(&pass);
+            self.hear(run, Input::Look(pass));
+        }
+    }
+
+    /// Asks the broker for its whole truth.
+    pub fn read_truth(&mut self, run: Run, pass: Pass) {
+        let forgetful = self.plan.variant == Variant::Forget;
+        let Some(desk) = self.desk(run) else { return };
         desk.readings += 1;
-        let folded = desk.trader.portfolio.sequence;
+        let portfolio = &desk.mind.trader.portfolio;
+        let truth = Truth {
+            folded: portfolio.sequence,
+            ..Truth::default()
+        };
+        if forgetful && pass == Pass::First && portfolio.opened {
+            // It asks nobody, and takes it that there is nothing.
+            return self.hear(run, Input::Truth(Some(Box::new(truth)), pass));
+        }
         desk.reading = Some(Reading {
             number: desk.readings,
             pass,
             question: Question::Open,
-            truth: Truth {
-                began,
-                folded,
-                ..Truth::default()
-            },
+            truth,
         });
         self.question(run);
     }
@@ -60,7 +65,7 @@ impl World {
         };
         let (number, question) = (reading.number, reading.question);
         let asked = number * 10 + question as u64;
-        if self.write(conn, Said::Ask(question)) {
+        if self.write(conn, Word::Ask(question)) {
             self.after(ANSWER_MS_MAX, Event::Unanswered(run, asked));
         } else {
             self.read(run, None);
@@ -97,55 +102,27 @@ impl World {
         }
     }
 
-    /// The second look at what is in doubt is due; it waits for the reading under way.
-    pub fn second_look(&mut self, run: Run) {
-        match self.desk(run) {
-            Some(desk) if desk.reading.is_some() => desk.second_due = true,
-            _ => self.hear(run, Input::Reconcile(Pass::Second)),
-        }
-    }
-
     fn read(&mut self, run: Run, truth: Option<Box<Truth>>) {
-        let Some(desk) = self.desk(run) else { return };
-        let (reading, due) = (desk.reading.take(), std::mem::take(&mut desk.second_due));
-        let Some(reading) = reading else { return };
-        if truth.is_none() && reading.pass == Pass::Second {
-            self.look_again(run);
-        }
-        self.hear(run, Input::Truth(truth, reading.pass));
-        if due {
-            self.hear(run, Input::Reconcile(Pass::Second));
+        let reading = self.desk(run).and_then(|desk| desk.reading.take());
+        if let Some(reading) = reading {
+            self.hear(run, Input::Truth(truth, reading.pass));
         }
     }
 
     pub fn on_truth(&mut self, run: Run, truth: Option<Box<Truth>>, pass: Pass) {
-        let broken = self.is_broken(run);
         let Some(desk) = self.desk(run) else { return };
+        let opened = desk.mind.trader.portfolio.opened;
         let Some(truth) = truth else {
-            desk.failed_readings += 1;
-            if desk.failed_readings >= FAILED_READINGS_MAX {
-                self.end(run, "the broker's truth can't be read");
-            }
-            return;
+            return self.step(run, Said::Truth(Err("no answer".to_owned()), pass));
         };
-        if std::mem::take(&mut desk.outdated) {
-            return self.read_truth(run, pass);
+        if self.plan.variant == Variant::Resend && opened && pass == Pass::First {
+            self.resend(run, &truth);
         }
-        if pass == Pass::Second && broken {
-            return self.look_again(run);
-        }
-        desk.failed_readings = 0;
-        desk.compare_due &= broken;
-        self.step(run, Step::Truth(*truth, pass));
-        if self
-            .desk(run)
-            .is_some_and(|desk| desk.trader.wants_another_look())
-        {
-            self.after(ANOTHER_LOOK_MS, Event::Hear(run, Input::Reconcile(Pass::Running)));
-        }
-        self.then(run, Todo::Gate);
-        if pass == Pass::Second {
-            self.point(run, Point::SecondReading);
+        self.step(run, Said::Truth(Ok(*truth), pass));
+        match pass {
+            Pass::First if opened => drop(self.point(run, Point::FirstReading)),
+            Pass::Second => drop(self.point(run, Point::SecondReading)),
+            _ => {}
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use engine::desk::Memory;
+use engine::reconcile::Pass;
 use engine::trader::Ask;
 use jiff::SignedDuration;
 use protocol::market::{Quote, Session};
@@ -16,7 +18,7 @@ use crate::faults::{Plan, Trouble};
 use crate::feed::Feed;
 use crate::folds::Fold;
 use crate::ledger::{Append, Ledger, Outcome};
-use crate::process::{Host, Input, Memory};
+use crate::process::{Host, Input};
 
 /// Virtual milliseconds since the world began.
 pub type Ms = u64;
@@ -48,11 +50,9 @@ pub enum Event {
     Feed,
     Start(usize),
     Go(Run),
-    Look(Run),
+    Look(Run, Pass),
     Tick(Run),
     Renew(Run),
-    Reconcile(Run),
-    SecondLook(Run),
     Hear(Run, Input),
     Append(Append),
     Answer(Run, u64, Outcome),
@@ -177,11 +177,9 @@ impl World {
     fn stands_still(&self, event: &Event) -> Option<usize> {
         let host = match event {
             Event::Go(run)
-            | Event::Look(run)
+            | Event::Look(run, _)
             | Event::Tick(run)
             | Event::Renew(run)
-            | Event::Reconcile(run)
-            | Event::SecondLook(run)
             | Event::Hear(run, _)
             | Event::Answer(run, ..)
             | Event::Witnessed(run, ..)
@@ -204,11 +202,9 @@ impl World {
             }
             Event::Start(host) => self.start(host),
             Event::Go(run) => self.go(run),
-            Event::Look(run) => self.read_truth(run, engine::reconcile::Pass::First),
+            Event::Look(run, pass) => self.on_look(run, pass),
             Event::Tick(run) => self.on_tick(run),
             Event::Renew(run) => self.on_renew(run),
-            Event::Reconcile(run) => self.on_reconcile(run),
-            Event::SecondLook(run) => self.second_look(run),
             Event::Hear(run, input) => self.hear(run, input),
             Event::Append(append) => self.on_append(append),
             Event::Answer(run, number, outcome) => self.on_answer(run, number, outcome),

@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use engine::gate::{Moment, Unsent};
+use engine::desk::Memory;
 use engine::reconcile::Truth;
 use engine::trader::Draft;
 use protocol::Hash;
 use protocol::ledger::{Entry, Intent, OrderChange};
 
-use crate::broker::Said;
+use crate::broker::Said as Word;
+use crate::desk::notice;
 use crate::evidence::Sent;
 use crate::faults::{Point, Variant};
 use crate::ledger::{Append, Outcome};
-use crate::process::{Input, Memory, Pending, Todo, note};
+use crate::process::{Input, Pending};
 use crate::world::{Event, Ms, Run, World};
 
 /// How long an append may go without an answer.
@@ -22,18 +23,11 @@ const APPEND_MS_MAX: Ms = 5_000;
 impl World {
     /// Appends to LEDGER and writes the witness, side by side.
     pub fn append(&mut self, run: Run, epoch: u64, draft: Draft, decided: Ms) {
-        let mut record = draft.record(epoch);
         let Some(desk) = self.desk(run) else { return };
-        record.previous_hash = desk.trader.portfolio.hash.clone();
-        if let Entry::Intent(intent) = &record.entry {
-            desk.order_id_max = desk.order_id_max.max(intent.order_id);
-        }
-        let after = desk.trader.portfolio.sequence;
-        let memory = Memory {
-            sequence: after,
-            hash: record.previous_hash.clone(),
-            order_id_max: desk.order_id_max,
+        let Some((record, memory)) = desk.mind.record(epoch, draft) else {
+            return;
         };
+        let after = memory.sequence;
         let bytes = serde_json::to_vec(&record).unwrap();
         desk.appends += 1;
         let number = desk.appends;
@@ -43,6 +37,7 @@ impl World {
             hash: Hash::of(&bytes),
             sequence: after + 1,
             record: record.clone(),
+            memory: memory.clone(),
             acknowledged: false,
             witnessed: false,
         });
@@ -170,6 +165,7 @@ impl World {
             return;
         };
         let applied = desk
+            .mind
             .trader
             .applied(pending.sequence, &pending.hash, &pending.record, wall);
         if applied.is_err() {
@@ -187,20 +183,17 @@ impl World {
     /// Writes an order to the broker: the one place that does, after a last look at how things are at this moment.
     fn send(&mut self, run: Run, pending: &Pending, intent: Intent) {
         let (wall, now) = (self.wall(run.host), self.now);
-        let (latched, link) = (self.hosts[run.host].kill_file, self.link_now(run));
+        let latched = self.hosts[run.host].kill_file;
+        self.listen(run);
         let Some(desk) = self.desk(run) else { return };
         let id = pending.record.id.clone();
-        let moment = Moment {
-            at: pending.record.at,
-            waited: Duration::from_millis(now - pending.decided),
-            killed: latched || desk.trader.killed(),
-            closed: desk.trader.closed(wall).or(link),
-            portfolio: &desk.trader.portfolio,
-        };
-        if let Err(why) = desk.gate.pass(&moment, &id, &intent) {
-            let outputs = desk.trader.never_sent(wall, &Unsent { id, intent, why });
-            for output in outputs.into_iter().rev() {
-                desk.todo.push_front(Todo::Say(Box::new(output), now));
+        let waited = Duration::from_millis(now - pending.decided);
+        if let Err(follows) = desk
+            .mind
+            .pass(wall, latched, waited, &id, pending.record.at, &intent)
+        {
+            for deed in follows.into_iter().rev() {
+                desk.todo.push_front((deed, now));
             }
             return self.count("order stopped at the last gate");
         }
@@ -210,7 +203,7 @@ impl World {
         let Some(conn) = self.process(run).and_then(|process| process.conn) else {
             return;
         };
-        if self.write(conn, Said::Place(id.clone(), intent.clone())) {
+        if self.write(conn, Word::Place(id.clone(), intent.clone())) {
             self.count("order sent");
             self.evidence.sent.push(Sent {
                 beat: self.beat,
@@ -224,20 +217,25 @@ impl World {
         }
     }
 
-    /// Why nothing may be sent, by all that the gateway told until now, taken in or not.
-    fn link_now(&mut self, run: Run) -> Option<&'static str> {
-        let process = self.process(run)?;
-        let mut broken = process.desk.as_ref().map(|desk| desk.broken.clone())?;
-        for input in process.inbox.values() {
-            if let Input::Notice(code) = input {
-                note(&mut broken, *code);
-            }
+    /// Hears all that the gateway told until now.
+    fn listen(&mut self, run: Run) {
+        let Some(process) = self.process(run) else { return };
+        let Some(desk) = process.desk.as_deref_mut() else {
+            return;
+        };
+        process.inbox.retain(|_, input| {
+            let Input::Notice(code) = input else {
+                return true;
+            };
+            desk.mind.hear(notice(*code));
+            false
+        });
+        let conn = process.conn;
+        if !conn.is_some_and(|conn| self.broker.links[conn].at_process)
+            && let Some(desk) = self.desk(run)
+        {
+            desk.mind.cut("the connection to the gateway is lost".to_owned());
         }
-        let conn = process.conn?;
-        if !self.broker.links[conn].at_process {
-            return Some("the connection to the gateway is lost");
-        }
-        broken.first().copied()
     }
 
     /// What nobody may do: writes again what a reading does not show. A negative control.
@@ -256,6 +254,7 @@ impl World {
         };
         let mut lost = Vec::new();
         for order in desk
+            .mind
             .trader
             .portfolio
             .open_orders()
@@ -267,7 +266,7 @@ impl World {
             let stored = self.ledger.records.iter().find(|stored| stored.record.id == id);
             if let Some(Entry::Intent(mut intent)) = stored.map(|stored| stored.record.entry.clone()) {
                 intent.order_id += 1_000;
-                self.write(conn, Said::Place(id, intent));
+                self.write(conn, Word::Place(id, intent));
             }
         }
     }

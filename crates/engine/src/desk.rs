@@ -1,0 +1,398 @@
+//! What the incarnation that leads decides beside trading: when the broker is read and compared, when the way to it is
+//! open, what a start demands, and the last look before an order leaves. Whoever carries it tells it what happened and
+//! does what it says, in that order, before it tells the next.
+
+mod memory;
+mod start;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use protocol::decision::{Alert, Level, Refusal, Signal};
+use protocol::ledger::{Entry, Intent, Record};
+use protocol::market::{Quote, Session};
+use protocol::operator::Reply;
+use protocol::settings::Settings;
+use protocol::{Id, Timestamp};
+
+use crate::gate::{Gate, Moment, Unsent};
+use crate::link::{Link, Meaning};
+use crate::portfolio::Portfolio;
+use crate::reconcile::{Pass, Truth};
+use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader};
+
+pub use memory::{Memory, Recall};
+use start::Stage;
+
+/// Milliseconds until a reading that must be confirmed, or could not be used, is followed by another.
+const AGAIN_MS: u64 = 1_000;
+/// Readings of the broker's truth that may fail in a row before this incarnation ends.
+const FAILED_READINGS_MAX: u32 = 3;
+/// Notices that wait to be taken in, at most: more is a gateway that went mad.
+const NOTICES_MAX: usize = 10_000;
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A model's opinion.
+    Signal(Signal),
+    /// A newer quote.
+    Quote(Quote),
+    /// A newer session.
+    Session(Session),
+    /// The broker spoke of an order.
+    Order(Heard),
+    /// The next of the notices that were heard is taken in.
+    Heard,
+    /// An operator asks.
+    Ask(Ask),
+    /// The reading of the broker's truth has ended, or failed for this reason.
+    Truth(Result<Truth, String>, Pass),
+    /// The time of a [`Deed::Look`] has come.
+    Look(Pass),
+    /// Time passes.
+    Tick,
+}
+
+/// What must be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// Append the record of a draft ([`Desk::record`]) as this epoch, and tell [`Trader::applied`]. If it is an intent,
+    /// send it once when [`Desk::pass`] lets it.
+    Append(u64, Draft),
+    /// Ask the broker to cancel the order with this id.
+    Cancel(i32),
+    /// Tell that an order was not made.
+    Refuse(Refusal),
+    /// Tell a person.
+    Alert(Alert),
+    /// Answer the asker.
+    Reply(Reply),
+    /// Read the broker's truth beside all else. There is one reading at a time.
+    Read(Pass),
+    /// Tell [`Input::Look`] in so many milliseconds, in place of the one that is awaited for this pass.
+    Look(Pass, u64),
+    /// The start is over: listen to everything from now on.
+    Trade,
+    /// It is over.
+    End(End),
+}
+
+/// Why an incarnation ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Doubt: the next incarnation reads the truth.
+    Again(String),
+    /// Two things that must agree do not: a person must look before anything is ordered again.
+    Contradiction(String),
+}
+
+/// A notice of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// IB's code.
+    pub code: i32,
+    /// The gateway's words.
+    pub text: String,
+    /// The order that it is about; 0 for none.
+    pub order_id: i32,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Desk {
+    /// Who decides the orders.
+    pub trader: Trader,
+    gate: Gate,
+    link: Link,
+    heard: VecDeque<(Meaning, Notice)>,
+    stage: Stage,
+    /// The highest order id that was ever about to be sent.
+    order_id_max: i32,
+    /// True while a reading is under way.
+    reading: bool,
+    /// Wall clock when the last reading was asked for.
+    began: Timestamp,
+    /// The second pass is due as soon as the reading under way has ended. Behind the running ones, it would wait for ever.
+    second_due: bool,
+    failed_readings: u32,
+    reconcile_ms: u64,
+    second_pass_ms: u64,
+    opening_gap_ms: u64,
+}
+
+impl Desk {
+    /// Begins with the fold of the ledger, what the witness remembers of order ids, and the gateway's next one.
+    #[must_use]
+    pub fn new(settings: Settings, portfolio: Portfolio, order_id_max: i32, next_order_id: i32) -> Self {
+        let broker = &settings.broker;
+        let reconcile_ms = 1_000 * u64::from(broker.reconcile_seconds.max(1));
+        let second_pass_ms = 1_000 * u64::from(broker.second_pass_seconds);
+        let opening_gap_ms = u64::from(broker.opening_gap_ms);
+        let mut trader = Trader::new(settings, portfolio);
+        trader.raise_order_id(order_id_max + 1);
+        trader.raise_order_id(next_order_id);
+        let used_max = order_id_max.max(trader.portfolio.order_id_max);
+        Self {
+            gate: Gate::new(trader.limits().clone(), used_max),
+            trader,
+            link: Link::default(),
+            heard: VecDeque::new(),
+            stage: Stage::default(),
+            order_id_max,
+            reading: false,
+            began: Timestamp::UNIX_EPOCH,
+            second_due: false,
+            failed_readings: 0,
+            reconcile_ms,
+            second_pass_ms,
+            opening_gap_ms,
+        }
+    }
+
+    /// Hears a notice. It counts for what may leave from now on; what follows from it is said when it is taken in.
+    pub fn hear(&mut self, notice: Notice) {
+        if self.heard.len() >= NOTICES_MAX {
+            return self.cut(format!("more than {NOTICES_MAX} notices wait"));
+        }
+        let meaning = self.link.hear(notice.code, &notice.text);
+        if meaning != Meaning::Nothing || notice.order_id > 0 {
+            self.heard.push_back((meaning, notice));
+        }
+    }
+
+    /// The connection to the gateway can't be used any more.
+    pub fn cut(&mut self, why: String) {
+        self.link.end(why);
+    }
+
+    /// True when [`Input::Heard`] has something to take in. It comes before whatever else happened.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        !self.heard.is_empty() || self.link.ended().is_some()
+    }
+
+    /// Takes an input. `latched` says whether the kill switch of this machine is, by a look right now.
+    pub fn step(&mut self, wall: Timestamp, latched: bool, input: Input) -> Vec<Deed> {
+        self.set_gate(wall);
+        let mut deeds = Vec::new();
+        // What the kill switch cancels is not recorded, so nothing must be appended before the trader goes on.
+        if self.stage == Stage::Trading && latched != self.trader.killed_here() {
+            deeds = self.trade(wall, Step::KillHere(latched));
+        }
+        deeds.extend(match input {
+            Input::Signal(signal) => self.trade(wall, Step::Signal(signal)),
+            Input::Quote(quote) => self.trade(wall, Step::Quote(quote)),
+            Input::Session(session) => self.trade(wall, Step::Session(session)),
+            Input::Ask(ask) => self.trade(wall, Step::Ask(ask)),
+            Input::Order(heard) => self.on_order(wall, heard),
+            Input::Heard => self.on_heard(wall),
+            Input::Truth(truth, pass) => self.on_reading(wall, truth, pass),
+            Input::Look(pass) => self.look(wall, pass),
+            Input::Tick => self.on_tick(wall),
+        });
+        self.set_gate(wall);
+        deeds
+    }
+
+    /// The record of a draft, and what must be on disk beside the ledger before it counts. `None` when it says nothing
+    /// that is not known.
+    pub fn record(&mut self, epoch: u64, draft: Draft) -> Option<(Record, Memory)> {
+        if !self.trader.is_new(&draft) {
+            return None;
+        }
+        let mut record = draft.record(epoch);
+        let portfolio = &self.trader.portfolio;
+        record.previous_hash = portfolio.hash.clone();
+        if let Entry::Intent(intent) = &record.entry {
+            self.order_id_max = self.order_id_max.max(intent.order_id);
+        }
+        let memory = Memory {
+            sequence: portfolio.sequence,
+            hash: portfolio.hash.clone(),
+            order_id_max: self.order_id_max,
+        };
+        Some((record, memory))
+    }
+
+    /// The last look, right before an order is written to the broker. `latched` as in [`Desk::step`]; `waited` is the
+    /// wall time since the decision. Every notice that is there must have been heard.
+    ///
+    /// # Errors
+    /// What follows when it may not leave. Nothing of it was sent.
+    pub fn pass(
+        &mut self,
+        wall: Timestamp,
+        latched: bool,
+        waited: Duration,
+        id: &Id,
+        at: Timestamp,
+        intent: &Intent,
+    ) -> Result<(), Vec<Deed>> {
+        let link = self.link.closed();
+        let moment = Moment {
+            at,
+            waited,
+            killed: latched || self.trader.killed(),
+            closed: self.trader.closed(wall).or(link.as_deref()),
+            portfolio: &self.trader.portfolio,
+        };
+        let Err(why) = self.gate.pass(&moment, id, intent) else {
+            return Ok(());
+        };
+        let unsent = Unsent {
+            id: id.clone(),
+            intent: intent.clone(),
+            why,
+        };
+        let outputs = self.trader.never_sent(wall, &unsent);
+        let mut deeds = self.deeds(outputs);
+        // What can't be sent by this incarnation, the next one may decide anew.
+        deeds.extend(self.link.ended().map(again));
+        Err(deeds)
+    }
+
+    fn trade(&mut self, wall: Timestamp, step: Step) -> Vec<Deed> {
+        let outputs = self.trader.step(wall, step);
+        self.deeds(outputs)
+    }
+
+    fn deeds(&self, outputs: Vec<Output>) -> Vec<Deed> {
+        let epoch = self.trader.portfolio.epoch;
+        let deed = |output| match output {
+            Output::Append(draft) => Deed::Append(epoch, draft),
+            Output::Cancel(order_id) => Deed::Cancel(order_id),
+            Output::Refuse(refusal) => Deed::Refuse(refusal),
+            Output::Alert(alert) => Deed::Alert(alert),
+            Output::Reply(reply) => Deed::Reply(reply),
+        };
+        outputs.into_iter().map(deed).collect()
+    }
+
+    fn alert(&self, wall: Timestamp, kind: &str, level: Level, text: String) -> Vec<Deed> {
+        self.deeds(vec![self.trader.alert(wall, kind, level, None, text)])
+    }
+
+    /// Opens or closes the trader's gate by the link. Until the start is over it stays closed.
+    fn set_gate(&mut self, wall: Timestamp) {
+        let closed = self.link.closed();
+        if self.stage == Stage::Trading && self.trader.gate() != closed.as_deref() {
+            // The gate alone asks for nothing.
+            drop(self.trader.step(wall, Step::Gate(closed)));
+        }
+    }
+
+    fn on_order(&mut self, wall: Timestamp, heard: Heard) -> Vec<Deed> {
+        let filled = matches!(heard.news, News::Execution(..));
+        let mut deeds = self.trade(wall, Step::Broker(heard));
+        if filled {
+            deeds.extend(self.read(wall, Pass::Running));
+        }
+        deeds
+    }
+
+    fn on_heard(&mut self, wall: Timestamp) -> Vec<Deed> {
+        let Some((meaning, notice)) = self.heard.pop_front() else {
+            return self.link.ended().map(again).into_iter().collect();
+        };
+        match meaning {
+            Meaning::Closed(reason) => {
+                let text = format!("{reason}; nothing is ordered until it is whole and compared");
+                self.alert(wall, "broker-link", Level::Critical, text)
+            }
+            Meaning::Whole => self.read(wall, Pass::Running).into_iter().collect(),
+            Meaning::Nothing => {
+                let heard = Heard {
+                    order_ref: String::new(),
+                    order_id: notice.order_id,
+                    permanent_id: 0,
+                    news: News::Error(notice.code, notice.text),
+                };
+                self.trade(wall, Step::Broker(heard))
+            }
+            // What is told before it is taken in first.
+            Meaning::End => Vec::new(),
+        }
+    }
+
+    fn on_tick(&mut self, wall: Timestamp) -> Vec<Deed> {
+        let mut deeds = self.trade(wall, Step::Tick);
+        if self.trader.is_outdated(self.began, wall) {
+            deeds.extend(self.read(wall, Pass::Running));
+        }
+        deeds
+    }
+
+    /// Begins a reading, unless one is under way. That one may miss what asked for this; another follows soon.
+    fn read(&mut self, wall: Timestamp, pass: Pass) -> Option<Deed> {
+        if self.reading {
+            self.second_due |= pass == Pass::Second;
+            return None;
+        }
+        self.reading = true;
+        self.began = wall;
+        self.link.read();
+        Some(Deed::Read(pass))
+    }
+
+    fn look(&mut self, wall: Timestamp, pass: Pass) -> Vec<Deed> {
+        match pass {
+            // While a link is down the gateway tells what it remembers, and nothing may be called absent by that.
+            Pass::Second if !self.link.is_whole() => vec![Deed::Look(pass, AGAIN_MS)],
+            Pass::First | Pass::Second => self.read(wall, pass).into_iter().collect(),
+            Pass::Running => {
+                let next = Deed::Look(pass, self.reconcile_ms);
+                std::iter::once(next).chain(self.read(wall, pass)).collect()
+            }
+        }
+    }
+
+    fn on_reading(&mut self, wall: Timestamp, truth: Result<Truth, String>, pass: Pass) -> Vec<Deed> {
+        self.reading = false;
+        let truth = truth.map(|truth| Truth {
+            began: self.began,
+            ..truth
+        });
+        if self.stage != Stage::Trading {
+            return self.start_reads(wall, truth);
+        }
+        let mut deeds = self.on_truth(wall, truth, pass);
+        if std::mem::take(&mut self.second_due) {
+            deeds.extend(self.look(wall, Pass::Second));
+        }
+        deeds
+    }
+
+    fn on_truth(&mut self, wall: Timestamp, truth: Result<Truth, String>, pass: Pass) -> Vec<Deed> {
+        let truth = match truth {
+            Ok(truth) => truth,
+            Err(text) => {
+                self.failed_readings += 1;
+                return if self.failed_readings >= FAILED_READINGS_MAX {
+                    vec![again(format!("the broker's truth can't be read: {text}"))]
+                } else if pass == Pass::Second {
+                    vec![Deed::Look(pass, AGAIN_MS)]
+                } else {
+                    Vec::new()
+                };
+            }
+        };
+        if self.link.is_whole() && self.link.missed() {
+            return self.read(wall, pass).into_iter().collect();
+        }
+        if pass == Pass::Second && !self.link.is_whole() {
+            return vec![Deed::Look(pass, AGAIN_MS)];
+        }
+        self.failed_readings = 0;
+        self.link.compared();
+        let mut deeds = self.trade(wall, Step::Truth(truth, pass));
+        if self.trader.wants_another_look() {
+            deeds.push(Deed::Look(Pass::Running, AGAIN_MS));
+        }
+        deeds
+    }
+}
+
+fn again(why: impl Into<String>) -> Deed {
+    Deed::End(End::Again(why.into()))
+}

@@ -1,0 +1,162 @@
+//! The gateway's link to the broker, by what the gateway tells of it: whether it is whole, and whether the broker was
+//! compared with the ledger since it changed.
+
+use std::collections::BTreeSet;
+
+const TO_BROKER: &str = "the gateway's link to the broker";
+const TO_DATA: &str = "a market data farm";
+
+/// What a notice means for ordering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing.
+    Nothing,
+    /// Nothing may be sent until it is whole again, for this reason.
+    Closed(String),
+    /// It is whole again: compare with the broker, then open.
+    Whole,
+    /// End: what was missed can't be known here.
+    End,
+}
+
+/// What is broken, and how much of what changed the broker was compared after. An outage that came and went is not
+/// forgotten: the gateway may hold what happened meanwhile.
+#[derive(Debug, Default)]
+pub struct Link {
+    broken: BTreeSet<&'static str>,
+    /// Losses and returns until now.
+    changes: u64,
+    /// How many of them came before the last reading began.
+    read: u64,
+    /// How many of them came before a reading that was compared.
+    compared: u64,
+    /// Why nothing can be sent any more.
+    ended: Option<String>,
+}
+
+impl Link {
+    /// Takes over what a notice of IB's `code` says.
+    pub fn hear(&mut self, code: i32, text: &str) -> Meaning {
+        let was_whole = self.is_whole();
+        match code {
+            1100 | 2110 => self.broken.insert(TO_BROKER),
+            1101 | 1102 => self.broken.remove(TO_BROKER),
+            2103 => self.broken.insert(TO_DATA),
+            2104 => self.broken.remove(TO_DATA),
+            // The port was reset.
+            1300 => {
+                self.end(format!("the gateway says {code} {text}"));
+                return Meaning::End;
+            }
+            _ => return Meaning::Nothing,
+        };
+        let meaning = match self.broken.first() {
+            Some(broken) => Meaning::Closed(format!("{broken} is down: {code} {text}")),
+            // A farm that is told to be there was there before; a link that is back was away.
+            None if was_whole && code == 2104 => return Meaning::Nothing,
+            None => Meaning::Whole,
+        };
+        self.changes += 1;
+        meaning
+    }
+
+    /// Nothing can be sent any more. The first reason stays.
+    pub fn end(&mut self, why: String) {
+        self.ended.get_or_insert(why);
+    }
+
+    /// Why nothing can be sent any more, if so.
+    #[must_use]
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// A reading of the broker's truth begins.
+    pub fn read(&mut self) {
+        self.read = self.changes;
+    }
+
+    /// True when something changed since the last reading began: it may not show what the gateway held.
+    #[must_use]
+    pub fn missed(&self) -> bool {
+        self.read < self.changes
+    }
+
+    /// That reading was compared with the ledger: what changed before it began is dealt with.
+    pub fn compared(&mut self) {
+        self.compared = self.read;
+    }
+
+    /// True while nothing is broken.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// Why nothing may be sent, if so.
+    #[must_use]
+    pub fn closed(&self) -> Option<String> {
+        let down =
+            |broken: &&str| format!("{broken} is down: nothing is ordered until it is back and compared");
+        let down = || self.broken.first().map(down);
+        let unread = || {
+            (self.compared < self.changes).then(|| "the broker is being compared with the ledger".to_owned())
+        };
+        self.ended.clone().or_else(down).or_else(unread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_opens_only_when_all_is_whole() {
+        let mut link = Link::default();
+        let mut hear = |code| link.hear(code, "said");
+        assert_eq!(hear(2104), Meaning::Nothing);
+        assert!(matches!(hear(1100), Meaning::Closed(_)));
+        assert!(matches!(hear(2103), Meaning::Closed(_)));
+        assert!(matches!(hear(1102), Meaning::Closed(_)));
+        assert_eq!(hear(2104), Meaning::Whole);
+        assert!(matches!(hear(2110), Meaning::Closed(_)));
+        assert_eq!(hear(1101), Meaning::Whole);
+        assert_eq!(hear(1102), Meaning::Whole, "its loss was not told");
+        assert_eq!(hear(1300), Meaning::End);
+    }
+
+    #[test]
+    fn an_outage_that_came_and_went_keeps_orders_back_until_a_later_reading() {
+        let mut link = Link::default();
+        link.hear(2104, "said");
+        assert_eq!(link.closed(), None, "nothing was broken");
+        link.hear(1100, "said");
+        assert!(link.closed().unwrap().contains("link to the broker is down"));
+        // A reading in the midst of it does not count.
+        link.read();
+        link.hear(1102, "said");
+        assert!(link.missed());
+        link.compared();
+        assert!(link.closed().unwrap().contains("being compared"));
+        link.read();
+        assert!(!link.missed());
+        link.compared();
+        assert_eq!(link.closed(), None);
+        // Nor does one that began before.
+        link.hear(1100, "said");
+        link.hear(1101, "said");
+        link.compared();
+        assert!(link.closed().is_some());
+    }
+
+    #[test]
+    fn what_ended_stays_ended_with_its_first_reason() {
+        let mut link = Link::default();
+        link.hear(1300, "reset");
+        link.end("another reason".to_owned());
+        link.read();
+        link.compared();
+        assert_eq!(link.closed().unwrap(), "the gateway says 1300 reset");
+        assert_eq!(link.ended(), link.closed().as_deref());
+    }
+}
