@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use protocol::{Money, Price, Symbol};
 
-use account::Account;
+use account::{Account, Position};
 use bars::Bar;
 use book::Book;
 use checks::Rules;
@@ -218,13 +218,21 @@ impl Venue {
     /// The account at present prices.
     #[must_use]
     pub fn valuation(&self) -> Valuation {
-        Valuation::of(&self.account, |symbol| self.mark(symbol))
+        Valuation::of(&self.account, |symbol, position| {
+            self.price_held(symbol, position)
+        })
     }
 
     /// The price at which a stock is valued: its last trade.
     #[must_use]
     pub fn mark(&self, symbol: Symbol) -> Option<Price> {
         self.books.get(&symbol).map(|book| book.tick.price)
+    }
+
+    /// The price at which a share that is held counts: the stock's last trade, or what it cost where none is known.
+    #[must_use]
+    pub fn price_held(&self, symbol: Symbol, position: &Position) -> Price {
+        self.mark(symbol).unwrap_or_else(|| position.average_cost())
     }
 
     /// What a stock shows; `None` before its first trade.

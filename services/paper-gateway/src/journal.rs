@@ -230,6 +230,7 @@ mod tests {
         Record::Day {
             date: jiff::civil::date(2026, 11, number),
             equity: 5.into(),
+            gains: Default::default(),
         }
     }
 

@@ -34,9 +34,24 @@ pub struct Position {
     pub cost: Money,
     /// Gains and losses made real today.
     pub realized: Money,
+    /// Gain or loss of its shares when the day began.
+    #[serde(default)]
+    pub begun: Money,
 }
 
 impl Position {
+    /// Gain or loss since the day began, with its shares at a price.
+    #[must_use]
+    pub fn daily(&self, price: Price) -> Money {
+        self.unrealized(price) + self.realized - self.begun
+    }
+
+    /// Gain or loss of its shares at a price.
+    #[must_use]
+    pub fn unrealized(&self, price: Price) -> Money {
+        self.quantity * price - self.cost
+    }
+
     /// Cost of a share, commissions included; zero when there is none.
     #[must_use]
     pub fn average_cost(&self) -> Price {
@@ -132,7 +147,7 @@ impl Account {
                 self.day_equity = *cash;
                 self.see(*at);
             }
-            Record::Day { date, equity } => self.begin_day(*date, *equity),
+            Record::Day { date, equity, gains } => self.begin_day(*date, *equity, gains),
             Record::Accepted { order } => self.accept(order),
             Record::Modified { perm_id, ticket, at } => {
                 if let Some(order) = self.open.get_mut(perm_id) {
@@ -256,11 +271,12 @@ impl Account {
         self.latest = Some(self.latest.map_or(at, |latest| latest.max(at)));
     }
 
-    fn begin_day(&mut self, date: Date, equity: Money) {
+    fn begin_day(&mut self, date: Date, equity: Money, gains: &BTreeMap<Symbol, Money>) {
         self.day = Some(date);
         self.day_equity = equity;
-        for position in self.positions.values_mut() {
+        for (symbol, position) in &mut self.positions {
             position.realized = Money::ZERO;
+            position.begun = gains.get(symbol).copied().unwrap_or_default();
         }
         self.positions.retain(|_, position| !position.quantity.is_zero());
         let first = date

@@ -39,16 +39,10 @@ pub struct Book {
 }
 
 impl Book {
-    /// The book after a first trade. `limited` says that fills must stay within what source bars showed.
+    /// The book after a first trade.
     #[must_use]
-    pub fn new(
-        tick: Tick,
-        step: Price,
-        limited: bool,
-        day: Option<&Bar>,
-        previous_close: Option<Price>,
-    ) -> Self {
-        let shown = limited.then_some((tick.price, tick.price));
+    pub fn new(tick: Tick, step: Price, day: Option<&Bar>, previous_close: Option<Price>) -> Self {
+        let shown = tick.row_end.map(|_| (tick.price, tick.price));
         let before = day.map_or(Quantity::ZERO, |bar| bar.volume);
         Self {
             volume: before + tick.size,
@@ -123,11 +117,20 @@ impl Book {
         }
     }
 
-    /// What an order of a side can trade now, best price first. Where source bars limit the fills, the quote counts at
-    /// the nearest price that the bar has shown, and deeper levels only at their own.
+    /// Whether its prices can be traded at an instant: the source bar that shows them is not over.
     #[must_use]
-    pub fn offers(&self, side: Side) -> Vec<Level> {
+    pub fn is_live(&self, at: Timestamp) -> bool {
+        self.tick.row_end.is_none_or(|end| at < end)
+    }
+
+    /// What an order of a side can trade at `now`, best price first. Where source bars limit the fills, the quote counts
+    /// at the nearest price that the bar has shown, deeper levels only at their own, and nothing once the bar is over.
+    #[must_use]
+    pub fn offers(&self, side: Side, now: Timestamp) -> Vec<Level> {
         let mut offers = Vec::new();
+        if !self.is_live(now) {
+            return offers;
+        }
         for (place, level) in self.left(side) {
             let price = self.within_shown(level.price);
             if place == 0 || price == level.price {

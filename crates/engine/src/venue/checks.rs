@@ -6,10 +6,11 @@ use std::mem::discriminant;
 use protocol::{Money, Price, Quantity, Symbol};
 use rust_decimal::Decimal;
 
+use super::account::Position;
 use super::calendar::Phase;
 use super::desk;
 use super::money;
-use super::order::{Kind, Lifetime, Order, Status, Ticket, Trail};
+use super::order::{Kind, Lifetime, Order, Side, Status, Ticket, Trail};
 use super::{Refusal, Venue};
 
 /// Least worth of an account that may owe shares, in dollars.
@@ -31,8 +32,10 @@ pub struct Rules {
 pub struct Preview {
     /// The order as it would be.
     pub order: Order,
-    /// What it would add to the margin that positions need; below zero where it makes them smaller.
-    pub margin_change: Money,
+    /// Margin that positions and all working orders need without it.
+    pub margin_before: Money,
+    /// Margin that they need with it. The account has to be worth that much, unless it is no more than before.
+    pub margin_after: Money,
     /// What the broker would take.
     pub commission: Money,
 }
@@ -180,16 +183,32 @@ impl Venue {
 
     /// Why the account can't carry an order: margin must suffice if all working orders trade.
     fn unaffordable(&self, order: &Order, present: Option<&Order>) -> Option<String> {
-        let before = self.need(self.others(order).chain(present));
-        let needed = self.need(self.others(order).chain([order]));
+        let (before, needed) = self.margins(order, present);
+        if needed <= before {
+            return None;
+        }
+        if self.worth(order).is_none() {
+            let symbol = order.ticket.symbol;
+            return Some(format!(
+                "{symbol} has no price yet, so the margin needed is unknown"
+            ));
+        }
         let equity = self.valuation().equity();
-        (needed > before && needed > equity).then(|| {
+        (needed > equity).then(|| {
             format!(
                 "Your Available Funds are insufficient: equity with loan value {} USD, margin needed {} USD",
                 equity.round_dp(2),
                 needed.round_dp(2)
             )
         })
+    }
+
+    /// Margin of all positions and working orders without an order, where `present` is what it stands for, and with it.
+    fn margins(&self, order: &Order, present: Option<&Order>) -> (Money, Money) {
+        (
+            self.need(self.others(order).chain(present)),
+            self.need(self.others(order).chain([order])),
+        )
     }
 
     /// All other orders that may trade without another one trading first.
@@ -209,23 +228,28 @@ impl Venue {
             .map(|symbol| (*symbol, Vec::new()))
             .collect();
         for order in orders {
-            let priced = (order, self.worth(order));
+            // What nobody can value counts as the most that it can be.
+            let priced = (order, self.worth(order).unwrap_or(PRICE_MAX));
             by_symbol.entry(order.ticket.symbol).or_default().push(priced);
         }
         let margin = |(symbol, orders): (Symbol, Vec<(&Order, Price)>)| {
-            let mark = self.mark(symbol).unwrap_or(Price::ZERO);
-            money::worst_margin(self.account.shares(symbol), mark, &orders)
+            let flat = Position::default();
+            let position = self.account.positions.get(&symbol).unwrap_or(&flat);
+            let mark = self.price_held(symbol, position);
+            money::worst_margin(position.quantity, mark, &orders)
         };
         by_symbol.into_iter().map(margin).sum()
     }
 
-    /// The price at which an order counts before it trades.
-    fn worth(&self, order: &Order) -> Price {
-        order
-            .limit()
-            .or_else(|| order.trigger())
-            .or_else(|| self.mark(order.ticket.symbol))
-            .unwrap_or(Price::ZERO)
+    /// The price at which a share of an order counts before it trades: its own or the market's, the greater one. `None`
+    /// where nobody knows it. What is sold short is owed at the market's price, so that a sale's own does not tell.
+    fn worth(&self, order: &Order) -> Option<Price> {
+        let own = order.limit().or_else(|| order.trigger());
+        let mark = self.mark(order.ticket.symbol);
+        match order.ticket.side {
+            Side::Buy => own.max(mark),
+            Side::Sell => mark.map(|mark| own.map_or(mark, |own| own.max(mark))),
+        }
     }
 
     /// What an order, or new terms for a working one of the same number, would need and cost; nothing is placed.
@@ -238,7 +262,8 @@ impl Venue {
             transmit: true,
             ..ticket.clone()
         };
-        let mut order = match self.account.find_open(client, order_id) {
+        let present = self.account.find_open(client, order_id);
+        let mut order = match present {
             Some(present) => self.changed(present, ticket)?,
             None => {
                 let order = self.fresh(0, client, order_id, ticket);
@@ -248,15 +273,14 @@ impl Venue {
                 order
             }
         };
-        let price = self.worth(&order);
-        let shares = self.account.shares(order.ticket.symbol);
+        let (margin_before, margin_after) = self.margins(&order, present);
         let left = order.remaining();
-        let after = (shares + order.ticket.side.sign() * left).abs();
-        let commission = money::commission(left, left * price);
+        let commission = money::commission(left, left * self.worth(&order).unwrap_or_default());
         order.commission = commission;
         Ok(Preview {
             order,
-            margin_change: (after - shares.abs()) * price * money::MARGIN,
+            margin_before,
+            margin_after,
             commission,
         })
     }

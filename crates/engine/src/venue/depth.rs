@@ -93,6 +93,7 @@ mod tests {
             bid_size: Decimal::ONE_HUNDRED,
             ask_size: Decimal::TWO,
             opens_row: false,
+            row_end: None,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Tick {
     /// Whether a new source bar begins with this trade: what may be filled is reset to what it shows.
     /// Always false where no bar limits the fills.
     pub opens_row: bool,
+    /// When the source bar ends that shows it, and with it the offers; `None` where no bar limits the fills.
+    pub row_end: Option<Timestamp>,
 }
 
 /// Where prices come from. What is past in it is the same in a clone, whatever either has taken since.

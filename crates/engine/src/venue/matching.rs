@@ -1,5 +1,6 @@
 //! Whether and at which prices an order trades against what the book shows now.
 
+use jiff::Timestamp;
 use protocol::{Price, Quantity};
 
 use super::book::Book;
@@ -16,10 +17,10 @@ pub struct Match {
     pub added_liquidity: bool,
 }
 
-/// What an order in the book trades now, level by level; nothing when it must wait.
+/// What an order in the book trades at `now`, level by level; nothing when it must wait.
 /// `resting` says that it has already waited for one trade of the market or more.
 #[must_use]
-pub fn matched(order: &Order, book: &Book, resting: bool) -> Vec<Match> {
+pub fn matched(order: &Order, book: &Book, now: Timestamp, resting: bool) -> Vec<Match> {
     let side = order.ticket.side;
     let limit = order.limit();
     let crossed = |price: Price| match (limit, side) {
@@ -29,7 +30,7 @@ pub fn matched(order: &Order, book: &Book, resting: bool) -> Vec<Match> {
     };
     let mut left = order.remaining();
     let mut found = Vec::new();
-    for level in book.offers(side) {
+    for level in book.offers(side, now) {
         if left <= Quantity::ZERO || !crossed(level.price) {
             break;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::{Money, Price, Quantity, Symbol};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::account::Account;
+use super::account::{Account, Position};
 use super::order::{Order, Side};
 
 /// Commission of a share, 0.0035 dollars.
@@ -50,20 +50,20 @@ pub struct Valuation {
 impl Valuation {
     /// Values an account with a price for each stock that it holds.
     #[must_use]
-    pub fn of(account: &Account, price: impl Fn(Symbol) -> Option<Price>) -> Self {
+    pub fn of(account: &Account, price: impl Fn(Symbol, &Position) -> Price) -> Self {
         let mut sum = Self {
             cash: account.cash,
             ..Self::default()
         };
         for (symbol, position) in &account.positions {
-            let price = price(*symbol).unwrap_or_else(|| position.average_cost());
+            let price = price(*symbol, position);
             let value = position.quantity * price;
             if value >= Decimal::ZERO {
                 sum.long += value
             } else {
                 sum.short += value
             }
-            sum.unrealized += value - position.cost;
+            sum.unrealized += position.unrealized(price);
             sum.realized += position.realized;
             sum.margin += value.abs() * MARGIN;
         }
@@ -96,19 +96,42 @@ impl Valuation {
     }
 }
 
-/// Margin of a stock if the worse side of its position and working orders came true. Shares that an order would buy
-/// or owe count at its price, those that are held at `price`: to offer them at any price takes no margin.
+/// Margin of a stock if the worse side of its position and working orders came true: shares that are held count at
+/// `mark`, those of each order at the price given with it.
 #[must_use]
-pub fn worst_margin(shares: Quantity, price: Price, orders: &[(&Order, Price)]) -> Money {
-    let (long, short) = reach(shares, orders.iter().map(|(order, _)| *order));
-    let dearest = |side: Side| {
-        let own = orders.iter().filter(|(order, _)| order.ticket.side == side);
-        own.fold(price, |dearest, (_, at)| dearest.max(*at))
-    };
-    let held = long.abs().max(short.abs()) * price;
-    let bought = long.max(Quantity::ZERO) * dearest(Side::Buy);
-    let owed = (-short).max(Quantity::ZERO) * dearest(Side::Sell);
-    held.max(bought).max(owed) * MARGIN
+pub fn worst_margin(shares: Quantity, mark: Price, orders: &[(&Order, Price)]) -> Money {
+    let side = |side| worth_of_side(shares, mark, side, orders);
+    side(Side::Buy).max(side(Side::Sell)) * MARGIN
+}
+
+/// What a position is worth once all orders of a side have traded. Orders that only close what is held on the other side
+/// add nothing; the cheapest are taken to be those.
+fn worth_of_side(shares: Quantity, mark: Price, side: Side, orders: &[(&Order, Price)]) -> Money {
+    // Of a group in which one cancels the others only the greatest value counts, spread over the most shares.
+    let mut groups: BTreeMap<(i32, &str), (Quantity, Money)> = BTreeMap::new();
+    let mut wanted: Vec<(Price, Quantity)> = Vec::new();
+    for (order, price) in orders.iter().filter(|(order, _)| order.ticket.side == side) {
+        let left = order.remaining();
+        if let Some(group) = &order.ticket.group {
+            let most = groups.entry((order.client, group.name.as_str())).or_default();
+            *most = (most.0.max(left), most.1.max(left * price));
+        } else {
+            wanted.push((*price, left));
+        }
+    }
+    let in_groups = groups.into_values().filter(|(most, _)| !most.is_zero());
+    wanted.extend(in_groups.map(|(most, value)| (value / most, most)));
+    wanted.sort_unstable_by(|one, other| other.cmp(one));
+    let held = side.sign() * shares;
+    let all: Quantity = wanted.iter().map(|(_, left)| *left).sum();
+    let mut opens = (all + held.min(Quantity::ZERO)).max(Quantity::ZERO);
+    let mut worth = held.max(Quantity::ZERO) * mark;
+    for (price, left) in wanted {
+        let counts = left.min(opens);
+        opens -= counts;
+        worth += counts * price;
+    }
+    worth
 }
 
 /// The most and the fewest shares that a position can come to if orders trade. Of a group in which one cancels the

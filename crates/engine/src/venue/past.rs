@@ -10,8 +10,6 @@ use super::book::Book;
 use super::calendar;
 use super::market::{Market, Tick};
 
-/// Days in which the last price before an instant is looked for: a long weekend and some.
-const DAYS_BACK: i64 = 5;
 /// Most trades that a late book takes in at a time; what is further behind has to be made anew.
 const TRADES_BEHIND_MAX: usize = 5_000;
 
@@ -19,35 +17,20 @@ const TRADES_BEHIND_MAX: usize = 5_000;
 #[must_use]
 pub fn book_at(market: &Market, symbol: Symbol, at: Timestamp) -> Option<Book> {
     let day = calendar::midnight(calendar::local(at).date());
-    let back = |days: i64| Timestamp::from_second(day.as_second() - days * 86_400).unwrap_or(day);
     let today = market.bars(symbol, day, at, BarSize::Day).pop();
     let close_before = market
         .ticks_before(symbol, day, 1, false)
         .pop()
         .map(|tick| tick.price);
-    // The last trade before the clock began gives the quote; nothing is known before the first one.
-    let recent = match market {
-        Market::Synthetic(_) => {
-            let seconds_ago = Timestamp::from_second(at.as_second() - 10).unwrap_or(at);
-            market.bars(symbol, seconds_ago, at, BarSize::Seconds(1)).pop()
-        }
-        Market::Replay(_) => market.bars(symbol, back(DAYS_BACK), at, BarSize::Day).pop(),
-    };
-    let last = recent?;
-    let step = market.price_step(symbol)?;
+    let last = market.ticks_before(symbol, at, 1, false).pop()?;
     let tick = Tick {
-        symbol,
-        at: last.start,
-        price: last.close,
+        // The day's bar has counted it.
         size: Quantity::ZERO,
-        bid: last.close - step,
-        ask: last.close,
-        bid_size: Quantity::ONE_HUNDRED,
-        ask_size: Quantity::ONE_HUNDRED,
-        opens_row: true,
+        // A bar of the past that nobody watched offers nothing: trading goes on with the next one.
+        row_end: last.row_end.map(|_| at),
+        ..last
     };
-    let limited = matches!(market, Market::Replay(_));
-    let mut book = Book::new(tick, step, limited, today.as_ref(), close_before);
+    let mut book = Book::new(tick, market.price_step(symbol)?, today.as_ref(), close_before);
     book.bar = None;
     Some(book)
 }

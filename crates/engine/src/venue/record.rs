@@ -1,6 +1,8 @@
 //! What happens to the account, one record each: the account is the fold of its records, and nothing else
 //! changes it. Whoever keeps the records keeps the account.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use protocol::{Money, Price, Quantity, Symbol};
@@ -25,6 +27,9 @@ pub enum Record {
         date: Date,
         /// Cash and positions at the first prices of the day.
         equity: Money,
+        /// Gain or loss of each position's shares at those prices.
+        #[serde(default)]
+        gains: BTreeMap<Symbol, Money>,
     },
     /// An order was taken, or refused with a status that says so.
     Accepted {

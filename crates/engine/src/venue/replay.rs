@@ -13,7 +13,7 @@ use super::history::{Hours, Piece, Query, Show};
 use super::market::Tick;
 use super::noise;
 use super::rows::{Row, Rows};
-use super::unfold::{Print, unfold};
+use super::unfold::{Print, interval, unfold};
 
 /// The finest price step of an ordinary stock, and below one dollar.
 const STEP_PLACES: u32 = 2;
@@ -36,6 +36,8 @@ struct Stock {
     prints: VecDeque<Print>,
     /// Whether the next trade is the first of its row.
     fresh: bool,
+    /// When the present row ends.
+    row_end: Timestamp,
 }
 
 /// Bars of the past and where the clock stands in them.
@@ -81,6 +83,7 @@ impl Replay {
                 next_row,
                 prints,
                 fresh: true,
+                row_end: Timestamp::UNIX_EPOCH,
             };
             if let Some(at) = stock.refill() {
                 market.queue.insert((at, position));
@@ -243,11 +246,18 @@ impl Stock {
 
     /// All trades of a row.
     fn shown(&self, row: &Row) -> Vec<Tick> {
+        let end = self.end_of(row);
         let prints = unfold(row, self.seconds, self.seed).into_iter();
         prints
             .enumerate()
-            .map(|(index, print)| self.tick(print, index == 0))
+            .map(|(index, print)| self.tick(print, index == 0, end))
             .collect()
+    }
+
+    /// When a row ends, and with it what it offers.
+    fn end_of(&self, row: &Row) -> Timestamp {
+        let (start, seconds) = interval(row, self.seconds);
+        after(start, seconds)
     }
 
     /// Unfolds the next row if the present one is used up, and says when the next trade is.
@@ -255,6 +265,7 @@ impl Stock {
         if self.prints.is_empty() {
             let row = self.rows.get(self.next_row)?;
             self.prints = unfold(row, self.seconds, self.seed).into();
+            self.row_end = self.end_of(row);
             self.next_row += 1;
             self.fresh = true;
         }
@@ -264,11 +275,11 @@ impl Stock {
     fn next(&mut self) -> Option<Tick> {
         let print = self.prints.pop_front()?;
         let opens_row = std::mem::replace(&mut self.fresh, false);
-        Some(self.tick(print, opens_row))
+        Some(self.tick(print, opens_row, self.row_end))
     }
 
     /// A trade and the quote after it.
-    fn tick(&self, print: Print, opens_row: bool) -> Tick {
+    fn tick(&self, print: Print, opens_row: bool, row_end: Timestamp) -> Tick {
         let hash = noise::at(self.seed ^ 0x40, print.at.as_millisecond());
         let step = Decimal::new(1, self.places);
         // The trade was at the bid or at the ask; the other side stands a step away.
@@ -288,6 +299,7 @@ impl Stock {
             bid_size: lots(8),
             ask_size: lots(16),
             opens_row,
+            row_end: Some(row_end),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What time does to orders: sessions that end, closing trades, dates until which orders are good, days that begin.
 
 use jiff::Timestamp;
-use protocol::Price;
+use protocol::{Price, Symbol};
 
+use super::account::Position;
 use super::calendar::{self, Calendar, Phase};
 use super::matching::Match;
 use super::order::{Lifetime, Order, Side, Status};
@@ -121,7 +122,13 @@ impl Venue {
     pub(super) fn begin_day(&mut self, outputs: &mut Vec<Output>) {
         let date = calendar::local(self.now).date();
         let equity = self.valuation().equity();
-        self.record(Record::Day { date, equity }, outputs);
+        let positions = self.account.positions.iter();
+        let gain = |(symbol, position): (&Symbol, &Position)| {
+            let price = self.price_held(*symbol, position);
+            (*symbol, position.unrealized(price))
+        };
+        let gains = positions.map(gain).collect();
+        self.record(Record::Day { date, equity, gains }, outputs);
     }
 }
 

@@ -401,6 +401,7 @@ impl Stock {
             bid_size: lots(16, 9),
             ask_size: lots(24, 9),
             opens_row: false,
+            row_end: None,
         })
     }
 }

@@ -2,8 +2,10 @@
 //! trades at a price that was not shown, and the same seed makes the same day.
 
 mod families;
+mod gaps;
 mod kinds;
 mod laws;
+mod margin;
 
 use std::collections::BTreeMap;
 

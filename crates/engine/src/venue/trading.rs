@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 
 use super::book::Book;
 use super::calendar::Phase;
-use super::market::{Market, Tick};
+use super::market::Tick;
 use super::matching::{Match, matched};
 use super::money;
 use super::order::{End, Group, GroupEffect, Order, Status, Ticket};
@@ -186,12 +186,10 @@ impl Venue {
         match self.books.get_mut(&symbol) {
             Some(book) => book.trade(tick),
             None => {
-                let limited = matches!(self.market, Market::Replay(_));
                 let Some(step) = self.market.price_step(symbol) else {
                     return;
                 };
-                self.books
-                    .insert(symbol, Book::new(tick, step, limited, None, None));
+                self.books.insert(symbol, Book::new(tick, step, None, None));
             }
         }
         if self.account.day.is_none() {
@@ -239,9 +237,12 @@ impl Venue {
         }
         let (at, triggered) = (self.now, order.awaits_trigger());
         if triggered {
-            let (Some(price), Some(step)) = (self.mark(symbol), self.market.price_step(symbol)) else {
+            // A price of a bar that is over reaches nothing: the next one may be far from it.
+            let shown = self.books.get(&symbol).filter(|book| book.is_live(at));
+            let (Some(book), Some(step)) = (shown, self.market.price_step(symbol)) else {
                 return;
             };
+            let price = book.tick.price;
             if !order.wakes_at(price) {
                 if let Some(stop) = order.trailed(price, step) {
                     self.record(Record::Trailed { perm_id, stop, at }, outputs);
@@ -289,7 +290,7 @@ impl Venue {
         let Some(book) = self.books.get_mut(&symbol) else {
             return;
         };
-        let found = self.desk.allowed(order, matched(order, book, resting));
+        let found = self.desk.allowed(order, matched(order, book, self.now, resting));
         for one in &found {
             book.consume(side, one.quantity);
         }

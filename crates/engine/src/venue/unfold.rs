@@ -44,8 +44,9 @@ pub fn unfold(row: &Row, seconds: i64, seed: u64) -> Vec<Print> {
         .collect()
 }
 
-/// When a bar's trades happen. A day's trade in the regular session; a shorter bar's in all of it.
-fn interval(row: &Row, seconds: i64) -> (Timestamp, i64) {
+/// When a bar's trades begin, and for how many seconds they go on. A day's trade in the regular session; a shorter
+/// bar's in all of it.
+pub(super) fn interval(row: &Row, seconds: i64) -> (Timestamp, i64) {
     if seconds < 86_400 {
         return (row.start, seconds);
     }

@@ -293,7 +293,7 @@ impl Hub {
     }
 
     fn portfolio(&self, symbol: Symbol, holding: &Holding) -> PortfolioValue {
-        let price = self.venue.mark(symbol).unwrap_or_else(|| holding.average_cost());
+        let price = self.venue.price_held(symbol, holding);
         let value = price * holding.quantity;
         PortfolioValue {
             contract: self.contract(symbol).map(|contract| Contract {
@@ -304,7 +304,7 @@ impl Hub {
             market_price: Some(approximate(price)),
             market_value: Some(approximate(value)),
             average_cost: Some(approximate(holding.average_cost())),
-            unrealized_pnl: Some(approximate(value - holding.cost)),
+            unrealized_pnl: Some(approximate(holding.unrealized(price))),
             realized_pnl: Some(approximate(holding.realized)),
             account_name: Some(self.name.clone()),
         }
@@ -312,15 +312,14 @@ impl Hub {
 
     fn gains_of_stock(&self, id: i32, symbol: Symbol) -> PnLSingle {
         let holding = self.told.positions.get(&symbol).cloned().unwrap_or_default();
-        let value = self.venue.mark(symbol).unwrap_or_default() * holding.quantity;
-        let unrealized = value - holding.cost;
+        let price = self.venue.price_held(symbol, &holding);
         PnLSingle {
             req_id: Some(id),
             position: Some(text(holding.quantity)),
-            daily: Some(approximate(unrealized + holding.realized)),
-            unrealized: Some(approximate(unrealized)),
+            daily: Some(approximate(holding.daily(price))),
+            unrealized: Some(approximate(holding.unrealized(price))),
             realized: Some(approximate(holding.realized)),
-            value: Some(approximate(value)),
+            value: Some(approximate(price * holding.quantity)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use engine::venue::calendar;
+use engine::venue::checks::Preview;
 use engine::venue::desk;
 use engine::venue::order::{Order, Status, Ticket};
 use engine::venue::record::{Fill, Record};
@@ -57,18 +58,22 @@ impl Hub {
             }
         };
         let now = self.venue.valuation();
-        let (change, fee) = (previewed.margin_change, previewed.commission);
-        let order = previewed.order;
+        let Preview {
+            order,
+            margin_before: before,
+            margin_after: after,
+            commission: fee,
+        } = previewed;
         let value = |amount| Some(approximate(amount));
         let state = OrderState {
-            init_margin_before: value(now.margin),
-            maint_margin_before: value(now.margin),
+            init_margin_before: value(before),
+            maint_margin_before: value(before),
             equity_with_loan_before: value(now.equity()),
-            init_margin_change: value(change),
-            maint_margin_change: value(change),
+            init_margin_change: value(after - before),
+            maint_margin_change: value(after - before),
             equity_with_loan_change: value(-fee),
-            init_margin_after: value(now.margin + change),
-            maint_margin_after: value(now.margin + change),
+            init_margin_after: value(after),
+            maint_margin_after: value(after),
             equity_with_loan_after: value(now.equity() - fee),
             commission_and_fees: value(fee),
             commission_and_fees_currency: Some("USD".into()),

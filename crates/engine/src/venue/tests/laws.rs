@@ -238,6 +238,13 @@ impl Judge {
         );
         assert_eq!((cash, shares, fees), told);
         let now = venue.valuation();
+        let positions = self.account.positions.iter();
+        let of_each = positions.map(|(symbol, held)| held.daily(venue.price_held(*symbol, held)));
+        assert_eq!(
+            of_each.sum::<Money>(),
+            now.daily,
+            "gains of a day are those of its stocks"
+        );
         let gains = self.account.realized_total + now.unrealized;
         assert_eq!(now.equity(), self.account.deposited + gains);
     }

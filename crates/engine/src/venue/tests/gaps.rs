@@ -1,0 +1,133 @@
+//! Where a replay has no bars, nothing trades: through a night, through a hole in the day, before the first bar.
+
+use super::*;
+use crate::venue::order::Lifetime;
+
+/// Three minutes at about 100 before the close of Monday, and from 10:00 on Tuesday three at about 120.
+fn night() -> Vec<Row> {
+    let minute = |start: &str, place: i64, price: &str| {
+        let close = decimal(price) + Decimal::new(place, 2);
+        let prices = [
+            price.to_owned(),
+            close.to_string(),
+            price.to_owned(),
+            close.to_string(),
+        ];
+        row(
+            after(start, 60 * place),
+            prices.each_ref().map(String::as_str),
+            "9000",
+        )
+    };
+    let monday = (0..3).map(|place| minute("2013-10-07T19:57:00Z", place, "100"));
+    let tuesday = (0..3).map(|place| minute("2013-10-08T14:00:00Z", place, "120"));
+    monday.chain(tuesday).collect()
+}
+
+fn extended(ticket: Ticket) -> Ticket {
+    Ticket {
+        outside_regular: true,
+        lifetime: Lifetime::GoodTillCancelled,
+        ..ticket
+    }
+}
+
+#[test]
+fn nothing_trades_through_a_night_at_the_price_of_the_day_before() {
+    let mut venue = replay(night(), 60);
+    let orders = [
+        ("2013-10-07T20:00:00Z", Kind::Market),
+        ("2013-10-07T21:00:00Z", Kind::Limit(decimal("130"))),
+        ("2013-10-08T08:00:00Z", Kind::Market),
+        ("2013-10-08T13:30:00Z", Kind::Market),
+        ("2013-10-08T13:59:59Z", Kind::Limit(decimal("130"))),
+    ];
+    for (order_id, (at, kind)) in (1..).zip(orders) {
+        let order = extended(ticket(Side::Buy, kind, 10));
+        let outputs = venue.step(after(at, 0), place(order_id, order));
+        assert!(fills(&outputs).is_empty(), "at {at}");
+    }
+    let traded = fills(&venue.step(after("2013-10-08T14:00:30Z", 0), Input::Time));
+    assert_eq!(traded.len(), orders.len());
+    let shown = decimal("120")..=decimal("120.02");
+    for (price, _) in traded {
+        assert!(shown.contains(&price), "{price}");
+    }
+}
+
+#[test]
+fn an_order_in_a_hole_of_the_day_waits_for_the_next_bar() {
+    let mut rows = minutes(3);
+    rows.push(row(after(OPEN, 1800), ["150", "150.1", "149.9", "150"], "9000"));
+    let mut venue = replay(rows, 60);
+    venue.step(after(OPEN, 170), place(1, ticket(Side::Buy, Kind::Market, 10)));
+    assert_eq!(venue.account().fills.len(), 1, "the bar is not over");
+    for (order_id, at) in [(2, 180), (3, 181), (4, 1799)] {
+        let outputs = venue.step(
+            after(OPEN, at),
+            place(order_id, ticket(Side::Sell, Kind::Market, 1)),
+        );
+        assert!(fills(&outputs).is_empty(), "{at} s after the open");
+        assert_eq!(
+            venue.account().find_open(1, order_id).unwrap().status,
+            Status::Working
+        );
+    }
+    // Who does not wait gets nothing, and a price that is gone wakes no stop.
+    let at_once = Ticket {
+        lifetime: Lifetime::ImmediateOrCancel,
+        ..ticket(Side::Buy, Kind::Market, 1)
+    };
+    venue.step(after(OPEN, 1799), place(5, at_once));
+    assert_eq!(
+        venue.account().find_completed(1, 5).unwrap().status,
+        Status::Cancelled
+    );
+    let stop = ticket(Side::Buy, Kind::Stop(decimal("160")), 1);
+    venue.step(after(OPEN, 1799), place(6, stop));
+    let passed = ticket(Side::Sell, Kind::Stop(decimal("149")), 1);
+    venue.step(
+        after(OPEN, 1799),
+        place(
+            7,
+            Ticket {
+                kind: Kind::Stop(decimal("168")),
+                ..passed
+            },
+        ),
+    );
+    for order_id in [6, 7] {
+        assert_eq!(
+            venue.account().find_open(1, order_id).unwrap().status,
+            Status::Held
+        );
+    }
+    let traded = fills(&venue.step(after(OPEN, 1860), Input::Time));
+    assert_eq!(
+        traded.len(),
+        4,
+        "three that waited, and the stop that the new price reaches"
+    );
+    assert!(
+        traded
+            .iter()
+            .all(|fill| fill.0 >= decimal("149.9") && fill.0 <= decimal("150.1")),
+        "{traded:?}"
+    );
+    assert!(venue.account().find_open(1, 6).is_some());
+}
+
+#[test]
+fn a_gateway_that_begins_between_bars_offers_nothing_before_the_next() {
+    let rows = night();
+    let start = after("2013-10-08T13:31:00Z", 0);
+    let files = BTreeMap::from([(symbol("SPY"), Rows { rows, seconds: 60 })]);
+    let mut account = Account::default();
+    account.apply(&Venue::opening(100_000.into(), start));
+    let mut venue = Venue::new(Market::Replay(Replay::new(files, 7, start)), account, start);
+    assert!(venue.mark(symbol("SPY")).is_some(), "the last price is known");
+    let outputs = venue.step(start, place(1, ticket(Side::Buy, Kind::Market, 10)));
+    assert!(fills(&outputs).is_empty());
+    let traded = fills(&venue.step(after("2013-10-08T14:00:01Z", 0), Input::Time));
+    assert_eq!(traded, [(decimal("120"), decimal("10"))]);
+}
