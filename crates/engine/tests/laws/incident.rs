@@ -42,9 +42,7 @@ fn open_at_broker(world: &World, permanent_id: i64) -> Truth {
     };
     Truth {
         open: vec![order],
-        folded: world.trader.portfolio.sequence,
-        cash: Some(number("100000")),
-        ..Truth::default()
+        ..world.truth(&[])
     }
 }
 
@@ -89,11 +87,7 @@ fn an_order_that_appears_late_is_adopted_and_halts_its_symbol() {
     let world = buying();
     let mut world = world.restart();
     for pass in [Pass::First, Pass::Second] {
-        let truth = Truth {
-            folded: world.trader.portfolio.sequence,
-            cash: Some(number("100000")),
-            ..Truth::default()
-        };
+        let truth = world.truth(&[]);
         world.step(Input::Truth(truth, pass));
     }
     let state = |world: &World| world.trader.portfolio.orders.values().next().unwrap().state;
@@ -168,11 +162,7 @@ fn what_is_over_here_and_works_there_is_cancelled_and_halts_the_symbol() {
 fn an_order_that_shows_itself_by_its_fill_after_it_was_given_up_halts_its_symbol() {
     let mut world = buying().restart();
     for pass in [Pass::First, Pass::Second] {
-        let truth = Truth {
-            folded: world.trader.portfolio.sequence,
-            cash: Some(number("100000")),
-            ..Truth::default()
-        };
+        let truth = world.truth(&[]);
         world.step(Input::Truth(truth, pass));
     }
     let id = world.trader.portfolio.orders.keys().next().unwrap().clone();
@@ -285,9 +275,8 @@ fn to_resume_a_symbol_says_what_holds_back_the_account() {
 fn the_brokers_figure_is_taken_over_only_when_it_was_seen_twice() {
     let mut world = World::new(&[]);
     let richer = |world: &World| Truth {
-        folded: world.trader.portfolio.sequence,
         cash: Some(number("100500")),
-        ..Truth::default()
+        ..world.truth(&[])
     };
     world.step(Input::Truth(richer(&world), Pass::Running));
     assert_eq!(world.trader.portfolio.differences.len(), 1);

@@ -4,7 +4,7 @@ use engine::order::OrderState;
 use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Heard, Input, News, Output};
 use protocol::decision::{Alert, Level};
-use protocol::ledger::{Entry, Holding, Intent, Side};
+use protocol::ledger::{Entry, Intent, Side};
 use protocol::operator::Verb;
 use protocol::{Id, Quantity};
 
@@ -22,19 +22,9 @@ fn truth(world: &World, working: &[&(Id, Intent)], held: &str) -> Truth {
         status: BrokerStatus::Working,
         text: String::new(),
     });
-    let holding = Holding {
-        quantity: number(held),
-        average_cost: number("100"),
-    };
-    let positions = [(symbol("AAPL"), holding)];
     Truth {
         open: open.collect(),
-        positions: positions
-            .into_iter()
-            .filter(|(_, holding)| !holding.quantity.is_zero())
-            .collect(),
-        folded: world.trader.portfolio.sequence,
-        ..Truth::default()
+        ..world.truth(&[("AAPL", number(held))])
     }
 }
 

@@ -3,7 +3,7 @@
 use engine::reconcile::{self, BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Ask, Heard, Input, News};
 use protocol::decision::{Check, Level};
-use protocol::ledger::{Choice, Entry, Fill, Holding, Reason, Settled, Side};
+use protocol::ledger::{Choice, Entry, Fill, Reason, Settled, Side};
 use protocol::operator::{Command, Verb};
 use protocol::{Id, Money, Quantity, Symbol};
 
@@ -16,14 +16,9 @@ fn read(world: &mut World, held: &str) {
 
 /// The same by a reading that began when the ledger had so many records.
 fn read_since(world: &mut World, held: &str, folded: u64) {
-    let holding = Holding {
-        quantity: number(held),
-        average_cost: number("100"),
-    };
     let truth = Truth {
-        positions: [(symbol("AAPL"), holding)].into(),
         folded,
-        ..Truth::default()
+        ..world.truth(&[("AAPL", number(held))])
     };
     world.step(Input::Truth(truth, Pass::Running));
 }
@@ -32,8 +27,7 @@ fn read_since(world: &mut World, held: &str, folded: u64) {
 fn read_cash(world: &mut World, cash: Money) {
     let truth = Truth {
         cash: Some(cash),
-        folded: world.trader.portfolio.sequence,
-        ..Truth::default()
+        ..world.truth(&[])
     };
     world.step(Input::Truth(truth, Pass::Running));
 }
@@ -267,8 +261,7 @@ fn a_difference_that_a_later_reading_explains_is_not_taken_over() {
     // The execution that explains it is told only now.
     let mut truth = Truth {
         cash: Some(number("99299")),
-        folded: world.trader.portfolio.sequence,
-        ..Truth::default()
+        ..world.truth(&[])
     };
     truth.executions.push(by_hand("", &world));
     world.step(Input::Truth(truth, Pass::Running));

@@ -195,17 +195,7 @@ fn flatten_during_a_partial_fill_asks_once_and_closes_what_is_held() {
 fn no_more_is_sold_than_the_broker_has() {
     for (at_broker, sold) in [("0", None), ("-5", None), ("30", Some("30")), ("80", Some("50"))] {
         let mut world = World::new(&[("AAPL", "50")]);
-        let quantity = number(at_broker);
-        let holding = protocol::ledger::Holding {
-            quantity,
-            average_cost: number("100"),
-        };
-        let positions = [(symbol("AAPL"), holding)].into_iter().collect();
-        let truth = engine::reconcile::Truth {
-            positions,
-            folded: world.trader.portfolio.sequence,
-            ..Default::default()
-        };
+        let truth = world.truth(&[("AAPL", number(at_broker))]);
         world.step(engine::trader::Input::Truth(
             truth,
             engine::reconcile::Pass::Running,
@@ -314,17 +304,11 @@ fn nothing_is_sent_into_the_restart_of_the_gateway() {
 
 /// A reading that begins now and agrees.
 fn read(world: &World) -> engine::reconcile::Truth {
-    let held = world.trader.portfolio.open_positions().map(|one| {
-        let holding = protocol::ledger::Holding {
-            quantity: one.quantity,
-            average_cost: number("100"),
-        };
-        (one.symbol, holding)
-    });
-    engine::reconcile::Truth {
-        began: world.now,
-        positions: held.collect(),
-        folded: world.trader.portfolio.sequence,
-        ..Default::default()
-    }
+    let held = world.trader.portfolio.open_positions();
+    let held: Vec<_> = held.map(|one| (one.symbol.to_string(), one.quantity)).collect();
+    let held: Vec<_> = held
+        .iter()
+        .map(|(name, quantity)| (name.as_str(), *quantity))
+        .collect();
+    world.truth(&held)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::gate::{Gate, Moment};
 use engine::portfolio::Portfolio;
+use engine::reconcile::Truth;
 use engine::testing::settings;
 use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
@@ -328,6 +329,23 @@ impl World {
             .iter()
             .filter(|(_, intent)| intent.side == Side::Buy)
             .count()
+    }
+
+    /// What the broker says when it is read now: so many shares are held, nothing works and cash is not told.
+    pub fn truth(&self, held: &[(&str, Quantity)]) -> Truth {
+        let holding = |quantity: Quantity| Holding {
+            quantity,
+            average_cost: number("100"),
+        };
+        let held = held.iter().filter(|(_, quantity)| !quantity.is_zero());
+        Truth {
+            began: self.now,
+            positions: held
+                .map(|(name, quantity)| (symbol(name), holding(*quantity)))
+                .collect(),
+            folded: self.trader.portfolio.sequence,
+            ..Truth::default()
+        }
     }
 
     pub fn held(&self, name: &str) -> Quantity {

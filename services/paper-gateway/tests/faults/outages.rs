@@ -150,6 +150,34 @@ async fn any_notice_is_told_to_the_real_client() {
     stage.gateway.stop().await.unwrap();
 }
 
+/// More than the real client keeps for an ear that does not listen: 1,024.
+const BURST: usize = 5_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_notices_that_nobody_heard_is_told_as_a_loss_to_each_ear_of_the_real_client() {
+    let mut stage = Stage::new().await;
+    let (client, first) = Client::builder()
+        .address(stage.gateway.address().to_string())
+        .client_id(3)
+        .connect_with_notice_stream()
+        .await
+        .unwrap();
+    let second = client.notice_stream().unwrap();
+    stage.order(r#"{"fault":"notice","code":1100,"client":3}"#).await;
+    for _ in 1..BURST {
+        stage.order(r#"{"fault":"notice","code":2104,"client":3}"#).await;
+    }
+    // An answer comes after all of them.
+    client.server_time().await.unwrap();
+    for mut ear in [first, second] {
+        let heard = tokio::time::timeout(DEADLINE, ear.next())
+            .await
+            .expect("a notice");
+        assert_eq!(heard.unwrap().code, ibapi::NOTICE_STREAM_LAG_CODE);
+    }
+    stage.gateway.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_is_reset() {
     let mut stage = Stage::new().await;

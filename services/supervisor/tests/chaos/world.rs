@@ -4,14 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::decision::Regime;
-use protocol::market::BarSize;
 use protocol::operator::{Command, HealthState, Reply, Verb};
 use protocol::settings::Settings;
 use protocol::{Id, Money, subject};
 use runtime::Bus;
 use serde_json::{Value, json};
 use supervisor::arguments::RunAll;
+use supervisor::eager::eager;
 use supervisor::member::Recipe;
 use supervisor::pulse::{self, Pulse};
 use supervisor::{Plan, ports, server, state};
@@ -67,24 +66,16 @@ pub enum Outcome {
 
 /// Many small decisions, each by the opinion on a bar; no limit is near.
 fn decide_often(settings: &mut Settings) {
-    settings.market.bar_size = BarSize::FIVE_SECONDS;
+    eager(settings);
     settings.market.stale_after_seconds = 120;
     settings.broker.second_pass_seconds = 1;
     settings.broker.reconcile_seconds = 1;
     settings.entry.up_min = 0.1;
-    settings.entry.regimes = vec![Regime::Bull, Regime::Bear, Regime::Sideways, Regime::Volatile];
     settings.entry.notional = Money::new(2_000, 0);
-    settings.entry.cooldown_bars = 0;
     settings.entry.signal_age_seconds_max = 60;
     settings.exits.down_min = 0.1;
-    settings.exits.regimes = Vec::new();
     settings.exits.stop_loss = Money::new(5, 4);
     settings.exits.profit_target = Money::new(5, 4);
-    settings.risk.gross_notional_max = Money::new(1_000_000, 0);
-    settings.risk.trades_per_symbol_per_day_max = 1_000_000;
-    settings.risk.orders_per_minute_max = 1_000_000;
-    settings.risk.duplicate_window_seconds = 0;
-    settings.risk.daily_loss_max = Money::new(1_000_000, 0);
 }
 
 fn programs() -> PathBuf {

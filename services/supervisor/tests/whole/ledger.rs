@@ -249,24 +249,37 @@ async fn with_copy(folder: &Path, gateway: &Gateway) -> (Plan, PathBuf) {
     (plan, backup)
 }
 
+/// Puts the LEDGER of a copy back, starts on it, and tells how execution halts.
+async fn halted_on_copy(plan: Plan, backup: &Path) -> String {
+    std::fs::remove_dir_all(plan.state.join("nats")).unwrap();
+    copy(&backup.join("nats"), &plan.state.join("nats"));
+    let scene = Scene::start(plan).await;
+    let text = scene.halted().await;
+    scene.stop().await;
+    text
+}
+
+/// Goes on with a state for so many commands, and stops.
+async fn go_on(plan: Plan, commands: usize) {
+    let scene = Scene::start(plan).await;
+    scene.ready().await;
+    for _ in 0..commands {
+        assert!(scene.command(Verb::Reduce, None).await.unwrap().accepted);
+    }
+    scene.stop().await;
+}
+
 #[tokio::test]
 async fn an_older_copy_of_the_ledger_halts() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(folder.path(), &[]).await;
     let (plan, backup) = with_copy(folder.path(), &gateway).await;
-    let scene = Scene::start(plan.clone()).await;
-    scene.ready().await;
-    assert!(scene.command(Verb::Reduce, None).await.unwrap().accepted);
-    scene.stop().await;
-    std::fs::remove_dir_all(plan.state.join("nats")).unwrap();
-    copy(&backup.join("nats"), &plan.state.join("nats"));
-    let scene = Scene::start(plan).await;
-    let text = scene.halted().await;
+    go_on(plan.clone(), 1).await;
+    let text = halted_on_copy(plan, &backup).await;
     assert!(
         text.contains("but this machine remembers") && text.contains("it was lost or is an older copy"),
         "{text}"
     );
-    scene.stop().await;
 }
 
 #[tokio::test]
@@ -279,23 +292,13 @@ async fn another_ledger_of_the_same_length_halts() {
         state: backup.clone(),
         ..plan.clone()
     };
-    for (plan, times) in [(plan.clone(), 1), (other, 3)] {
-        let scene = Scene::start(plan).await;
-        scene.ready().await;
-        for _ in 0..times {
-            assert!(scene.command(Verb::Reduce, None).await.unwrap().accepted);
-        }
-        scene.stop().await;
-    }
-    std::fs::remove_dir_all(plan.state.join("nats")).unwrap();
-    copy(&backup.join("nats"), &plan.state.join("nats"));
-    let scene = Scene::start(plan).await;
-    let text = scene.halted().await;
+    go_on(plan.clone(), 1).await;
+    go_on(other, 3).await;
+    let text = halted_on_copy(plan, &backup).await;
     assert!(
         text.contains("is not the one that this machine remembers: it is another ledger"),
         "{text}"
     );
-    scene.stop().await;
 }
 
 #[tokio::test]

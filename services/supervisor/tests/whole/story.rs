@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use protocol::Money;
-use protocol::decision::{Regime, Signal};
-use protocol::market::BarSize;
+use protocol::decision::Signal;
 use protocol::operator::{Health, HealthState};
 use protocol::settings::Settings;
 use protocol::subject::filter;
 use serde_json::json;
 use supervisor::arguments::RunAll;
+use supervisor::eager::eager;
 use supervisor::{Plan, state};
 
 use crate::gateway::Gateway;
@@ -27,24 +27,16 @@ const PERSON: i64 = 0;
 
 /// Every opinion says buy, nothing says sell, and no limit is near: only what is held can keep an entry back.
 fn always_buy(settings: &mut Settings) {
-    settings.market.bar_size = BarSize::FIVE_SECONDS;
+    eager(settings);
     settings.broker.second_pass_seconds = 1;
     settings.broker.reconcile_seconds = 2;
     settings.entry.up_min = 0.0;
-    settings.entry.regimes = vec![Regime::Bull, Regime::Bear, Regime::Sideways, Regime::Volatile];
     settings.entry.notional = Money::new(500, 0);
-    settings.entry.cooldown_bars = 0;
     settings.exits.down_min = 1.0;
-    settings.exits.regimes = Vec::new();
     settings.exits.stop_loss = Money::new(9, 1);
     settings.exits.profit_target = Money::new(9, 0);
-    settings.risk.gross_notional_max = Money::new(10_000_000, 0);
     settings.risk.notional_per_symbol_max = Money::new(10_000_000, 0);
     settings.risk.shares_per_symbol_max = Money::new(1_000_000, 0);
-    settings.risk.trades_per_symbol_per_day_max = 1_000;
-    settings.risk.orders_per_minute_max = 1_000;
-    settings.risk.duplicate_window_seconds = 0;
-    settings.risk.daily_loss_max = Money::new(10_000_000, 0);
 }
 
 /// Waits until each stock had `times` more opinions that say buy.

@@ -8,11 +8,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use protocol::Money;
-use protocol::decision::Regime;
-use protocol::market::BarSize;
 use protocol::settings::Settings;
 use runtime::{Bus, Exit, code};
 use supervisor::arguments::RunAll;
+use supervisor::eager::eager;
 use supervisor::{Plan, Stack, plan, process, state};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -188,20 +187,13 @@ impl Lab {
 
 /// What the bench changes against `services/config.toml`: many small decisions, each by the opinion on a bar.
 fn decide_often(settings: &mut Settings) {
-    settings.market.bar_size = BarSize::FIVE_SECONDS;
+    eager(settings);
     settings.broker.second_pass_seconds = 2;
     settings.entry.up_min = 0.1;
-    settings.entry.regimes = vec![Regime::Bull, Regime::Bear, Regime::Sideways, Regime::Volatile];
     settings.entry.notional = Money::new(500, 0);
-    settings.entry.cooldown_bars = 0;
     settings.exits.down_min = 0.1;
-    settings.exits.regimes = Vec::new();
     settings.exits.stop_loss = Money::new(5, 1);
     settings.exits.profit_target = Money::new(5, 1);
-    settings.risk.trades_per_symbol_per_day_max = 1_000_000;
-    settings.risk.orders_per_minute_max = 1_000_000;
-    settings.risk.duplicate_window_seconds = 0;
-    settings.risk.daily_loss_max = Money::new(1_000_000, 0);
 }
 
 /// The paper gateway with a trace, beside the stack and not in it, so that the product's own start stays as it is.
