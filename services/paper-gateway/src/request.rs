@@ -5,12 +5,11 @@ use prost::{DecodeError, Message};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::message::request::{
-    AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, CancelOrderRequest,
-    CompletedOrdersRequest, ContractDataRequest, Empty, ExecutionRequest, HeadTimestampRequest,
-    HistogramRequest, HistoricalDataRequest, HistoricalTicksRequest, MarketDataRequest,
+    AccountDataRequest, AccountRequest, AccountSummaryRequest, AccountUpdatesMultiRequest,
+    CancelOrderRequest, CompletedOrdersRequest, ContractDataRequest, Empty, ExecutionRequest,
+    HeadTimestampRequest, HistogramRequest, HistoricalDataRequest, HistoricalTicksRequest, MarketDataRequest,
     MarketDataTypeRequest, MarketDepthRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered,
-    PlaceOrderRequest, PnLRequest, PnLSingleRequest, PositionsMultiRequest, RealTimeBarsRequest,
-    StartApiRequest, TickByTickRequest,
+    PlaceOrderRequest, PnLSingleRequest, RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
 };
 
 /// Number of the request that must come first.
@@ -37,9 +36,9 @@ pub(crate) enum Request {
     AccountData(AccountDataRequest),
     Positions,
     CancelPositions,
-    PositionsMulti(PositionsMultiRequest),
+    PositionsMulti(AccountRequest),
     AccountUpdatesMulti(AccountUpdatesMultiRequest),
-    PnL(PnLRequest),
+    PnL(AccountRequest),
     PnLSingle(PnLSingleRequest),
     ContractData(ContractDataRequest),
     MatchingSymbols(MatchingSymbolsRequest),

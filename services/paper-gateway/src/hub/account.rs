@@ -15,8 +15,7 @@ use crate::message::account::{
     PortfolioValue, Position, PositionEnd, PositionMulti, PositionMultiEnd,
 };
 use crate::message::request::{
-    AccountDataRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, PnLRequest, PnLSingleRequest,
-    PositionsMultiRequest,
+    AccountDataRequest, AccountRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, PnLSingleRequest,
 };
 use crate::message::shared::Contract;
 use crate::peer::NO_REQUEST;
@@ -121,7 +120,7 @@ impl Hub {
         peer.positions = true;
     }
 
-    pub(super) fn positions_multi(&mut self, session: u64, request: &PositionsMultiRequest) {
+    pub(super) fn positions_multi(&mut self, session: u64, request: &AccountRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         if !self.is_ours(request.account.as_deref()) {
             return self.peer(session).error(id, 321, &wrong_account("ch"));
@@ -142,7 +141,7 @@ impl Hub {
         peer.positions_multi.insert(id);
     }
 
-    pub(super) fn gains(&mut self, session: u64, request: &PnLRequest) {
+    pub(super) fn gains(&mut self, session: u64, request: &AccountRequest) {
         let id = request.req_id.unwrap_or(NO_REQUEST);
         if !self.is_ours(request.account.as_deref()) {
             return self.peer(session).error(id, 321, &wrong_account("cj"));

@@ -29,8 +29,9 @@ pub(crate) struct AccountDataRequest {
     pub(crate) acct_code: Option<String>,
 }
 
+/// A request for the positions or the gains of an account.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct PositionsMultiRequest {
+pub(crate) struct AccountRequest {
     #[prost(int32, optional, tag = "1")]
     pub(crate) req_id: Option<i32>,
     #[prost(string, optional, tag = "2")]
@@ -49,16 +50,6 @@ pub(crate) struct AccountUpdatesMultiRequest {
     pub(crate) model_code: Option<String>,
     #[prost(bool, optional, tag = "4")]
     pub(crate) ledger_and_nlv: Option<bool>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct PnLRequest {
-    #[prost(int32, optional, tag = "1")]
-    pub(crate) req_id: Option<i32>,
-    #[prost(string, optional, tag = "2")]
-    pub(crate) account: Option<String>,
-    #[prost(string, optional, tag = "3")]
-    pub(crate) model_code: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

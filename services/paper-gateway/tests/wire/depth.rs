@@ -47,24 +47,3 @@ async fn a_book_is_told_whole_and_then_by_its_changes() {
     }
     gateway.stop().await.unwrap();
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn three_books_can_be_followed() {
-    let (gateway, _state) = gateway(&[]).await;
-    let mut client = Raw::connect(gateway.address(), 1).await;
-    for (id, symbol, codes) in [
-        (1, "AAPL", &[][..]),
-        (2, "NVDA", &[]),
-        (3, "TSLA", &[]),
-        (3, "TSLA", &[322]),
-        (4, "SOFI", &[309]),
-        (4, "AAPL", &[]),
-    ] {
-        assert_eq!(
-            client.codes(10, &about(id, symbol).int(3, 3)).await,
-            codes,
-            "{id} {symbol}"
-        );
-    }
-    gateway.stop().await.unwrap();
-}

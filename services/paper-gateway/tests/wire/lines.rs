@@ -1,7 +1,7 @@
 //! Market data lines: live, delayed or refused, how many at a time, and what they carry.
 
 use crate::harness::{FINE, gateway};
-use wire_client::{Message, Raw, about, numbered};
+use wire_client::{Body, Message, Raw, about, numbered};
 
 /// Switches the kind of prices.
 const DATA_TYPE: i32 = 59;
@@ -84,19 +84,24 @@ async fn lines_are_limited_for_all_clients_together_and_free_again_afterwards() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn few_stocks_can_be_followed_trade_by_trade_and_no_id_is_used_twice() {
+async fn few_stocks_can_be_followed_closely_and_no_id_is_used_twice() {
     let (gateway, _state) = gateway(&[]).await;
     let mut client = Raw::connect(gateway.address(), 1).await;
-    for (id, symbol, codes) in [
-        (1, "AAPL", &[][..]),
-        (2, "NVDA", &[]),
-        (3, "TSLA", &[]),
-        (4, "SOFI", &[10190]),
-        (5, "TSLA", &[]),
-        (5, "TSLA", &[322]),
-    ] {
-        let codes_told = client.codes(97, &about(id, symbol).text(3, "AllLast")).await;
-        assert_eq!(codes_told, codes, "{id} {symbol}");
+    let ticks = Body::new().text(3, "AllLast");
+    let depth = Body::new().int(3, 3);
+    for (number, how, full) in [(97, ticks, 10190), (10, depth, 309)] {
+        for (id, symbol, codes) in [
+            (1, "AAPL", &[][..]),
+            (2, "NVDA", &[]),
+            (3, "TSLA", &[]),
+            (4, "SOFI", &[full]),
+            (5, "TSLA", &[]),
+            (5, "TSLA", &[322]),
+        ] {
+            let mut body = about(id, symbol);
+            body.0.extend(&how.0);
+            assert_eq!(client.codes(number, &body).await, codes, "{number} {id} {symbol}");
+        }
     }
     assert_eq!(client.codes(98, &numbered(1)).await, FINE);
     assert_eq!(client.codes(97, &about(6, "SOFI").text(3, "BidAsk")).await, FINE);

@@ -298,6 +298,8 @@ async fn what_makes_no_sense_is_refused_as_the_table_says() {
         let told = client.ask(number, &body).await;
         let codes: Vec<Option<i64>> = told.iter().map(|message| message.code()).collect();
         assert_eq!(codes, [Some(code)], "request {number}: {told:?}");
+        // The one without a number of its own is answered as what concerns no request.
+        assert!(number != 91 || told[0].int(1) == Some(-1), "{told:?}");
         assert!(
             table[&number].codes.contains(&code),
             "request {number}: {code} is not in the table"
