@@ -74,6 +74,26 @@ fn a_missing_file_or_folder_is_named() {
     );
 }
 
+/// Programs that `run-all` starts, each with a log of its own.
+const STAGES: [&str; 5] = ["market-data", "signal", "execution", "persistence", "bridge"];
+
+#[test]
+fn a_log_that_can_not_be_written_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for stage in STAGES {
+        let code = |log: Stdio| {
+            let mut command = Command::new(programs().join(stage));
+            command.arg("--state").arg(folder.path().join("none"));
+            command.current_dir(root()).stdin(Stdio::null()).stderr(log);
+            command.status().unwrap().code()
+        };
+        // As on a full disk: every write fails.
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(code(full.into()), Some(66), "{stage}");
+        assert_eq!(code(Stdio::null()), Some(66), "{stage}");
+    }
+}
+
 #[test]
 fn a_taken_port_is_named_with_its_holder_and_the_way_out() {
     let folder = tempfile::tempdir().unwrap();

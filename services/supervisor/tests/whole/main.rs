@@ -14,6 +14,7 @@ mod gateway;
 mod harness;
 mod ledger;
 mod life;
+mod live;
 mod permissions;
 mod pipeline;
 mod replay;

@@ -26,7 +26,7 @@ const SOLD: &str = "NVDA";
 const PERSON: i64 = 0;
 
 /// Every opinion says buy, nothing says sell, and no limit is near: only what is held can keep an entry back.
-fn always_buy(settings: &mut Settings) {
+pub fn always_buy(settings: &mut Settings) {
     eager(settings);
     settings.broker.second_pass_seconds = 1;
     settings.broker.reconcile_seconds = 2;
@@ -40,7 +40,7 @@ fn always_buy(settings: &mut Settings) {
 }
 
 /// Waits until each stock had `times` more opinions that say buy.
-async fn opinions(whole: &Whole, times: u32) {
+pub async fn opinions(whole: &Whole, times: u32) {
     let settings = &whole.stack.plan.settings;
     let mut signals = whole
         .stack
@@ -63,7 +63,7 @@ async fn opinions(whole: &Whole, times: u32) {
 }
 
 /// How often each stock was ordered by the pipeline.
-fn ordered(gateway: &Gateway) -> BTreeMap<String, u32> {
+pub fn ordered(gateway: &Gateway) -> BTreeMap<String, u32> {
     let mut count = BTreeMap::new();
     for (client, symbol, _) in gateway.orders() {
         *count.entry(symbol).or_default() += u32::from(client != PERSON);
@@ -77,7 +77,7 @@ fn only(symbols: &[&str]) -> BTreeMap<String, u32> {
 }
 
 /// A second execution. A drop ends it.
-struct Runner(Child);
+pub struct Runner(pub Child);
 
 impl Drop for Runner {
     fn drop(&mut self) {
@@ -87,8 +87,8 @@ impl Drop for Runner {
     }
 }
 
-/// Starts it on a folder of its own, with the same NATS and the same broker.
-fn second_runner(folder: &Path, plan: &Plan) -> Runner {
+/// Starts it on a folder of its own, with the same NATS and the same broker, and with these variables.
+pub fn second_runner(folder: &Path, plan: &Plan, environment: &[(&str, &str)]) -> Runner {
     let own = folder.join("second");
     std::fs::create_dir_all(own.join("secrets")).unwrap();
     let secret = state::secret_of(&plan.state, "execution").unwrap();
@@ -99,6 +99,7 @@ fn second_runner(folder: &Path, plan: &Plan) -> Runner {
         .arg(own.join("config.toml"))
         .arg("--state")
         .arg(&own)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -108,7 +109,7 @@ fn second_runner(folder: &Path, plan: &Plan) -> Runner {
 }
 
 /// Waits until the execution with this process number says that it is so.
-async fn says(whole: &Whole, pid: u32, state: HealthState) {
+pub async fn says(whole: &Whole, pid: u32, state: HealthState) {
     let mut beats = whole
         .stack
         .bus()
@@ -171,7 +172,7 @@ async fn eighteen_positions_at_the_broker_are_not_bought_again() {
     assert_eq!(ordered(&gateway), only(&[FREE]));
 
     // Two runners: the second stands by, and takes over when the first ends.
-    let second = second_runner(whole.folder.path(), &whole.stack.plan);
+    let second = second_runner(whole.folder.path(), &whole.stack.plan, &[]);
     says(&whole, second.0.id(), HealthState::Standby).await;
     opinions(&whole, 1).await;
     assert_eq!(ordered(&gateway), only(&[FREE]));
