@@ -232,6 +232,8 @@ pub fn log(name: &str) {
         .unwrap_or_else(|_| "info,async_nats=warn,ibapi=warn,tract=warn".into());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that a full disk does not take is lost; telling of it on the same stream would be a panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let outcome = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()

@@ -13,8 +13,9 @@ use protocol::market::Bar;
 use protocol::operator::StateMark;
 use protocol::{Symbol, Timestamp, WIRE_VERSION};
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
-    ReadableTableMetadata as _, StorageError, TableDefinition, WriteTransaction,
+    CommitError, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _, StorageError, TableDefinition, TableError, TransactionError,
+    WriteTransaction,
 };
 use runtime::{Exit, code};
 use serde::de::DeserializeOwned;
@@ -181,9 +182,14 @@ impl Store {
                 database,
                 file: file.to_owned(),
             };
-            store.prepare(market).map_err(|error| match error.is::<Exit>() {
-                true => error,
-                false => damaged(file, &format!("{error:#}")),
+            store.prepare(market).map_err(|error| {
+                if error.is::<Exit>() {
+                    error
+                } else if is_of_the_disk(&error) {
+                    unwritten(file, &error)
+                } else {
+                    damaged(file, &format!("{error:#}"))
+                }
             })?;
             Ok(store)
         });
@@ -226,9 +232,7 @@ impl Store {
                 transaction.open_table(table.definition())?;
             }
         }
-        transaction
-            .commit()
-            .with_context(|| format!("{} can't be written", self.file.display()))
+        Ok(transaction.commit()?)
     }
 
     fn begin(&self) -> anyhow::Result<WriteTransaction> {
@@ -240,8 +244,12 @@ impl Store {
     /// Commits a batch with its cursors; when this returns, it survives a loss of power.
     ///
     /// # Errors
-    /// When the file can't be written, such as a full disk. Nothing of the batch is then in it.
+    /// [`code::AGAIN`] when the file can't be written, such as on a full disk. Nothing of the batch is then in it.
     pub fn commit(&self, batch: &Batch) -> anyhow::Result<()> {
+        self.take_in(batch).map_err(|error| unwritten(&self.file, &error))
+    }
+
+    fn take_in(&self, batch: &Batch) -> anyhow::Result<()> {
         let transaction = self.begin()?;
         {
             let mut records = transaction.open_table(RECORDS)?;
@@ -272,9 +280,7 @@ impl Store {
                 put(&mut meta, "identity", identity)?;
             }
         }
-        transaction
-            .commit()
-            .with_context(|| format!("{} can't be written: make room on its disk", self.file.display()))
+        Ok(transaction.commit()?)
     }
 
     fn write_rows(&self, transaction: &WriteTransaction, batch: &Batch) -> anyhow::Result<()> {
@@ -305,8 +311,13 @@ impl Store {
     /// anew.
     ///
     /// # Errors
-    /// When the file can't be written.
+    /// [`code::AGAIN`] when the file can't be written.
     pub fn reproject(&self, batch: &Batch) -> anyhow::Result<()> {
+        self.begin_anew(batch)
+            .map_err(|error| unwritten(&self.file, &error))
+    }
+
+    fn begin_anew(&self, batch: &Batch) -> anyhow::Result<()> {
         let transaction = self.begin()?;
         transaction.open_table(POSITIONS)?.retain(|_, _| false)?;
         for table in [Table::Orders, Table::Trades] {
@@ -323,9 +334,7 @@ impl Store {
                 put(&mut meta, "mark", mark)?;
             }
         }
-        transaction
-            .commit()
-            .with_context(|| format!("{} can't be written", self.file.display()))
+        Ok(transaction.commit()?)
     }
 
     /// A view of the file as it is now, undisturbed by later commits.
@@ -398,6 +407,29 @@ fn refusal(file: &Path, error: &DatabaseError) -> anyhow::Error {
     }
 }
 
+/// True for an error of the disk, which says nothing of what is in the file.
+fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    let storage = match (error.downcast_ref(), error.downcast_ref(), error.downcast_ref()) {
+        (Some(TransactionError::Storage(storage)), ..)
+        | (_, Some(TableError::Storage(storage)), _)
+        | (.., Some(CommitError::Storage(storage))) => Some(storage),
+        _ => error.downcast_ref(),
+    };
+    match storage {
+        Some(StorageError::Io(io)) => !is_content(io.kind()),
+        other => matches!(other, Some(StorageError::PreviousIo)),
+    }
+}
+
+/// The next incarnation takes in from the streams what this one could not write.
+fn unwritten(file: &Path, error: &anyhow::Error) -> anyhow::Error {
+    let text = format!(
+        "{} can't be written ({error:#}): make room on its disk; nothing is lost, what is missing is read again",
+        file.display()
+    );
+    Exit::error(code::AGAIN, text)
+}
+
 /// True for an error that speaks of what is in the file, not of the way to it.
 fn is_content(kind: std::io::ErrorKind) -> bool {
     matches!(
@@ -414,3 +446,6 @@ fn damaged(file: &Path, why: &str) -> anyhow::Error {
     );
     Exit::error(code::DATA, text)
 }
+
+#[cfg(test)]
+mod tests;
