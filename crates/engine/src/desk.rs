@@ -176,7 +176,7 @@ impl Desk {
     pub fn step(&mut self, wall: Timestamp, latched: bool, input: Input) -> Vec<Deed> {
         self.set_gate(wall);
         let mut deeds = Vec::new();
-        // What the kill switch cancels is not recorded, so nothing must be appended before the trader goes on.
+        // The trader goes on before that is in the ledger: it knows that the switch is latched, and decides by that.
         if self.stage == Stage::Trading && latched != self.trader.killed_here() {
             deeds = self.trade(wall, Step::KillHere(latched));
         }

@@ -3,8 +3,36 @@
 
 use std::collections::BTreeSet;
 
-const TO_BROKER: &str = "the gateway's link to the broker";
-const TO_DATA: &str = "a market data farm";
+/// What is down at the moment, each by its name: one farm does not speak for another.
+#[derive(Debug, Default)]
+pub struct Broken(BTreeSet<String>);
+
+impl Broken {
+    /// Takes over what a notice of IB's `code` says; false when it says nothing of a link or a farm.
+    pub fn hear(&mut self, code: i32, text: &str) -> bool {
+        let farm = |kind: &str| match text.rsplit_once(':') {
+            Some((_, name)) => format!("the {kind} farm {}", name.trim()),
+            None => format!("a {kind} farm"),
+        };
+        let name = match code {
+            1100..=1102 | 2110 => "the gateway's link to the broker".to_owned(),
+            2103 | 2104 => farm("market data"),
+            2105 | 2106 => farm("historical data"),
+            _ => return false,
+        };
+        match code {
+            1100 | 2103 | 2105 | 2110 => self.0.insert(name),
+            _ => self.0.remove(&name),
+        };
+        true
+    }
+
+    /// The first of what is down, if anything.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
+    }
+}
 
 /// What a notice means for ordering.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +51,7 @@ pub enum Meaning {
 /// forgotten: the gateway may hold what happened meanwhile.
 #[derive(Debug, Default)]
 pub struct Link {
-    broken: BTreeSet<&'static str>,
+    broken: Broken,
     /// Losses and returns until now.
     changes: u64,
     /// How many of them came before the last reading began.
@@ -38,18 +66,15 @@ impl Link {
     /// Takes over what a notice of IB's `code` says.
     pub fn hear(&mut self, code: i32, text: &str) -> Meaning {
         let was_whole = self.is_whole();
-        match code {
-            1100 | 2110 => self.broken.insert(TO_BROKER),
-            1101 | 1102 => self.broken.remove(TO_BROKER),
-            2103 => self.broken.insert(TO_DATA),
-            2104 => self.broken.remove(TO_DATA),
-            // The port was reset.
-            1300 => {
-                self.end(format!("the gateway says {code} {text}"));
-                return Meaning::End;
-            }
-            _ => return Meaning::Nothing,
-        };
+        // The port was reset.
+        if code == 1300 {
+            self.end(format!("the gateway says {code} {text}"));
+            return Meaning::End;
+        }
+        // Orders need no history.
+        if matches!(code, 2105 | 2106) || !self.broken.hear(code, text) {
+            return Meaning::Nothing;
+        }
         let meaning = match self.broken.first() {
             Some(broken) => Meaning::Closed(format!("{broken} is down: {code} {text}")),
             // A farm that is told to be there was there before; a link that is back was away.
@@ -90,15 +115,18 @@ impl Link {
     /// True while nothing is broken.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.broken.is_empty()
+        self.broken.first().is_none()
     }
 
     /// Why nothing may be sent, if so.
     #[must_use]
     pub fn closed(&self) -> Option<String> {
-        let down =
-            |broken: &&str| format!("{broken} is down: nothing is ordered until it is back and compared");
-        let down = || self.broken.first().map(down);
+        let down = || {
+            let broken = self.broken.first()?;
+            Some(format!(
+                "{broken} is down: nothing is ordered until it is back and compared"
+            ))
+        };
         let unread = || {
             (self.compared < self.changes).then(|| "the broker is being compared with the ledger".to_owned())
         };
@@ -123,6 +151,17 @@ mod tests {
         assert_eq!(hear(1101), Meaning::Whole);
         assert_eq!(hear(1102), Meaning::Whole, "its loss was not told");
         assert_eq!(hear(1300), Meaning::End);
+    }
+
+    #[test]
+    fn one_farm_does_not_speak_for_another() {
+        let mut link = Link::default();
+        link.hear(2103, "Market data farm connection is broken:usfarm");
+        link.hear(2104, "Market data farm connection is OK:cashfarm");
+        link.hear(2104, "Market data farm connection is OK");
+        assert!(link.closed().unwrap().contains("usfarm is down"));
+        let back = link.hear(2104, "Market data farm connection is OK:usfarm");
+        assert_eq!(back, Meaning::Whole);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{Difference, Entry, Mode, OrderChange, OrderEvent, Record, TradingState};
+use protocol::ledger::{Difference, Entry, Kill, Mode, OrderChange, OrderEvent, Record, TradingState};
 use protocol::market::{Phase, Quote};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
@@ -30,6 +30,8 @@ pub use message::{Ask, Draft, Heard, Input, News, Output};
 const SILENCE_SECONDS_MAX: i64 = 10;
 /// Seconds by which market and wall clock may be apart for the market to be a live one.
 const LIVE_SECONDS_MAX: i64 = 3_600;
+/// Who latched the kill switch, where no operator's command did.
+const KILLED_BY_MACHINE: &str = "machine";
 /// Seconds of market time between an exit that failed and the next one.
 const EXIT_RETRY_SECONDS: i64 = 15;
 
@@ -242,18 +244,32 @@ impl Trader {
                 self.gate = gate;
                 Vec::new()
             }
-            Input::KillHere(latched) => self.on_kill_here(latched),
+            Input::KillHere(latched) => self.on_kill_here(wall, latched),
             Input::Tick => self.on_tick(wall),
         }
     }
 
-    fn on_kill_here(&mut self, latched: bool) -> Vec<Output> {
+    fn on_kill_here(&mut self, wall: Timestamp, latched: bool) -> Vec<Output> {
         self.killed_here = latched;
-        if latched {
-            self.cancels("the kill switch is latched", |_| true)
-        } else {
-            Vec::new()
+        if !latched {
+            return Vec::new();
         }
+        let mut outputs = self.cancels("the kill switch is latched", |_| true);
+        if !self.portfolio.killed {
+            // Whoever leads next may be on another machine, which has no such file.
+            let kill = Kill {
+                latched,
+                by: KILLED_BY_MACHINE.to_owned(),
+                text: "the file KILL is there, or SIGUSR1 was sent".to_owned(),
+            };
+            outputs.push(Output::Append(Draft {
+                id: Id::derive(&["kill-here", &wall.to_string()]),
+                at: wall,
+                cause: None,
+                entry: Entry::Kill(kill),
+            }));
+        }
+        outputs
     }
 
     fn on_tick(&mut self, wall: Timestamp) -> Vec<Output> {

@@ -416,6 +416,12 @@ pub struct CommandRecord {
     /// Whose, for verbs on one symbol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<Symbol>,
+    /// Which order, for `settle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Id>,
+    /// What was to become of a difference, for `settle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
     /// What was asked, in the operator's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const FILE: &str = "KILL";
 
 /// Latched while the file is there. SIGUSR1 makes the file; where that fails, the signal latches until the process ends.
+/// The execution that leads records it, and the ledger stays latched until an operator releases it.
 #[derive(Debug, Clone)]
 pub struct Latch {
     file: PathBuf,
@@ -49,7 +50,7 @@ impl Latch {
     }
 
     fn latch(&self) {
-        // The file outlives the process, and whoever removes it releases the switch; memory is the second best.
+        // The file outlives the process; memory is the second best until the ledger has it.
         self.told.store(true, Ordering::SeqCst);
         match std::fs::write(&self.file, "latched by SIGUSR1\n") {
             Ok(()) => self.told.store(false, Ordering::SeqCst),

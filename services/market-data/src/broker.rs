@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use engine::link::Broken;
 use engine::market::Input;
 use engine::market::hours::Hours;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
@@ -42,9 +43,6 @@ const CLOCK_MS: u64 = 1_000;
 const CLOCK_FAST_MS: u64 = 100;
 /// Wall time between two questions for the trading hours.
 const HOURS_SECONDS: u64 = 60;
-/// Codes that say the broker lost its market or its data; and that it has them again.
-const LOST_CODES: [i32; 4] = [1100, 2103, 2105, 2110];
-const BACK_CODES: [i32; 4] = [1101, 1102, 2104, 2106];
 
 /// What the rim says.
 #[derive(Debug)]
@@ -297,7 +295,7 @@ impl Session<'_> {
         let mut hours = tokio::time::interval(Duration::from_secs(HOURS_SECONDS));
         hours.reset();
         let mut before = asked_at;
-        let mut lost = false;
+        let mut broken = Broken::default();
         loop {
             tokio::select! {
                 biased;
@@ -307,7 +305,7 @@ impl Session<'_> {
                 }
                 notice = notices.next() => {
                     let Some(notice) = notice else { return Ok(End::Lost("the link ended".to_owned())) };
-                    self.note(&notice, &mut lost).await?;
+                    self.note(&notice, &mut broken).await?;
                 }
                 Some((symbol, past)) = histories.next() => self.say(Input::Past { symbol, past: past? }).await?,
                 Some(at) = clock.next() => {
@@ -368,17 +366,17 @@ impl Session<'_> {
         }
     }
 
-    async fn note(&self, notice: &Notice, lost: &mut bool) -> Result<(), End> {
+    async fn note(&self, notice: &Notice, broken: &mut Broken) -> Result<(), End> {
         tracing::info!(notice = notice.to_string(), "the broker says");
-        if LOST_CODES.contains(&notice.code) {
-            *lost = true;
-            return self
-                .say(Input::Unlinked {
-                    reason: notice_text(notice),
-                })
-                .await;
+        let was_whole = broken.first().is_none();
+        if !broken.hear(notice.code, &notice.message) {
+            return Ok(());
         }
-        if *lost && BACK_CODES.contains(&notice.code) {
+        if broken.first().is_some() {
+            let reason = notice_text(notice);
+            return self.say(Input::Unlinked { reason }).await;
+        }
+        if !was_whole {
             return Err(End::Renew);
         }
         Ok(())

@@ -58,7 +58,24 @@ fn sets_state(output: &Output) -> bool {
 impl Trader {
     pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
         if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
-            let (accepted, text) = (known.record.accepted, known.record.text.clone());
+            let (first, command) = (&known.record, &ask.command);
+            let same = first.verb == ask.verb.as_str()
+                && first.symbol == command.symbol
+                && first.order == command.order
+                && first.choice == command.choice;
+            // What is to stop everything does so, whatever its id was used for.
+            if ask.verb == Verb::Kill && !(same && self.portfolio.killed) {
+                return self.kill_anew(wall, ask);
+            }
+            let (accepted, text) = if same {
+                (first.accepted, first.text.clone())
+            } else {
+                let text = format!(
+                    "the id {} is of another command, `{}` at {}: give this one an id of its own",
+                    ask.id, first.verb, known.at
+                );
+                (false, text)
+            };
             return vec![Output::Reply(Reply {
                 id: ask.id.clone(),
                 at: wall,
@@ -82,6 +99,8 @@ impl Trader {
             verb,
             by: ask.by.clone(),
             symbol: ask.command.symbol,
+            order: ask.command.order.clone(),
+            choice: ask.command.choice,
             note: ask.command.note.clone(),
             accepted: outcome.accepted,
             text: outcome.text,
@@ -96,6 +115,21 @@ impl Trader {
         let place = outputs.iter().take_while(|output| sets_state(output)).count();
         outputs.insert(place, record);
         outputs.push(Output::Reply(reply));
+        outputs
+    }
+
+    /// The kill switch, under an id that a record has already: recorded under one of its own, answered to the asker's.
+    fn kill_anew(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
+        let anew = Ask {
+            id: Id::derive(&["again", ask.id.as_str(), &wall.to_string()]),
+            ..ask.clone()
+        };
+        let mut outputs = self.on_ask(wall, &anew);
+        for output in &mut outputs {
+            if let Output::Reply(reply) = output {
+                reply.id = ask.id.clone();
+            }
+        }
         outputs
     }
 

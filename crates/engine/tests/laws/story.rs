@@ -179,6 +179,63 @@ fn reject(world: &mut World, id: &Id, order_id: i32) {
 }
 
 #[test]
+fn the_kill_switch_of_a_machine_is_recorded_and_holds_whoever_leads_next() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.step(engine::trader::Input::KillHere(true));
+    assert!(!world.ask(Verb::Release, None), "the file is still there");
+    let mut world = world.restart();
+    assert!(world.trader.killed(), "the next machine has no such file");
+    world.step(engine::trader::Input::KillHere(true));
+    let records = world.records.len();
+    world.step(engine::trader::Input::KillHere(false));
+    assert_eq!(world.records.len(), records, "said once");
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    assert!(
+        world.intents.is_empty() && world.trader.killed(),
+        "until a person releases it"
+    );
+    assert!(world.ask(Verb::Release, None));
+    world.step(engine::trader::Input::KillHere(true));
+    assert!(
+        world.trader.portfolio.killed,
+        "latched again, it is recorded again"
+    );
+}
+
+#[test]
+fn an_id_that_was_used_for_another_command_is_no_answer() {
+    let mut world = World::new(&[("AAPL", "50"), ("NVDA", "20")]);
+    let mut ask = |verb, name: Option<&str>| {
+        let command = protocol::operator::Command {
+            symbol: name.map(symbol),
+            ..Default::default()
+        };
+        world.step(engine::trader::Input::Ask(engine::trader::Ask {
+            id: Id::derive(&["desk"]),
+            verb,
+            by: "operator".into(),
+            command,
+        }));
+        let reply = world.replies.last().unwrap().clone();
+        assert_eq!(reply.id, Id::derive(&["desk"]), "the asker knows it by its id");
+        (reply.accepted, reply.text, world.trader.portfolio.killed)
+    };
+    assert!(ask(Verb::Halt, None).0);
+    assert!(ask(Verb::Halt, None).0, "the same again is answered as before");
+    let (accepted, text, _) = ask(Verb::Close, Some("AAPL"));
+    assert!(!accepted && text.contains("`halt`"), "{text}");
+    let (accepted, text, _) = ask(Verb::Halt, Some("AAPL"));
+    assert!(!accepted && text.contains("`halt`"), "{text}");
+    let (accepted, _, killed) = ask(Verb::Kill, None);
+    assert!(
+        accepted && killed,
+        "what is to stop everything does, whatever its id"
+    );
+}
+
+#[test]
 fn flatten_during_a_partial_fill_asks_once_and_closes_what_is_held() {
     let mut world = World::new(&[]);
     world.quote("AAPL", "100");

@@ -359,7 +359,11 @@ impl World {
             Trouble::Outage => {}
             Trouble::Data => self.feed.up = true,
             Trouble::Delayed => self.feed.delayed = false,
-            Trouble::KillFile(host) => self.hosts[host].kill_file = false,
+            Trouble::KillFile(host) => {
+                if std::mem::take(&mut self.hosts[host].kill_file) {
+                    self.ask(Verb::Release, Command::default());
+                }
+            }
             Trouble::Clock(host) => self.hosts[host].skew_ms = 0,
             Trouble::Farm => self.notify(2104),
             Trouble::Limits => self.unlimit(),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use protocol::Id;
+use protocol::operator::Verb;
 use protocol::subject::filter;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -48,22 +50,34 @@ async fn at_rest(world: &World) -> usize {
     count
 }
 
-/// How many orders the kill switch stopped right before they were written, as LEDGER tells it.
-async fn stopped(world: &World) -> usize {
-    let ledger = until("LEDGER is read", || async {
+async fn ledger(world: &World) -> watch::Ledger {
+    until("LEDGER is read", || async {
         watch::read(&world.bus, 1).await.ok()
     })
-    .await;
-    let stopped = |record: &Value| record["text"] == STOPPED;
-    ledger.values().filter(|stored| stopped(&stored.record)).count()
+    .await
+}
+
+/// Records of LEDGER that are so.
+async fn count(world: &World, which: impl Fn(&Value) -> bool) -> usize {
+    let ledger = ledger(world).await;
+    ledger.values().filter(|stored| which(&stored.record)).count()
+}
+
+fn is_latched(record: &Value) -> bool {
+    record["kind"] == "kill" && record["latched"] == true
+}
+
+fn is_epoch(record: &Value) -> bool {
+    record["kind"] == "epoch"
 }
 
 /// Stops the server right behind an order, so that the next one waits for its acknowledgement; latches the kill switch by
-/// its file; lets the server go on, which then acknowledges what waited. Goes on until an order did wait.
+/// the file of the one that leads; lets the server go on, which then acknowledges what waited. Then kills the one that
+/// leads: the next may run where no such file is. Goes on until an order did wait.
 pub async fn in_mid_append(world: &World) -> Outcome {
     let mut outcome = Outcome::default();
     for round in 1..=ROUNDS_MAX {
-        until("one leads", || async { world.leader().map(drop) }).await;
+        let leader = until("one leads", || async { world.leader() }).await;
         let mut records = world
             .bus
             .subscribe::<Value>(filter::ORDERS)
@@ -79,17 +93,35 @@ pub async fn in_mid_append(world: &World) -> Outcome {
         tokio::time::timeout(PATIENCE, intent)
             .await
             .expect("an order is decided");
+        let latched = count(world, is_latched).await;
+        let file = leader.folder.join("KILL");
         world.part("nats-server").signal(Signal::SIGSTOP);
-        for runner in &world.runners {
-            std::fs::write(runner.folder.join("KILL"), "").expect("the file KILL");
-        }
+        std::fs::write(&file, "").expect("the file KILL");
         let before = at_rest(world).await;
         world.part("nats-server").signal(Signal::SIGCONT);
+        until("the kill switch is in LEDGER", || async {
+            (count(world, is_latched).await > latched).then_some(())
+        })
+        .await;
+        let epochs = count(world, is_epoch).await;
+        leader.kept.signal(Signal::SIGKILL);
+        until("another incarnation leads", || async {
+            (count(world, is_epoch).await > epochs).then_some(())
+        })
+        .await;
         outcome.late += at_rest(world).await - before;
-        outcome.stopped = stopped(world).await;
-        for runner in &world.runners {
-            std::fs::remove_file(runner.folder.join("KILL")).expect("the file KILL is removed");
-        }
+        outcome.stopped = count(world, |record| record["text"] == STOPPED).await;
+        std::fs::remove_file(&file).expect("the file KILL is removed");
+        let mut tries = 0;
+        until("the kill switch is released", || {
+            tries += 1;
+            let id = Id::derive(&["release", &round.to_string(), &tries.to_string()]);
+            async move {
+                let answer = world.command(&id, Verb::Release, None, None).await;
+                (answer == crate::world::Outcome::Ok).then_some(())
+            }
+        })
+        .await;
         if round >= ROUNDS && outcome.stopped > 0 {
             break;
         }

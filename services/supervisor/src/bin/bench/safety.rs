@@ -80,6 +80,7 @@ pub async fn measure(lab: &mut Lab, witness: &Witness) -> anyhow::Result<Safety>
             until: nanos(),
         });
         std::fs::remove_file(&file).context("remove the file KILL")?;
+        command(&bus, Verb::Release).await?;
     }
     let mut beats = bus.subscribe::<Health>(filter::HEALTH).await?;
     for _ in 0..TAKEOVERS {
