@@ -79,6 +79,8 @@ pub enum BrokerStatus {
     Cancelled,
     /// It refused it.
     Rejected,
+    /// It has it and does not trade it: it refused it, or will work it yet.
+    Inactive,
 }
 
 /// An execution as the broker tells it.
@@ -244,16 +246,34 @@ pub fn undead<'a>(portfolio: &'a Portfolio, truth: &'a Truth, now: Timestamp) ->
         .collect()
 }
 
+/// Orders of ours that the broker has open and does not trade.
+pub fn inactive<'a>(
+    portfolio: &'a Portfolio,
+    truth: &'a Truth,
+) -> impl Iterator<Item = (&'a Order, &'a BrokerOrder)> {
+    let dormant = truth
+        .open
+        .iter()
+        .filter(|theirs| theirs.status == BrokerStatus::Inactive);
+    dormant.filter_map(|theirs| {
+        let mut ours = portfolio.open_orders();
+        Some((ours.find(|order| is_same(order, theirs))?, theirs))
+    })
+}
+
+/// True when the broker tells of an order, open or over.
+#[must_use]
+pub fn tells_of(truth: &Truth, order: &Order) -> bool {
+    let mut all = truth.open.iter().chain(&truth.completed);
+    all.any(|theirs| is_same(order, theirs))
+}
+
 /// Orders whose day is over and that the broker does not tell of: whatever was said of them last, they are over.
 #[must_use]
 pub fn expired<'a>(portfolio: &'a Portfolio, truth: &Truth, now: Timestamp) -> Vec<&'a Order> {
-    let told = |order: &Order| {
-        let mut all = truth.open.iter().chain(&truth.completed);
-        all.any(|theirs| is_same(order, theirs))
-    };
     portfolio
         .open_orders()
-        .filter(|order| order.day_is_over(now) && !told(order))
+        .filter(|order| order.day_is_over(now) && !tells_of(truth, order))
         .collect()
 }
 
@@ -287,7 +307,7 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
             BrokerStatus::Cancelled => Some(OrderChange::Cancelled {
                 text: theirs.text.clone(),
             }),
-            BrokerStatus::Rejected => Some(OrderChange::Rejected {
+            BrokerStatus::Rejected | BrokerStatus::Inactive => Some(OrderChange::Rejected {
                 code: 201,
                 text: theirs.text.clone(),
             }),
@@ -300,6 +320,8 @@ fn became(portfolio: &Portfolio, order: &Order, truth: &Truth, pass: Pass) -> Op
     }
     if let Some(theirs) = truth.open.iter().find(same) {
         return match order.state {
+            // Its doubt is recorded with its cancellation.
+            OrderState::Sent | OrderState::Unresolved if theirs.status == BrokerStatus::Inactive => None,
             OrderState::Sent | OrderState::Unresolved if !order.kinds.contains("acknowledged") => {
                 Some(OrderChange::Acknowledged {
                     permanent_id: theirs.permanent_id,

@@ -5,6 +5,7 @@ mod broker;
 mod command;
 mod compare;
 mod decide;
+mod inactive;
 mod incident;
 mod message;
 

@@ -265,7 +265,7 @@ fn status_of(status: &OrderStatusKind) -> BrokerStatus {
     match status {
         OrderStatusKind::Filled => BrokerStatus::Filled,
         OrderStatusKind::Cancelled | OrderStatusKind::ApiCancelled => BrokerStatus::Cancelled,
-        OrderStatusKind::Inactive => BrokerStatus::Rejected,
+        OrderStatusKind::Inactive => BrokerStatus::Inactive,
         // What this version does not know is alive until something known is said.
         _ => BrokerStatus::Working,
     }
@@ -290,6 +290,31 @@ mod tests {
             "2013-10-07T13:30:00Z".parse().ok()
         );
         assert_eq!(instant("20131007 09:30:00"), None);
+    }
+
+    #[test]
+    fn an_inactive_order_is_not_over_for_it_may_be_worked_yet() {
+        let status = ibapi::orders::OrderStatus {
+            order_id: 5,
+            status: OrderStatusKind::Inactive,
+            ..ibapi::orders::OrderStatus::default()
+        };
+        let mut open = OrderData {
+            contract: Contract::stock("AAPL").build(),
+            ..OrderData::default()
+        };
+        open.order_state.status = OrderStatusKind::Inactive;
+        assert_eq!(
+            order(&open).unwrap().map(|order| order.status),
+            Some(BrokerStatus::Inactive)
+        );
+        for update in [OrderUpdate::OrderStatus(status), OrderUpdate::OpenOrder(open)] {
+            let heard = heard(update, Timestamp::UNIX_EPOCH).unwrap().unwrap();
+            assert_eq!(
+                heard.news,
+                News::Status(BrokerStatus::Inactive, "Inactive".into())
+            );
+        }
     }
 
     #[test]

@@ -79,20 +79,26 @@ impl Trader {
                 )]
             }
             News::Status(status, text) => {
-                let Some(order) = self.find(heard) else {
+                let Some(order) = self.find(heard).cloned() else {
                     return Vec::new();
                 };
                 let change = match status {
-                    BrokerStatus::Working => acknowledged(order, heard.permanent_id),
+                    BrokerStatus::Inactive => return self.on_inactive(wall, &order.id, text),
+                    BrokerStatus::Working => {
+                        let mut outputs = self.on_active(&order.id);
+                        let change = acknowledged(&order, heard.permanent_id);
+                        outputs.extend(self.change(at, &order, change));
+                        return outputs;
+                    }
                     BrokerStatus::Cancelled => Some(OrderChange::Cancelled { text: text.clone() }),
                     BrokerStatus::Rejected => Some(OrderChange::Rejected {
                         code: 201,
                         text: text.clone(),
                     }),
                     // Executions are the truth about fills; a status only repeats them.
-                    BrokerStatus::Filled => acknowledged(order, heard.permanent_id),
+                    BrokerStatus::Filled => acknowledged(&order, heard.permanent_id),
                 };
-                self.change(at, order, change)
+                self.change(at, &order, change)
             }
             News::Error(code, text) => self.on_order_error(wall, heard, *code, text),
         }
@@ -134,7 +140,7 @@ impl Trader {
         outputs
     }
 
-    fn change(&self, at: Timestamp, order: &Order, change: Option<OrderChange>) -> Vec<Output> {
+    pub(super) fn change(&self, at: Timestamp, order: &Order, change: Option<OrderChange>) -> Vec<Output> {
         let over = order.state.is_terminal();
         match change.filter(|change| !over && order.can_record(change)) {
             Some(change) => vec![self.event(

@@ -16,6 +16,12 @@ const RECONCILED_RECORD_SECONDS: i64 = 600;
 impl Trader {
     pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
         self.compared = truth.began;
+        let mut outputs = self.inactive_at_broker(wall, truth);
+        outputs.extend(self.compare(wall, truth, pass));
+        outputs
+    }
+
+    fn compare(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
         let missing = reconcile::missing(&self.portfolio, truth, pass);
         if !missing.is_empty() {
             // What differs can be told only once these are folded; the next reading tells it.

@@ -23,6 +23,8 @@ pub(super) struct Noticed {
     suspects: BTreeMap<Id, Timestamp>,
     /// True when the last reading contradicts an order and is not yet enough.
     another_look: bool,
+    /// Orders that the broker has as inactive.
+    pub(super) inactive: BTreeSet<Id>,
     /// Exits whose cancellation was asked for because there were too many.
     asked: BTreeSet<Id>,
 }
@@ -101,7 +103,8 @@ impl Trader {
         let clone = |orders: Vec<&Order>| -> Vec<Order> { orders.into_iter().cloned().collect() };
         let undead = clone(reconcile::undead(&self.portfolio, truth, now));
         let expired = clone(reconcile::expired(&self.portfolio, truth, now));
-        let confirmed = self.suspect(wall, undead.iter().chain(&expired));
+        let gone = self.gone(truth, now);
+        let confirmed = self.suspect(wall, undead.iter().chain(&expired).chain(&gone));
 
         let mut outputs: Vec<Output> = doubled
             .into_iter()
@@ -123,10 +126,18 @@ impl Trader {
             ));
             outputs.push(Output::Cancel(order.order_id));
         }
-        let over = expired.into_iter().filter(|order| confirmed.contains(&order.id));
-        outputs.extend(over.map(|order| {
+        let expired = expired
+            .into_iter()
+            .map(|order| (order, "its day is over, and the broker does not have it"));
+        let gone = gone
+            .into_iter()
+            .map(|order| (order, "it was inactive, and the broker does not have it any more"));
+        let over = expired
+            .chain(gone)
+            .filter(|(order, _)| confirmed.contains(&order.id));
+        outputs.extend(over.map(|(order, text)| {
             let change = OrderChange::Cancelled {
-                text: "its day is over, and the broker does not have it".to_owned(),
+                text: text.to_owned(),
             };
             self.event(
                 now,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fold;
+mod inactive;
 mod incident;
 mod late;
 mod many;

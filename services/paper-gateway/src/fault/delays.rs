@@ -25,6 +25,8 @@ pub(crate) enum Due {
     Reopen,
     /// A half-open connection is given up.
     GiveUp(u64),
+    /// The broker trades an order of this client and id that it had as inactive.
+    Activate(i32, i32),
 }
 
 /// Everything that waits.

@@ -114,6 +114,8 @@ pub(crate) enum Fault {
         #[serde(default)]
         inactive: bool,
     },
+    /// The broker has the order and does not trade it, for so long; then it does.
+    Inactive { seconds: f64 },
     /// The order trades so many shares and no more.
     PartialFill { shares: Quantity },
     /// The connection stays, and nothing is read from it or written to it any more.
@@ -229,6 +231,7 @@ impl Fault {
                 | Self::Silence {}
                 | Self::Reject { .. }
                 | Self::PartialFill { .. }
+                | Self::Inactive { .. }
         )
     }
 
@@ -244,7 +247,7 @@ impl Fault {
             } => Ok(()),
             Self::Delay { .. } => Err("a delay needs one of `seconds` and `until`".into()),
             Self::HalfOpen { seconds, .. } => legal(seconds.unwrap_or(0.0), "seconds").map(drop),
-            Self::Ghost { seconds, .. } | Self::Restart { seconds, .. } => {
+            Self::Ghost { seconds, .. } | Self::Restart { seconds, .. } | Self::Inactive { seconds } => {
                 legal(*seconds, "seconds").map(drop)
             }
             Self::HistoryPacing { seconds, requests } if *requests > 0 => {
@@ -291,7 +294,7 @@ impl Fault {
             {
                 Err("this happens to messages that go out: use `out`".into())
             }
-            Self::Reject { .. } | Self::PartialFill { .. } if !placed => {
+            Self::Reject { .. } | Self::PartialFill { .. } | Self::Inactive { .. } if !placed => {
                 Err("this happens to an order that comes in: use `\"in\":\"place-order\"`".into())
             }
             _ => Ok(()),

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use engine::venue::Input;
 use engine::venue::desk::Desk;
+use protocol::Quantity;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -92,16 +93,42 @@ impl Hub {
                 self.hush(session);
             }
             Fate::Inactive(reason) => self.refuse(session, request, reason)?,
-            Fate::Partial(shares) => {
+            Fate::Suspend(for_so_long) => {
                 let order_id = facts.order_id.unwrap_or(NO_REQUEST);
-                self.step(Input::Desk(Desk::Limit {
-                    client,
-                    order_id,
-                    shares,
-                }))?;
+                trouble.inactive.insert((client, order_id));
+                let due = Due::Activate(client, order_id);
+                let no_room = trouble.delays.put(trouble.now() + for_so_long, due);
+                self.limit_shares(client, order_id, Quantity::ZERO)?;
+                self.serve(session, number, request)?;
+                no_room.map_or(Ok(()), |due| self.come_due(due))?;
+            }
+            Fate::Partial(shares) => {
+                self.limit_shares(client, facts.order_id.unwrap_or(NO_REQUEST), shares)?;
                 self.serve(session, number, request)?;
             }
         }
+        Ok(())
+    }
+
+    fn limit_shares(&mut self, client: i32, order_id: i32, shares: Quantity) -> Result<()> {
+        self.step(Input::Desk(Desk::Limit {
+            client,
+            order_id,
+            shares,
+        }))
+    }
+
+    /// The broker trades an order that it had as inactive.
+    fn activate(&mut self, client: i32, order_id: i32) -> Result<()> {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.inactive.remove(&(client, order_id));
+        }
+        let open = self.told.find_open(client, order_id);
+        let Some((perm_id, shares)) = open.map(|order| (order.perm_id, order.ticket.quantity)) else {
+            return Ok(());
+        };
+        self.limit_shares(client, order_id, shares)?;
+        self.tell_order(perm_id);
         Ok(())
     }
 
@@ -220,6 +247,7 @@ impl Hub {
                     trouble.door.send_replace(Door::Open);
                 }
             }
+            Due::Activate(client, order_id) => self.activate(client, order_id)?,
             Due::GiveUp(session) => {
                 if let Some(peer) = self.peers.remove(&session) {
                     peer.cut();

@@ -10,6 +10,9 @@ use crate::message::shared::{Contract, Order as WireOrder, OrderState};
 use crate::number::approximate;
 use crate::times;
 
+/// What IB calls an order that it has and does not trade, or has refused.
+const INACTIVE: &str = "Inactive";
+
 impl Hub {
     pub(super) fn contract(&self, symbol: Symbol) -> Option<Contract> {
         self.directory
@@ -26,12 +29,26 @@ impl Hub {
     }
 
     pub(super) fn open_order(&self, order: &Order) -> OpenOrder {
+        let state = OrderState {
+            status: Some(self.status_shown(order).into()),
+            ..state(order)
+        };
         OpenOrder {
             order_id: Some(order.order_id),
             contract: self.contract(order.ticket.symbol),
             order: Some(self.wire_order(order)),
-            order_state: Some(state(order)),
+            order_state: Some(state),
         }
+    }
+
+    /// How an order is, or what a fault makes of it.
+    fn status_shown(&self, order: &Order) -> &'static str {
+        let of = (order.client, order.order_id);
+        let mut trouble = self.trouble.iter();
+        if order.end.is_none() && trouble.any(|trouble| trouble.inactive.contains(&of)) {
+            return INACTIVE;
+        }
+        status_name(order.status)
     }
 
     pub(super) fn wire_order(&self, order: &Order) -> WireOrder {
@@ -90,7 +107,7 @@ impl Hub {
     pub(super) fn status(&self, order: &Order) -> OrderStatus {
         OrderStatus {
             order_id: Some(order.order_id),
-            status: Some(status_name(order.status).into()),
+            status: Some(self.status_shown(order).into()),
             filled: Some(text(order.filled)),
             remaining: Some(text(order.remaining())),
             avg_fill_price: Some(approximate(order.average_price())),
@@ -140,7 +157,7 @@ pub(super) fn status_name(status: Status) -> &'static str {
         Status::Working => "Submitted",
         Status::Filled => "Filled",
         Status::Cancelled => "Cancelled",
-        Status::Rejected => "Inactive",
+        Status::Rejected => INACTIVE,
     }
 }
 

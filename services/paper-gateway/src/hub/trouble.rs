@@ -1,6 +1,6 @@
 //! What goes wrong on demand, as far as the hub keeps it: the rules, what lasts, what waits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +35,8 @@ pub(crate) struct Trouble {
     pub(super) held_requests: VecDeque<(u64, i32, i32, Request)>,
     /// Faults that messages set off: to be carried out for this connection and client.
     pub(super) events: VecDeque<(Fault, u64, i32)>,
+    /// Orders by client and id that the broker has and does not trade: as many as waits in `delays` at most.
+    pub(super) inactive: BTreeSet<(i32, i32)>,
     /// Connections that end once what was queued is handed over.
     pub(super) leaving: Vec<u64>,
     pub(super) port: u16,
@@ -53,6 +55,8 @@ pub(super) enum Fate {
     Error(i32, i32, String),
     /// The order exists and is refused.
     Inactive(String),
+    /// The order exists and is inactive for so long.
+    Suspend(Duration),
     Partial(protocol::Quantity),
 }
 
@@ -84,6 +88,7 @@ impl Trouble {
             held_frames: VecDeque::new(),
             held_requests: VecDeque::new(),
             events: VecDeque::new(),
+            inactive: BTreeSet::new(),
             leaving: Vec::new(),
             port,
             door,
@@ -162,6 +167,7 @@ impl Trouble {
                     client: None,
                 } => Fate::HalfOpen(seconds),
                 Fault::PartialFill { shares } => Fate::Partial(shares),
+                Fault::Inactive { seconds } => Fate::Suspend(time(seconds)),
                 Fault::Reject {
                     text, inactive: true, ..
                 } => Fate::Inactive(reason(text)),

@@ -66,6 +66,35 @@ async fn an_order_becomes_inactive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_inactive_for_a_while_and_trades_then() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    let inactive = r#"{"fault":"inactive","seconds":1000,"when":{"in":"place-order","times":2}}"#;
+    stage.order(inactive).await;
+    for order_id in [1, 2] {
+        client.buy(order_id, "AAPL", 5, None).await;
+        client.story("Inactive 0/5").await;
+    }
+    // Trades pass by, and whoever asks is told the same.
+    client.quotes(9, "AAPL").await;
+    for _ in 0..3 {
+        client.until("trade", |frame| frame.number == 46).await;
+    }
+    let open = client.open_orders().await;
+    assert_eq!(
+        open.iter().filter(|line| *line == "Inactive 0/5").count(),
+        2,
+        "{open:?}"
+    );
+    client.cancel(1).await;
+    client.story("error 202").await;
+    stage.order(r#"{"clear":"all"}"#).await;
+    let told = client.story("Filled 5/0").await;
+    assert!(told.contains(&"Submitted 0/5".to_owned()), "{told:?}");
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_fills_in_part_and_then_nothing() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;

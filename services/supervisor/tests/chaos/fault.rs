@@ -180,7 +180,7 @@ pub async fn at_an_order(world: &World, random: &mut Random) {
     let told = json!({"client": 11, "out": random.one(&TOLD)});
     let placed = json!({"client": 11, "in": "place-order"});
     let seconds = random.millis(10, 500).as_secs_f64();
-    let line = match random.below(20) {
+    let line = match random.below(21) {
         0 => json!({"fault": "cut", "at": random.one(&["before", "after", "middle"]), "when": placed}),
         1 => json!({"fault": "cut", "at": random.one(&["before", "after", "middle"]), "when": told}),
         2..4 => json!({"fault": "swallow", "when": placed}),
@@ -191,7 +191,8 @@ pub async fn at_an_order(world: &World, random: &mut Random) {
         12..16 => json!({"fault": "duplicate", "copies": 2, "when": told}),
         16 => json!({"fault": "reject", "code": random.one(&[201, 10289, 110]), "when": placed}),
         17 => json!({"fault": "reject", "code": 201, "inactive": true, "when": placed}),
-        18 => json!({"fault": "delay", "until": "order-status", "when": {"client": 11, "out": "execution"}}),
+        18 => json!({"fault": "inactive", "seconds": 10.0 * seconds, "when": placed}),
+        19 => json!({"fault": "delay", "until": "order-status", "when": {"client": 11, "out": "execution"}}),
         _ => json!({"fault": "partial-fill", "shares": "1", "when": placed}),
     };
     let _ = world.control(&line).await;
