@@ -18,7 +18,7 @@ use protocol::{Id, Timestamp};
 use crate::gate::{Gate, Moment, Unsent};
 use crate::link::{Link, Meaning};
 use crate::portfolio::Portfolio;
-use crate::reconcile::{Pass, Truth};
+use crate::reconcile::{self, BrokerExecution, Pass, Truth};
 use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader};
 
 pub use memory::{Memory, Recall};
@@ -283,12 +283,34 @@ impl Desk {
     }
 
     fn on_order(&mut self, wall: Timestamp, heard: Heard) -> Vec<Deed> {
-        let filled = matches!(heard.news, News::Execution(..));
-        let mut deeds = self.trade(wall, Step::Broker(heard));
-        if filled {
-            deeds.extend(self.read(wall, Pass::Running));
+        let News::Execution(symbol, fill) = &heard.news else {
+            return self.trade(wall, Step::Broker(heard));
+        };
+        let execution = BrokerExecution {
+            order_ref: heard.order_ref.clone(),
+            symbol: *symbol,
+            fill: fill.clone(),
+        };
+        if let Some(end) = self.another(&[execution]) {
+            return vec![end];
         }
+        let mut deeds = self.trade(wall, Step::Broker(heard));
+        deeds.extend(self.read(wall, Pass::Running));
         deeds
+    }
+
+    /// The end, when an execution has the id of another one.
+    fn another(&self, executions: &[BrokerExecution]) -> Option<Deed> {
+        let portfolio = &self.trader.portfolio;
+        let another = executions
+            .iter()
+            .find(|one| reconcile::is_another(portfolio, one))?;
+        let fill = &another.fill;
+        let text = format!(
+            "the broker tells execution {} as {:?} {} {} of order `{}`, and LEDGER has another one of that id: this is another gateway, or its account began anew; use another state folder",
+            fill.execution_id, fill.side, fill.quantity, another.symbol, another.order_ref
+        );
+        Some(Deed::End(End::Contradiction(text)))
     }
 
     fn on_heard(&mut self, wall: Timestamp) -> Vec<Deed> {
@@ -382,6 +404,9 @@ impl Desk {
         }
         if pass == Pass::Second && !self.link.is_whole() {
             return vec![Deed::Look(pass, AGAIN_MS)];
+        }
+        if let Some(end) = self.another(&truth.executions) {
+            return vec![end];
         }
         self.failed_readings = 0;
         self.link.compared();

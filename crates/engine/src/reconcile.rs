@@ -214,6 +214,22 @@ pub fn unwritten<'a>(portfolio: &Portfolio, truth: &'a Truth) -> Option<&'a Brok
     executions.find(|execution| portfolio.opened && of_no_order(&execution.order_ref) && !counted(execution))
 }
 
+/// True when the ledger has another execution under this one's id: of another order, symbol or side, or of other shares. A
+/// broker gives an id once, so this is not the broker that the ledger is of.
+#[must_use]
+pub fn is_another(portfolio: &Portfolio, execution: &BrokerExecution) -> bool {
+    let fill = &execution.fill;
+    let mut trades = portfolio.trades.iter();
+    let Some(trade) = trades.find(|trade| trade.execution_id == fill.execution_id) else {
+        return false;
+    };
+    let is_ours = |id: &Id| portfolio.orders.get(id).is_some_and(|order| order.order_id != 0);
+    let of_another_order =
+        |id: Id| id != trade.order && (is_ours(&trade.order) || portfolio.orders.contains_key(&id));
+    (trade.symbol, trade.side, trade.quantity) != (execution.symbol, fill.side, fill.quantity)
+        || decision_of(&execution.order_ref).is_some_and(of_another_order)
+}
+
 /// True when the broker corrected an execution of an order, so that its fills need not add up to what was ordered.
 fn was_corrected(portfolio: &Portfolio, order: &Order) -> bool {
     let mut trades = portfolio.trades.iter();

@@ -1,6 +1,7 @@
 //! Execution's mind: signals, quotes, broker events and commands in; records for the ledger, cancellations, refusals
 //! and answers out. It holds no order that the ledger does not know: an order is sent because its intent was appended.
 
+mod ask;
 mod broker;
 mod command;
 mod compare;
@@ -50,6 +51,7 @@ pub struct Trader {
     killed_here: bool,
     /// Wall clock at the beginning of the latest reading that was compared.
     compared: Timestamp,
+    repeated: u64,
     quotes: BTreeMap<Symbol, Quote>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
@@ -91,6 +93,7 @@ impl Trader {
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
             compared: Timestamp::UNIX_EPOCH,
+            repeated: 0,
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
             sent: decided.split_off(count).into(),
@@ -145,6 +148,12 @@ impl Trader {
         let identity = self.portfolio.identity.as_ref();
         let live = identity.is_some_and(|identity| identity.mode == Mode::Live);
         restart::over_at(&self.settings.broker, live, wall)
+    }
+
+    /// How often a decision was made again that has its order already, and refused by that.
+    #[must_use]
+    pub fn repeated(&self) -> u64 {
+        self.repeated
     }
 
     /// Wall clock at the beginning of the latest reading that was compared; 1970 before the first.

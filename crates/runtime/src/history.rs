@@ -1,7 +1,9 @@
 //! Reads a stream in order, from a sequence on, and follows it live.
 
 use anyhow::Context as _;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -45,6 +47,16 @@ impl<T> std::fmt::Debug for History<T> {
             .field("head", &self.head)
             .finish_non_exhaustive()
     }
+}
+
+/// True when something failed because its stream is not there, by the server's own word.
+#[must_use]
+pub fn is_missing(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<GetStreamError>();
+    error.is_some_and(|error| match error.kind() {
+        GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+        _ => false,
+    })
 }
 
 impl Bus {

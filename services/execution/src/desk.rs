@@ -127,11 +127,16 @@ impl Desk {
                 break outcome;
             }
         };
+        self.end().await;
+        outcome
+    }
+
+    /// Lets go of what only one can hold.
+    pub async fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.release().await;
         }
         self.broker.client.disconnect().await;
-        outcome
     }
 
     async fn step(&mut self, context: &Context, input: Input) -> anyhow::Result<()> {
@@ -308,6 +313,7 @@ impl Desk {
             ("ledger_sequence_count", self.ledger.sequence() as f64),
             ("epoch_count", trader.portfolio.epoch as f64),
             ("orders_sent_count", self.sent as f64),
+            ("decisions_repeated_count", trader.repeated() as f64),
             ("reconciled_at_s", trader.compared_at().as_second() as f64),
         ];
         for (name, value) in figures {

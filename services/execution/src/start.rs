@@ -40,22 +40,45 @@ async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Desk>> 
     broker.account = account(context, &broker).map_err(Contradiction)?;
     let lease = take_lease(context, &broker.account).await?;
     context.health.set(HealthState::Starting, "reading the ledger");
-    let (witness, memory) = Witness::open(&context.state)?;
-    let portfolio = read_ledger(context, &memory).await?;
+    let (witness, memory, portfolio, ears) = match read(context, &broker, notices).await {
+        Ok(read) => read,
+        Err(error) => {
+            // Whoever tries next need not wait for a lease of nobody.
+            lease.release().await;
+            return Err(error);
+        }
+    };
     let ledger = Ledger::after(&context.bus, portfolio.sequence, portfolio.hash.clone());
     let identity = identity(context, &broker.account);
     let next_order_id = broker.client.next_order_id();
     let settings = context.settings.clone();
     let mind = Mind::new(settings, portfolio, memory.order_id_max, next_order_id);
     let held = Held {
-        ears: Ears::open(&broker, notices).await?,
         broker,
+        ears,
         lease,
         witness,
     };
     let mut desk = Box::new(Desk::new(held, latch, ledger, mind));
-    desk.begin(context, identity).await?;
-    Ok(desk)
+    match desk.begin(context, identity).await {
+        Ok(()) => Ok(desk),
+        Err(error) => {
+            desk.end().await;
+            Err(error)
+        }
+    }
+}
+
+/// Opens what a start needs: the witness, the ledger as it must be, the stream of order events.
+async fn read(
+    context: &Context,
+    broker: &Broker,
+    notices: NoticeStream,
+) -> anyhow::Result<(Witness, Memory, Portfolio, Ears)> {
+    let (witness, memory) = Witness::open(&context.state)?;
+    let portfolio = read_ledger(context, &memory).await?;
+    let ears = Ears::open(broker, notices).await?;
+    Ok((witness, memory, portfolio, ears))
 }
 
 /// Connects; while another incarnation holds the one client id, stands by.
@@ -139,7 +162,15 @@ async fn take_lease(context: &Context, account: &str) -> anyhow::Result<Lease> {
 async fn read_ledger(context: &Context, memory: &Memory) -> anyhow::Result<Portfolio> {
     let mut recall = Recall::new(memory);
     let history = context.bus.history::<Record>(stream::LEDGER, ">", 1).await;
-    let mut history = history.map_err(doubt)?;
+    let mut history = match history {
+        Ok(history) => history,
+        Err(error) => {
+            if runtime::history::is_missing(&error) {
+                memory.of_no_ledger().map_err(Contradiction)?;
+            }
+            return Err(doubt(error));
+        }
+    };
     while recall.sequence() < history.head {
         let stored = match history.next().await {
             Ok(stored) => stored,

@@ -26,6 +26,21 @@ impl Default for Memory {
     }
 }
 
+impl Memory {
+    /// What a ledger that is not there means: nothing before the first record, and a contradiction afterwards.
+    ///
+    /// # Errors
+    /// When it must be there.
+    pub fn of_no_ledger(&self) -> Result<(), String> {
+        match self.sequence {
+            0 => Ok(()),
+            sequence => Err(format!(
+                "LEDGER is not there, and this machine remembers record {sequence}: it was deleted; restore it, or ask what happened"
+            )),
+        }
+    }
+}
+
 /// Folds the whole ledger, and compares it with what is remembered of it.
 #[derive(Debug)]
 pub struct Recall<'a> {

@@ -2,7 +2,7 @@
 //! has nothing new. Nothing is ordered before its end.
 
 use protocol::decision::Level;
-use protocol::ledger::{Entry, Epoch, Identity};
+use protocol::ledger::{Entry, Epoch, Identity, Mode};
 use protocol::{Hash, Id, Timestamp};
 
 use super::{Deed, Desk, End, again};
@@ -35,13 +35,14 @@ impl Desk {
         if let Some(text) = other_identity(portfolio, &identity) {
             return vec![Deed::End(End::Contradiction(text))];
         }
+        let mut deeds = self.other_address(wall, &identity);
+        let portfolio = &self.trader.portfolio;
         let draft = |id, entry| Draft {
             id,
             at: wall,
             cause: None,
             entry,
         };
-        let mut deeds = Vec::new();
         if portfolio.identity.is_none() {
             let id = Id::derive(&["identity", &identity.account]);
             deeds.push(Deed::Append(0, draft(id, Entry::Identity(identity))));
@@ -60,6 +61,24 @@ impl Desk {
         };
         deeds.extend(self.read(wall, Pass::First));
         deeds
+    }
+
+    /// Another address of the same account is told and not refused: ports change, and a gateway moves. What tells another
+    /// broker is its executions.
+    fn other_address(&self, wall: Timestamp, ours: &Identity) -> Vec<Deed> {
+        let known = self.trader.portfolio.identity.as_ref();
+        let Some(known) = known.filter(|known| known.gateway != ours.gateway) else {
+            return Vec::new();
+        };
+        let level = match ours.mode {
+            Mode::Live => Level::Warning,
+            Mode::Paper => Level::Info,
+        };
+        let text = format!(
+            "the gateway of {} is at {} now; this ledger began with {}",
+            ours.account, ours.gateway, known.gateway
+        );
+        self.alert(wall, "gateway-changed", level, text)
     }
 
     pub(super) fn start_reads(&mut self, wall: Timestamp, truth: Result<Truth, String>) -> Vec<Deed> {
@@ -110,6 +129,9 @@ impl Desk {
                 execution.fill.execution_id, execution.order_ref
             );
             return vec![Deed::End(End::Contradiction(text))];
+        }
+        if let Some(end) = self.another(&truth.executions) {
+            return vec![end];
         }
         let mut deeds = self.trade(wall, Step::Truth(truth, Pass::First));
         let settled = !deeds.iter().any(is_order_event);

@@ -1,11 +1,11 @@
-//! What an operator commands. Each is carried out, answered and recorded with who asked and why.
+//! What an operator commands, and how it is carried out.
 
 use protocol::decision::Level;
 use protocol::ledger::{
-    Adjusted, Choice, CommandRecord, Difference, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, Side,
-    StateChange, TradingState,
+    Adjusted, Choice, Difference, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, Side, StateChange,
+    TradingState,
 };
-use protocol::operator::{Reply, Verb};
+use protocol::operator::Verb;
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
 use super::decide::{Source, number_intents};
@@ -13,10 +13,10 @@ use super::{Ask, Draft, Output, Trader};
 use crate::order::OrderState;
 
 /// What a command comes to: what is done, and the answer.
-struct Outcome {
-    outputs: Vec<Output>,
-    accepted: bool,
-    text: String,
+pub(super) struct Outcome {
+    pub outputs: Vec<Output>,
+    pub accepted: bool,
+    pub text: String,
 }
 
 impl Outcome {
@@ -45,95 +45,8 @@ fn is_of_the_account(verb: Verb) -> bool {
     )
 }
 
-fn sets_state(output: &Output) -> bool {
-    let Output::Append(draft) = output else {
-        return false;
-    };
-    matches!(
-        draft.entry,
-        Entry::State(_) | Entry::Kill(_) | Entry::Adjusted(_) | Entry::Settled(_)
-    )
-}
-
 impl Trader {
-    pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
-        if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
-            let (first, command) = (&known.record, &ask.command);
-            let same = first.verb == ask.verb.as_str()
-                && first.symbol == command.symbol
-                && first.order == command.order
-                && first.choice == command.choice;
-            // What is to stop everything does so, whatever its id was used for.
-            if ask.verb == Verb::Kill && !(same && self.portfolio.killed) {
-                return self.kill_anew(wall, ask);
-            }
-            let (accepted, text) = if same {
-                (first.accepted, first.text.clone())
-            } else {
-                let text = format!(
-                    "the id {} is of another command, `{}` at {}: give this one an id of its own",
-                    ask.id, first.verb, known.at
-                );
-                (false, text)
-            };
-            return vec![Output::Reply(Reply {
-                id: ask.id.clone(),
-                at: wall,
-                verb: ask.verb.to_string(),
-                accepted,
-                text,
-            })];
-        }
-        let outcome = self.carry_out(wall, ask);
-        let mut outputs = outcome.outputs;
-        number_intents(&mut outputs);
-        let verb = ask.verb.to_string();
-        let reply = Reply {
-            id: ask.id.clone(),
-            at: wall,
-            verb: verb.clone(),
-            accepted: outcome.accepted,
-            text: outcome.text.clone(),
-        };
-        let record = CommandRecord {
-            verb,
-            by: ask.by.clone(),
-            symbol: ask.command.symbol,
-            order: ask.command.order.clone(),
-            choice: ask.command.choice,
-            note: ask.command.note.clone(),
-            accepted: outcome.accepted,
-            text: outcome.text,
-        };
-        let record = Output::Append(Draft {
-            id: ask.id.clone(),
-            at: wall,
-            cause: None,
-            entry: Entry::Command(record),
-        });
-        // After the state that it sets and before the orders that follow from it: a restart in between goes on with it.
-        let place = outputs.iter().take_while(|output| sets_state(output)).count();
-        outputs.insert(place, record);
-        outputs.push(Output::Reply(reply));
-        outputs
-    }
-
-    /// The kill switch, under an id that a record has already: recorded under one of its own, answered to the asker's.
-    fn kill_anew(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
-        let anew = Ask {
-            id: Id::derive(&["again", ask.id.as_str(), &wall.to_string()]),
-            ..ask.clone()
-        };
-        let mut outputs = self.on_ask(wall, &anew);
-        for output in &mut outputs {
-            if let Output::Reply(reply) = output {
-                reply.id = ask.id.clone();
-            }
-        }
-        outputs
-    }
-
-    fn carry_out(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
+    pub(super) fn carry_out(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
         match ask.verb {
             verb if ask.command.symbol.is_some() && is_of_the_account(verb) => Outcome::refused(format!(
                 "`{verb}` is of the whole account: leave the symbol out, or close one with `command.close`"

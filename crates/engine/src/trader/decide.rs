@@ -93,6 +93,7 @@ impl Trader {
         };
         let id = self.decision_id(symbol, source, target, Reason::Entry);
         if self.portfolio.orders.contains_key(&id) {
+            self.repeated += 1;
             return Vec::new();
         }
         if let Err(refused) = self.look(wall, symbol).entry(&proposal) {
@@ -155,6 +156,7 @@ impl Trader {
             _ => self.decision_id(symbol, &anchored, Quantity::ZERO, reason),
         };
         if self.portfolio.orders.contains_key(&id) {
+            self.repeated += 1;
             return Vec::new();
         }
         if let Err(refused) = self.look(wall, symbol).exit(&proposal) {

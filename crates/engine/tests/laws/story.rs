@@ -33,6 +33,7 @@ fn one_decision_is_one_order_however_often_it_is_said_and_through_restarts() {
         world.bullish("AAPL");
     }
     assert_eq!(world.bought(), 1);
+    assert_eq!(world.trader.repeated(), 4, "each is counted");
     let mut world = world.restart();
     world.quote("AAPL", "100");
     world.bullish("AAPL");

@@ -192,6 +192,24 @@ async fn administer(admin: &Bus, what: &str, question: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_ledger_that_was_deleted_halts() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.ready().await;
+    let admin = scene.user("admin").await;
+    administer(&admin, "DELETE", &json!({})).await;
+    // The next append finds nothing: it ends, and so does every later one as soon as it looks.
+    let _ = scene.command(Verb::Halt, None).await;
+    let text = scene.halted().await;
+    assert!(
+        text.contains("LEDGER is not there, and this machine remembers record"),
+        "{text}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn a_hole_in_the_ledger_halts() {
     const MISSING: u64 = 3;
     let folder = tempfile::tempdir().unwrap();

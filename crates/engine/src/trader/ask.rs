@@ -1,0 +1,97 @@
+//! How a command is taken: each id once, recorded with who asked and why, and answered.
+
+use protocol::ledger::{CommandRecord, Entry};
+use protocol::operator::{Reply, Verb};
+use protocol::{Id, Timestamp};
+
+use super::decide::number_intents;
+use super::{Ask, Draft, Output, Trader};
+
+fn sets_state(output: &Output) -> bool {
+    let Output::Append(draft) = output else {
+        return false;
+    };
+    matches!(
+        draft.entry,
+        Entry::State(_) | Entry::Kill(_) | Entry::Adjusted(_) | Entry::Settled(_)
+    )
+}
+
+impl Trader {
+    pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
+        if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
+            let (first, command) = (&known.record, &ask.command);
+            let same = first.verb == ask.verb.as_str()
+                && first.symbol == command.symbol
+                && first.order == command.order
+                && first.choice == command.choice;
+            // What is to stop everything does so, whatever its id was used for.
+            if ask.verb == Verb::Kill && !(same && self.portfolio.killed) {
+                return self.kill_anew(wall, ask);
+            }
+            let (accepted, text) = if same {
+                (first.accepted, first.text.clone())
+            } else {
+                let text = format!(
+                    "the id {} is of another command, `{}` at {}: give this one an id of its own",
+                    ask.id, first.verb, known.at
+                );
+                (false, text)
+            };
+            return vec![Output::Reply(Reply {
+                id: ask.id.clone(),
+                at: wall,
+                verb: ask.verb.to_string(),
+                accepted,
+                text,
+            })];
+        }
+        let outcome = self.carry_out(wall, ask);
+        let mut outputs = outcome.outputs;
+        number_intents(&mut outputs);
+        let verb = ask.verb.to_string();
+        let reply = Reply {
+            id: ask.id.clone(),
+            at: wall,
+            verb: verb.clone(),
+            accepted: outcome.accepted,
+            text: outcome.text.clone(),
+        };
+        let record = CommandRecord {
+            verb,
+            by: ask.by.clone(),
+            symbol: ask.command.symbol,
+            order: ask.command.order.clone(),
+            choice: ask.command.choice,
+            note: ask.command.note.clone(),
+            accepted: outcome.accepted,
+            text: outcome.text,
+        };
+        let record = Output::Append(Draft {
+            id: ask.id.clone(),
+            at: wall,
+            cause: None,
+            entry: Entry::Command(record),
+        });
+        // After the state that it sets and before the orders that follow from it: a restart in between goes on with it.
+        let place = outputs.iter().take_while(|output| sets_state(output)).count();
+        outputs.insert(place, record);
+        outputs.push(Output::Reply(reply));
+        outputs
+    }
+
+    /// The kill switch, under an id that a record has already: recorded under one of its own, answered to the asker's.
+    fn kill_anew(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
+        let anew = Ask {
+            id: Id::derive(&["again", ask.id.as_str(), &wall.to_string()]),
+            ..ask.clone()
+        };
+        let mut outputs = self.on_ask(wall, &anew);
+        for output in &mut outputs {
+            if let Output::Reply(reply) = output {
+                reply.id = ask.id.clone();
+            }
+        }
+        outputs
+    }
+}

@@ -1,0 +1,137 @@
+//! What a start demands of ledger, account and gateway before it trades, and what ends an incarnation.
+
+use engine::desk::{Deed, Desk, End, Input};
+use engine::portfolio::Portfolio;
+use engine::reconcile::{BrokerExecution, Pass, Truth};
+use engine::testing::settings;
+use engine::trader::{Heard, News};
+use protocol::ledger::{Fill, Identity, Side};
+use protocol::{Hash, Id, Timestamp};
+
+use crate::world::{World, number, symbol};
+
+fn now() -> Timestamp {
+    "2026-11-23T15:00:00Z".parse().unwrap()
+}
+
+/// A desk on a ledger, and what the beginning said.
+fn begin(portfolio: &Portfolio, change: impl Fn(&mut Identity)) -> (Desk, Vec<Deed>) {
+    let mut identity = portfolio.identity.clone().unwrap();
+    change(&mut identity);
+    let mut desk = Desk::new(settings(), portfolio.clone(), 0, 1);
+    let deeds = desk.begin(now(), identity, "test", "0");
+    append(&mut desk, &deeds);
+    (desk, deeds)
+}
+
+fn append(desk: &mut Desk, deeds: &[Deed]) {
+    for deed in deeds {
+        if let Deed::Append(epoch, draft) = deed
+            && let Some((record, memory)) = desk.record(*epoch, draft.clone())
+        {
+            let hash = Hash::of(&serde_json::to_vec(&record).unwrap());
+            let sequence = memory.sequence + 1;
+            desk.trader.applied(sequence, &hash, &record, now()).unwrap();
+        }
+    }
+}
+
+fn contradiction(deeds: &[Deed]) -> Option<&str> {
+    deeds.iter().find_map(|deed| match deed {
+        Deed::End(End::Contradiction(text)) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// A ledger with an order, all of which is filled, and that order's id.
+fn bought() -> (World, Id) {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    world.fill_last("100");
+    let id = world.intents[0].0.clone();
+    (world, id)
+}
+
+/// The execution as the broker tells it, with what `change` makes of it.
+fn told(world: &World, id: &Id, change: impl Fn(&mut BrokerExecution)) -> BrokerExecution {
+    let trade = world.trader.portfolio.trades.back().unwrap();
+    let mut execution = BrokerExecution {
+        order_ref: id.to_string(),
+        symbol: trade.symbol,
+        fill: Fill {
+            execution_id: trade.execution_id.clone(),
+            side: trade.side,
+            quantity: trade.quantity,
+            price: trade.price,
+            commission: trade.commission,
+            executed_at: trade.at,
+            permanent_id: 0,
+        },
+    };
+    change(&mut execution);
+    execution
+}
+
+#[test]
+fn an_execution_that_took_the_id_of_another_contradicts() {
+    let (world, id) = bought();
+    let portfolio = &world.trader.portfolio;
+    let others: [&dyn Fn(&mut BrokerExecution); 4] = [
+        &|one| one.order_ref = Id::derive(&["another"]).to_string(),
+        &|one| one.symbol = symbol("NVDA"),
+        &|one| one.fill.side = Side::Sell,
+        &|one| one.fill.quantity = number("7"),
+    ];
+    let same: &dyn Fn(&mut BrokerExecution) = &|_| ();
+    for (change, contradicts) in others.iter().map(|other| (*other, true)).chain([(same, false)]) {
+        let (mut desk, deeds) = begin(portfolio, |_| ());
+        assert_eq!(contradiction(&deeds), None);
+        let execution = told(&world, &id, change);
+        let truth = Truth {
+            executions: vec![execution.clone()],
+            folded: desk.trader.portfolio.sequence,
+            ..world.truth(&[("AAPL", world.held("AAPL"))])
+        };
+        let deeds = desk.step(now(), false, Input::Truth(Ok(truth), Pass::First));
+        assert_eq!(contradiction(&deeds).is_some(), contradicts, "{execution:?}");
+        if contradicts {
+            continue;
+        }
+        // The same while it trades.
+        assert!(deeds.contains(&Deed::Trade));
+        append(&mut desk, &deeds);
+        for (change, contradicts) in others.iter().map(|other| (*other, true)).chain([(same, false)]) {
+            let execution = told(&world, &id, change);
+            let heard = Heard {
+                order_ref: execution.order_ref.clone(),
+                order_id: 0,
+                permanent_id: 0,
+                news: News::Execution(execution.symbol, execution.fill.clone()),
+            };
+            let deeds = desk.step(now(), false, Input::Order(heard));
+            assert_eq!(contradiction(&deeds).is_some(), contradicts, "{execution:?}");
+        }
+    }
+}
+
+#[test]
+fn another_account_contradicts_and_another_address_is_told() {
+    let (world, _) = bought();
+    let portfolio = &world.trader.portfolio;
+    let (_, deeds) = begin(portfolio, |identity| identity.account = "DU2".into());
+    assert!(
+        contradiction(&deeds)
+            .unwrap()
+            .contains("use another state folder")
+    );
+    let (_, deeds) = begin(portfolio, |identity| identity.gateway = "there".into());
+    assert_eq!(contradiction(&deeds), None);
+    let told = |deeds: &[Deed]| {
+        let mut deeds = deeds.iter();
+        deeds.any(|deed| matches!(deed, Deed::Alert(alert) if alert.kind == "gateway-changed"))
+    };
+    assert!(told(&deeds));
+    let (_, deeds) = begin(portfolio, |_| ());
+    assert!(!told(&deeds));
+}
