@@ -300,6 +300,10 @@ impl Trader {
                 .get(id)
                 .is_some_and(|order| order.state == OrderState::Sent)
         });
+        // A wall clock that was set back must not put it off for as long.
+        self.sent_wall
+            .values_mut()
+            .for_each(|sent| *sent = wall.min(*sent));
         let silent = self
             .sent_wall
             .iter()

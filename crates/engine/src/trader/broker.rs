@@ -18,9 +18,8 @@ const NEEDS_A_LOOK: [i32; 3] = [100, 103, 104];
 
 impl Trader {
     pub(super) fn on_heard(&mut self, wall: Timestamp, heard: &Heard) -> Vec<Output> {
-        let mut outputs = self.news(wall, heard);
-        outputs.extend(self.doubled(wall, heard));
-        let events = outputs.iter().filter_map(|output| match output {
+        let news = self.news(wall, heard);
+        let events = news.iter().filter_map(|output| match output {
             Output::Append(draft) => match &draft.entry {
                 Entry::Order(event) => Some(event.clone()),
                 _ => None,
@@ -28,7 +27,9 @@ impl Trader {
             _ => None,
         });
         let events: Vec<_> = events.collect();
-        outputs.extend(self.late_orders(wall, &events));
+        let mut outputs = self.doubled(wall, heard);
+        outputs.extend(self.incidents_of(wall, &events));
+        outputs.extend(news);
         outputs
     }
 

@@ -25,10 +25,10 @@ impl Trader {
         let missing = reconcile::missing(&self.portfolio, truth, pass);
         if !missing.is_empty() {
             // What differs can be told only once these are folded; the next reading tells it.
-            let incidents = self.late_orders(wall, &missing);
+            let mut outputs = self.incidents_of(wall, &missing);
             let at = self.now_or(wall);
-            let events = missing.into_iter().map(|event| self.event(at, event));
-            return events.chain(incidents).collect();
+            outputs.extend(missing.into_iter().map(|event| self.event(at, event)));
+            return outputs;
         }
         let differences = reconcile::differences(&self.portfolio, truth);
         let again = differences

@@ -47,22 +47,27 @@ impl Trader {
         self.noticed.another_look
     }
 
-    /// What follows from events about to be recorded: an order that appears, or is filled, after it was given up.
-    pub(super) fn late_orders(&mut self, wall: Timestamp, events: &[OrderEvent]) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        let mut appeared = BTreeSet::new();
+    /// What follows from events about to be recorded: an order that appears, or is filled, after it was given up, or that
+    /// the broker made twice. It is recorded before them: an incarnation that dies in between leaves both to the next.
+    pub(super) fn incidents_of(&mut self, wall: Timestamp, events: &[OrderEvent]) -> Vec<Output> {
+        let (mut found, mut appeared) = (Vec::new(), BTreeSet::new());
+        let mut ids: BTreeMap<&Id, i64> = BTreeMap::new();
         for event in events {
-            let given_up = self
-                .portfolio
-                .orders
-                .get(&event.order)
-                .is_some_and(Order::was_given_up);
+            let Some(order) = self.portfolio.orders.get(&event.order) else {
+                continue;
+            };
+            let theirs = permanent_id(&event.change);
+            let known = ids.entry(&event.order).or_insert(order.permanent_id);
+            found.extend(second_id(order, *known, theirs));
+            if *known == 0 {
+                *known = theirs;
+            }
             match event.change {
                 OrderChange::Late { .. } => drop(appeared.insert(event.order.clone())),
-                OrderChange::Fill(_) if given_up => {}
+                OrderChange::Fill(_) if order.was_given_up() => {}
                 _ => continue,
             }
-            let incident = Incident {
+            found.push(Incident {
                 kind: "order-late",
                 order: event.order.clone(),
                 symbol: event.symbol,
@@ -70,9 +75,12 @@ impl Trader {
                     "order {} of {} appeared at the broker after it was lost from sight",
                     event.order, event.symbol
                 ),
-            };
-            outputs.extend(self.incident(wall, incident));
+            });
         }
+        let mut outputs: Vec<Output> = found
+            .into_iter()
+            .flat_map(|incident| self.incident(wall, incident))
+            .collect();
         if !appeared.is_empty() {
             outputs.extend(self.excess(wall, &appeared));
         }
@@ -86,7 +94,7 @@ impl Trader {
             .parse::<Id>()
             .ok()
             .and_then(|id| self.portfolio.orders.get(&id));
-        match known.and_then(|order| second_id(order, heard.permanent_id)) {
+        match known.and_then(|order| second_id(order, order.permanent_id, heard.permanent_id)) {
             Some(incident) => self.incident(wall, incident),
             None => Vec::new(),
         }
@@ -98,7 +106,7 @@ impl Trader {
         let now = self.live_clock(wall);
         let all = reconcile::ours_at_broker(&self.portfolio, truth);
         let doubled: Vec<Incident> = all
-            .filter_map(|(order, theirs)| second_id(order, theirs.permanent_id))
+            .filter_map(|(order, theirs)| second_id(order, order.permanent_id, theirs.permanent_id))
             .collect();
         let clone = |orders: Vec<&Order>| -> Vec<Order> { orders.into_iter().cloned().collect() };
         let undead = clone(reconcile::undead(&self.portfolio, truth, now));
@@ -245,8 +253,18 @@ impl Trader {
     }
 }
 
-fn second_id(order: &Order, permanent_id: i64) -> Option<Incident> {
-    if permanent_id == 0 || order.permanent_id == 0 || order.permanent_id == permanent_id {
+/// The broker's permanent id that an event tells; 0 when it tells none.
+fn permanent_id(change: &OrderChange) -> i64 {
+    match change {
+        OrderChange::Acknowledged { permanent_id } | OrderChange::Late { permanent_id } => *permanent_id,
+        OrderChange::Fill(fill) => fill.permanent_id,
+        _ => 0,
+    }
+}
+
+/// That the broker made two of one, when it tells another permanent id than the `known` one.
+fn second_id(order: &Order, known: i64, theirs: i64) -> Option<Incident> {
+    if known == 0 || theirs == 0 || known == theirs {
         return None;
     }
     Some(Incident {
@@ -254,8 +272,8 @@ fn second_id(order: &Order, permanent_id: i64) -> Option<Incident> {
         order: order.id.clone(),
         symbol: order.symbol,
         text: format!(
-            "the broker has order {} of {} twice, as {} and {permanent_id}",
-            order.id, order.symbol, order.permanent_id
+            "the broker has order {} of {} twice, as {known} and {theirs}",
+            order.id, order.symbol
         ),
     })
 }

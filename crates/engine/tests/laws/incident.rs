@@ -1,9 +1,9 @@
 //! One symbol's own trading state, and what halts it without being asked.
 
 use engine::order::OrderState;
-use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
-use engine::trader::{Heard, Input, News};
-use protocol::ledger::Side;
+use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::trader::{Heard, Input, News, Output};
+use protocol::ledger::{Entry, Fill, Side};
 use protocol::operator::Verb;
 
 use crate::world::{World, number, symbol};
@@ -106,7 +106,7 @@ fn an_order_that_appears_late_is_adopted_and_halts_its_symbol() {
     ));
     let halts = world.records[records..]
         .iter()
-        .filter(|(_, _, record)| matches!(record.entry, protocol::ledger::Entry::State(_)));
+        .filter(|(_, _, record)| matches!(record.entry, Entry::State(_)));
     assert_eq!(halts.count(), 0, "said once");
 }
 
@@ -125,6 +125,71 @@ fn two_orders_of_one_halt_the_symbol() {
     let truth = open_at_broker(&world, 9);
     world.step(Input::Truth(truth, Pass::Running));
     assert!(is_halted(&world), "also when it is read");
+}
+
+/// An execution of the order that was bought first, under one of the broker's permanent ids for it.
+fn execution_of(world: &World, count: u32, permanent_id: i64) -> BrokerExecution {
+    BrokerExecution {
+        order_ref: world.intents[0].0.to_string(),
+        symbol: symbol("AAPL"),
+        fill: Fill {
+            execution_id: format!("0000e0d5.{count}.01.01"),
+            side: Side::Buy,
+            quantity: count.into(),
+            price: number("100"),
+            commission: Some(number("1")),
+            executed_at: world.now,
+            permanent_id,
+        },
+    }
+}
+
+#[test]
+fn executions_under_two_permanent_ids_halt_the_symbol_however_they_are_told() {
+    // One after the other, as they happen.
+    let mut world = buying();
+    for (count, permanent_id) in [(1, 7), (2, 8)] {
+        assert!(!is_halted(&world));
+        let execution = execution_of(&world, count, permanent_id);
+        world.step(Input::Broker(Heard {
+            order_ref: execution.order_ref,
+            order_id: 0,
+            permanent_id: 0,
+            news: News::Execution(execution.symbol, execution.fill),
+        }));
+    }
+    assert!(is_halted(&world));
+    assert_eq!(world.held("AAPL"), number("3"), "both are counted");
+    // Both in one reading, before the broker ever spoke of the order.
+    let mut world = buying();
+    let executions = vec![execution_of(&world, 1, 7), execution_of(&world, 2, 8)];
+    let truth = Truth {
+        executions,
+        ..world.truth(&[("AAPL", number("3"))])
+    };
+    world.step(Input::Truth(truth, Pass::Running));
+    assert!(is_halted(&world));
+    assert_eq!(world.held("AAPL"), number("3"));
+}
+
+#[test]
+fn the_symbol_is_halted_before_what_halts_it_is_counted() {
+    // Whoever dies in between leaves it to the next incarnation to hear of it again.
+    let mut world = buying();
+    hear(&mut world, 7, BrokerStatus::Working);
+    let execution = execution_of(&world, 2, 8);
+    let truth = Truth {
+        executions: vec![execution],
+        ..world.truth(&[("AAPL", number("2"))])
+    };
+    let outputs = world.trader.step(world.now, Input::Truth(truth, Pass::Running));
+    let place = |is: fn(&Entry) -> bool| {
+        let mut places = outputs.iter();
+        places.position(|output| matches!(output, Output::Append(draft) if is(&draft.entry)))
+    };
+    let halted = place(|entry| matches!(entry, Entry::State(_))).unwrap();
+    let counted = place(|entry| matches!(entry, Entry::Order(_))).unwrap();
+    assert!(halted < counted);
 }
 
 #[test]
@@ -177,7 +242,7 @@ fn an_order_corrected_to_fewer_shares_is_over_when_the_broker_says_so() {
     let mut world = buying();
     let (id, intent) = world.intents[0].clone();
     assert_eq!(intent.quantity, number("50"));
-    let fill = |execution: &str, quantity: &str| protocol::ledger::Fill {
+    let fill = |execution: &str, quantity: &str| Fill {
         execution_id: format!("0000e0d5.{execution}"),
         side: Side::Buy,
         quantity: number(quantity),
@@ -206,7 +271,7 @@ fn an_order_corrected_to_fewer_shares_is_over_when_the_broker_says_so() {
     // The broker may tell what it corrected beside the correction.
     truth.executions = all
         .into_iter()
-        .map(|fill| engine::reconcile::BrokerExecution {
+        .map(|fill| BrokerExecution {
             order_ref: id.to_string(),
             symbol: symbol("AAPL"),
             fill,
@@ -288,4 +353,16 @@ fn the_brokers_figure_is_taken_over_only_when_it_was_seen_twice() {
     assert!(world.ask(Verb::Settle, None));
     assert_eq!(world.trader.portfolio.cash, number("100500"));
     assert!(world.trader.portfolio.differences.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_put_off_that_the_broker_is_silent() {
+    let mut world = buying();
+    let state = |world: &World| world.trader.portfolio.orders.values().next().unwrap().state;
+    world.later(-3_600);
+    world.step(Input::Tick);
+    assert_eq!(state(&world), OrderState::Sent);
+    world.later(10);
+    world.step(Input::Tick);
+    assert_eq!(state(&world), OrderState::Unresolved);
 }

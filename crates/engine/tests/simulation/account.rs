@@ -28,6 +28,12 @@ impl Decided {
     pub fn has(&self, kind: &str) -> bool {
         self.events.iter().any(|(event, ..)| event == kind)
     }
+
+    /// Whether it was called absent before an instant.
+    pub fn was_absent(&self, beat: u64) -> bool {
+        let mut events = self.events.iter();
+        events.any(|(kind, _, at)| kind == "absent" && *at < beat)
+    }
 }
 
 /// A trade as LEDGER has it, in its latest revision.
@@ -40,6 +46,8 @@ pub struct Traded {
     pub price: Money,
     pub commission: Money,
     pub sequence: u64,
+    /// The broker's permanent id of the order.
+    pub permanent_id: i64,
 }
 
 /// Everything that LEDGER says of the account.
@@ -57,6 +65,12 @@ pub struct Books {
     pub wrong: Vec<String>,
     /// When the kill switch was latched and acknowledged, or released.
     pub kills: Vec<(bool, u64)>,
+    /// States of symbols by themselves: the symbol, whether it is halted, and the record.
+    pub halts: Vec<(String, bool, u64)>,
+    /// How much more the broker has than LEDGER, by symbol, while that is told; none for cash.
+    gaps: BTreeMap<String, Quantity>,
+    /// How much of it an operator ignores.
+    ignored: BTreeMap<String, Quantity>,
 }
 
 fn text(value: &Value, field: &str) -> String {
@@ -107,6 +121,7 @@ impl Books {
     }
 
     fn read(&mut self, stored: &Stored, value: &Value) {
+        self.gap(stored, value);
         match text(value, "kind").as_str() {
             "opening" => {
                 self.cash += number(value, "cash");
@@ -134,10 +149,42 @@ impl Books {
                 self.cash += number(value, "cash");
                 *self.opening.entry(text(value, "symbol")).or_default() += number(value, "quantity");
             }
+            "state" if value["symbol"].is_string() => {
+                let halted = text(value, "state") == "halted";
+                self.halts.push((text(value, "symbol"), halted, stored.sequence));
+            }
             "kill" if value["latched"] == true => {
                 self.kills.extend(stored.acknowledged.map(|beat| (true, beat)));
             }
             "kill" => self.kills.push((false, stored.beat)),
+            _ => {}
+        }
+    }
+
+    /// Entries wait while a symbol differs, unless it differs by just what an operator ignores.
+    fn gap(&mut self, stored: &Stored, value: &Value) {
+        let (symbol, gap) = (
+            text(value, "symbol"),
+            number(value, "broker") - number(value, "ours"),
+        );
+        match text(value, "kind").as_str() {
+            "difference" => drop(self.gaps.insert(symbol, gap)),
+            "reconciled" => {
+                self.gaps.clear();
+                self.ignored.clear();
+            }
+            "adjusted" => drop(self.gaps.remove(&symbol)),
+            "settled" if text(value, "choice") == "ignore" => drop(self.ignored.insert(symbol, gap)),
+            "settled" => drop(self.ignored.remove(&symbol)),
+            "intent" if text(value, "reason") == "entry" => {
+                let gap = self.gaps.get(&symbol).copied().unwrap_or_default();
+                if !gap.is_zero() && self.ignored.get(&symbol) != Some(&gap) {
+                    let sequence = stored.sequence;
+                    self.wrong.push(format!(
+                        "record {sequence} enters {symbol}, of which the broker has {gap} shares more"
+                    ));
+                }
+            }
             _ => {}
         }
     }
@@ -157,6 +204,7 @@ impl Books {
                 price: number(value, "price"),
                 commission: number(value, "commission"),
                 sequence: stored.sequence,
+                permanent_id: value["permanent_id"].as_i64().unwrap_or_default(),
             };
             let before = self.trades.insert(root, trade);
             if before.is_some_and(|before| before.revision >= revision) {

@@ -12,8 +12,8 @@ use engine::venue::order::{Kind, Order, Side as VenueSide, Status, Ticket};
 use engine::venue::record::{Fill as VenueFill, Record};
 use engine::venue::synthetic::Synthetic;
 use engine::venue::{Input as Deed, Output, Refusal, Venue};
-use protocol::ledger::{Intent, OrderType, Side};
-use protocol::{Id, Symbol};
+use protocol::ledger::{Holding, Intent, OrderType, Side};
+use protocol::{Id, Money, Quantity, Symbol};
 
 use crate::answers::{self, Question};
 use crate::faults::Point;
@@ -82,6 +82,9 @@ pub struct Broker {
     /// What it could not tell meanwhile.
     pub withheld: Vec<Told>,
     pub by_hand: i32,
+    /// Shares and dollars that came or went without a trade: splits, transfers, interest.
+    pub booked: BTreeMap<Symbol, Quantity>,
+    pub booked_cash: Money,
 }
 
 fn market(seed: u64, at: protocol::Timestamp) -> Market {
@@ -92,10 +95,10 @@ fn market(seed: u64, at: protocol::Timestamp) -> Market {
 impl Broker {
     pub fn new(seed: u64) -> Self {
         let mut account = Account::default();
-        let opening = Venue::opening(CASH.into(), begin());
+        let opening = Venue::opening(CASH.into(), begin(seed));
         account.apply(&opening);
         Self {
-            venue: Venue::new(market(seed, begin()), account, begin()),
+            venue: Venue::new(market(seed, begin(seed)), account, begin(seed)),
             links: Vec::new(),
             facts: vec![Fact {
                 beat: 0,
@@ -106,6 +109,8 @@ impl Broker {
             held: Vec::new(),
             withheld: Vec::new(),
             by_hand: 0,
+            booked: BTreeMap::new(),
+            booked_cash: Money::ZERO,
         }
     }
 
@@ -128,17 +133,34 @@ impl Broker {
     }
 
     /// What the account holds, and its cash.
-    pub fn holdings(&self) -> (BTreeMap<Symbol, protocol::Quantity>, protocol::Money) {
+    pub fn holdings(&self) -> (BTreeMap<Symbol, Quantity>, Money) {
         let account = self.venue.account();
-        let held = account
-            .positions
-            .iter()
-            .filter(|(_, position)| !position.quantity.is_zero());
-        (
-            held.map(|(symbol, position)| (*symbol, position.quantity))
-                .collect(),
-            account.cash,
-        )
+        let positions = account.positions.iter();
+        let mut held: BTreeMap<_, _> = positions
+            .map(|(symbol, position)| (*symbol, position.quantity))
+            .collect();
+        for (symbol, shares) in &self.booked {
+            *held.entry(*symbol).or_default() += shares;
+        }
+        held.retain(|_, shares| !shares.is_zero());
+        (held, account.cash + self.booked_cash)
+    }
+
+    /// An answer of the gateway, with what was booked without a trade.
+    fn part(&self, question: Question) -> Truth {
+        let mut part = answers::part(question, self.shown(), self.venue.valuation().equity());
+        if question == Question::Positions {
+            for (symbol, shares) in &self.booked {
+                let none = Holding {
+                    quantity: Quantity::ZERO,
+                    average_cost: Money::ZERO,
+                };
+                part.positions.entry(*symbol).or_insert(none).quantity += shares;
+            }
+            part.positions.retain(|_, holding| !holding.quantity.is_zero());
+        }
+        part.cash = part.cash.map(|cash| cash + self.booked_cash);
+        part
     }
 }
 
@@ -234,11 +256,7 @@ impl World {
         }
         match said {
             Said::Ask(question) => {
-                let part = answers::part(
-                    question,
-                    self.broker.shown(),
-                    self.broker.venue.valuation().equity(),
-                );
+                let part = self.broker.part(question);
                 self.told(conn, Told::Part(question, part));
             }
             Said::Cancel(order_id) if self.broker.stale.is_none() => {
@@ -257,7 +275,7 @@ impl World {
     }
 
     fn on_order(&mut self, id: Id, intent: Intent) {
-        let late = intent.side == Side::Buy && self.mishap(60);
+        let late = self.mishap(60);
         if self.broker.stale.is_some() {
             if self.chance.one_in(2) {
                 self.count("order held in an outage");
@@ -293,7 +311,7 @@ impl World {
         let in_parts = self.plan.crash.is_some() && intent.order_id % 2 == 0;
         if in_parts || self.mishap(12) {
             self.count("partial fill");
-            let shares = (intent.quantity / protocol::Quantity::from(3)).floor();
+            let shares = (intent.quantity / Quantity::from(3)).floor();
             self.exchange(Deed::Desk(Desk::Limit {
                 client,
                 order_id,
@@ -313,11 +331,15 @@ impl World {
                 reason,
             }));
         } else {
+            let again = self.mishap(200).then(|| ticket.clone());
             self.exchange(Deed::Place {
                 client,
                 order_id,
                 ticket,
             });
+            if let Some(ticket) = again {
+                self.make_again(ticket);
+            }
         }
     }
 
@@ -371,7 +393,7 @@ impl World {
                     news,
                 ));
             }
-            Record::Filled { fill } if fill.client == CLIENT => self.tell_fill(fill),
+            Record::Filled { fill } if !fill.reference.is_empty() => self.tell_fill(fill),
             Record::Ended { perm_id, .. } => {
                 let ended = self.broker.venue.account().completed.get(perm_id);
                 let Some(order) = ended.filter(|order| order.client == CLIENT) else {

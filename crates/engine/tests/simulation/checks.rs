@@ -30,6 +30,7 @@ pub fn judge(world: &World) -> Vec<String> {
     judges.entries();
     judges.absent();
     judges.killed();
+    judges.doubled();
     judges.rest();
     judges.ends();
     wrong.extend(world.evidence.discord.clone());
@@ -104,7 +105,9 @@ impl Judges<'_> {
         let limits = self.world.settings.risk.clone();
         let mut held: BTreeMap<String, Quantity> = BTreeMap::new();
         let mut live: BTreeMap<i64, String> = BTreeMap::new();
-        let mut by_hand = BTreeSet::new();
+        let mut by_hand: BTreeSet<String> =
+            self.world.broker.booked.keys().map(ToString::to_string).collect();
+        let mut excused: BTreeMap<String, Quantity> = BTreeMap::new();
         let mut wrong = Vec::new();
         for fact in &self.world.broker.facts {
             match &fact.record {
@@ -113,7 +116,16 @@ impl Judges<'_> {
                 }
                 Record::Accepted { order } if order.status != Status::Rejected => {
                     let symbol = order.ticket.symbol.to_string();
-                    if order.ticket.side == Side::Sell {
+                    let decided = self.decided(&order.ticket.reference);
+                    if decided.is_some_and(|decided| self.ended_between(decided.beat, fact.beat)) {
+                        // The gateway kept it for longer than its day, and its doubt ended with that.
+                        by_hand.insert(symbol.clone());
+                    }
+                    if decided.is_some_and(|decided| !decided.entry) {
+                        // One that was called absent did not hold the next one back, and both may trade.
+                        if decided.is_some_and(|decided| decided.was_absent(fact.beat)) {
+                            *excused.entry(symbol).or_default() += order.ticket.quantity;
+                        }
                         continue;
                     }
                     let shares = held.get(&symbol).copied().unwrap_or_default();
@@ -138,7 +150,8 @@ impl Judges<'_> {
                     let symbol = fill.symbol.to_string();
                     let shares = held.entry(symbol.clone()).or_default();
                     *shares += fill.side.sign() * fill.quantity;
-                    if shares.is_sign_negative() && !shares.is_zero() && !by_hand.contains(&symbol) {
+                    let excused = excused.get(&symbol).copied().unwrap_or_default();
+                    if *shares < -excused && !by_hand.contains(&symbol) {
                         wrong.push(format!("{symbol} is short by {shares}"));
                     }
                     if live.contains_key(&fill.perm_id) && fill.filled == self.ordered(fill.perm_id) {
@@ -150,6 +163,12 @@ impl Judges<'_> {
             }
         }
         self.wrong.extend(wrong);
+    }
+
+    /// True when New York's day ended between two instants.
+    fn ended_between(&self, before: u64, after: u64) -> bool {
+        let midnight = self.world.evidence.midnight;
+        midnight.is_some_and(|midnight| before < midnight && midnight <= after)
     }
 
     fn ordered(&self, perm_id: i64) -> Quantity {
@@ -178,7 +197,13 @@ impl Judges<'_> {
                     *sequence < later.sequence && (kind == "cancelled" || kind == "rejected")
                 };
                 let filled = self.books.filled(&earlier.id, later.sequence) >= earlier.quantity;
-                if !filled && !earlier.events.iter().any(ended) {
+                // What the broker never spoke of is over with its day.
+                let at_broker = |(kind, sequence, _): &(String, u64, u64)| {
+                    *sequence < later.sequence && ["acknowledged", "late", "fill"].contains(&kind.as_str())
+                };
+                let doubt_over =
+                    self.ended_between(earlier.beat, later.beat) && !earlier.events.iter().any(at_broker);
+                if !filled && !doubt_over && !earlier.events.iter().any(ended) {
                     wrong.push(format!(
                         "entry {} was decided while {} was open",
                         later.id, earlier.id
@@ -194,16 +219,35 @@ impl Judges<'_> {
         let mut wrong = Vec::new();
         for (beat, order) in self.taken() {
             let reference = &order.ticket.reference;
-            let called = self.decided(reference).and_then(|decided| {
-                decided
-                    .events
-                    .iter()
-                    .find(|(kind, _, at)| kind == "absent" && *at < beat)
-            });
+            let called = self
+                .decided(reference)
+                .is_some_and(|decided| decided.was_absent(beat));
             let late = self.world.evidence.late.iter().any(|id| id.as_str() == reference);
-            if called.is_some() && !late {
+            if called && !late {
                 wrong.push(format!(
                     "order {reference} came to the broker after it was called absent"
+                ));
+            }
+        }
+        self.wrong.extend(wrong);
+    }
+
+    /// A symbol of which the broker made two orders of one is halted before the second one counts.
+    fn doubled(&mut self) {
+        let mut trades: Vec<_> = self.books.trades.values().collect();
+        trades.sort_by_key(|trade| trade.sequence);
+        let mut first: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for trade in trades {
+            let known = *first.entry(&trade.order).or_insert(trade.permanent_id);
+            let before = self.books.halts.iter().rev();
+            let mut of_symbol =
+                before.filter(|(symbol, _, sequence)| *symbol == trade.symbol && *sequence < trade.sequence);
+            let halted = of_symbol.next().is_some_and(|(_, halted, _)| *halted);
+            if known != trade.permanent_id && !halted {
+                wrong.push(format!(
+                    "{} trades on though order {} was made twice",
+                    trade.symbol, trade.order
                 ));
             }
         }
@@ -269,7 +313,10 @@ impl Judges<'_> {
                 self.books.positions()
             ));
         }
-        if (self.books.money() - cash).abs() >= CENT {
+        // What is booked by the cent makes no difference until it is a dollar.
+        let interest = !self.world.broker.booked_cash.is_zero();
+        let most = if interest { CENT + Money::ONE } else { CENT };
+        if (self.books.money() - cash).abs() >= most {
             self.say(format!("LEDGER has ${}, the broker ${cash}", self.books.money()));
         }
         self.trades();
@@ -288,7 +335,7 @@ impl Judges<'_> {
                 .open_positions()
                 .map(|one| (one.symbol.to_string(), one.quantity))
                 .collect();
-            if shown != held || (fold.portfolio.cash - cash).abs() >= CENT {
+            if shown != held || (fold.portfolio.cash - cash).abs() >= most {
                 self.wrong.push(format!(
                     "{} shows {shown:?} and ${}",
                     fold.name, fold.portfolio.cash
@@ -331,25 +378,31 @@ impl Judges<'_> {
     fn ends(&mut self) {
         let account = self.world.broker.venue.account();
         let orders = account.open.values().chain(account.completed.values());
-        let orders: BTreeMap<&str, &Order> = orders
-            .map(|order| (order.ticket.reference.as_str(), order))
-            .collect();
+        // More than one where the broker made two of one.
+        let mut of_decision: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
+        for order in orders {
+            let reference = order.ticket.reference.as_str();
+            of_decision.entry(reference).or_default().push(order);
+        }
         let mut wrong = Vec::new();
         for decided in &self.books.decided {
             let (id, filled) = (&decided.id, self.books.filled(&decided.id, u64::MAX));
             let over = decided.has("cancelled") || decided.has("rejected") || filled >= decided.quantity;
             let known = decided.has("acknowledged") || decided.has("late") || !filled.is_zero();
-            let right = match orders.get(id.as_str()) {
-                None => {
+            let theirs = of_decision.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+            let traded: Quantity = theirs.iter().map(|order| order.filled).sum();
+            let ended = theirs.iter().all(|order| order.end.is_some());
+            let right = match theirs {
+                [] => {
                     over || decided.has("absent")
                         || (decided.has("unresolved") && decided.epoch == self.books.epoch)
                 }
-                Some(order) if order.end.is_none() => known && (!over || decided.has("absent")),
-                Some(order) => over && order.filled == filled,
+                [_] if !ended => known && (!over || decided.has("absent")),
+                _ => (over || !ended) && traded == filled,
             };
             if !right {
                 let events: Vec<_> = decided.events.iter().map(|(kind, ..)| kind.as_str()).collect();
-                let theirs = orders.get(id.as_str()).map(|order| (order.status, order.filled));
+                let theirs: Vec<_> = theirs.iter().map(|order| (order.status, order.filled)).collect();
                 wrong.push(format!(
                     "decision {id} of {} is not explained: {events:?}, {filled} filled; the broker says {theirs:?}",
                     decided.symbol

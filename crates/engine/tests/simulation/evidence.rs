@@ -29,6 +29,8 @@ pub struct Evidence {
     pub marks: BTreeMap<u64, Hash>,
     /// What a fold could not take in or told otherwise than another.
     pub discord: Vec<String>,
+    /// When New York's day ended.
+    pub midnight: Option<u64>,
     /// Orders that the gateway let appear late, which no design can rule out.
     pub late: Vec<Id>,
 }

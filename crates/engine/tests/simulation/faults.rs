@@ -1,12 +1,10 @@
-//! What goes wrong, when, and what people do meanwhile.
+//! What goes wrong, and when.
 
-use engine::trader::Ask;
-use protocol::Id;
 use protocol::ledger::{Entry, OrderChange};
 use protocol::operator::{Command, Verb};
 
 use crate::broker::Told;
-use crate::world::{Event, Ms, Run, TROUBLE_MS, World, symbol};
+use crate::world::{Event, Ms, Run, TROUBLE_MS, World};
 
 /// The design, or the design without one of its guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,7 +250,7 @@ impl World {
         let ms = self.chance.between(1_500, 12_000);
         self.after(ms, Event::Trouble);
         let host = usize::try_from(self.chance.between(0, self.hosts.len() as u64 - 1)).unwrap();
-        match self.chance.between(0, 20) {
+        match self.chance.between(0, 22) {
             0..=2 => {
                 self.count("crash");
                 let rude = self.chance.one_in(3);
@@ -292,6 +290,7 @@ impl World {
                 self.heal_after(Trouble::Clock(host), 15_000);
             }
             13 => self.trade_by_hand(),
+            21 | 22 => self.book(),
             14 => self.roll_ids_back(),
             15 => self.correct_a_trade(),
             16 | 17 => self.pause(host),
@@ -387,99 +386,5 @@ impl World {
             self.heal(Trouble::Clock(host));
         }
         self.tell(|| "nothing goes wrong from here on".to_owned());
-    }
-
-    /// People do something.
-    pub fn operate(&mut self) {
-        if self.plan.crash.is_some() {
-            self.after(3_000, Event::Operator);
-            return self.ask(Verb::CancelAll, Command::default());
-        }
-        if !self.troubled() {
-            return;
-        }
-        let ms = self.chance.between(4_000, 20_000);
-        self.after(ms, Event::Operator);
-        if self.chance.one_in(12) {
-            self.count("kill file");
-            let host = usize::try_from(self.chance.between(0, self.hosts.len() as u64 - 1)).unwrap();
-            self.hosts[host].kill_file = true;
-            return self.heal_after(Trouble::KillFile(host), 6_000);
-        }
-        let verb = *self.chance.pick(&Verb::ALL);
-        self.count("command");
-        let one = matches!(verb, Verb::Close | Verb::EmergencyExit)
-            || (verb == Verb::Halt && self.chance.one_in(2));
-        let of = usize::try_from(self.chance.between(0, 3)).unwrap();
-        let symbol = one.then(|| symbol(of));
-        let order = (verb == Verb::Settle).then(|| self.doubtful_order()).flatten();
-        self.ask(
-            verb,
-            Command {
-                symbol,
-                order,
-                ..Command::default()
-            },
-        );
-        let follow = match verb {
-            Verb::Kill => Some(Verb::Release),
-            Verb::Halt | Verb::Reduce | Verb::Flatten => Some(Verb::Resume),
-            _ => None,
-        };
-        if let Some(verb) = follow {
-            let ms = self.chance.between(500, 9_000);
-            let ask = self.asking(
-                verb,
-                Command {
-                    symbol,
-                    ..Command::default()
-                },
-            );
-            self.after(ms, Event::Command(ask));
-        }
-    }
-
-    /// An order in doubt that the broker does not have: a person looks there first.
-    fn doubtful_order(&self) -> Option<Id> {
-        let portfolio = &self.folds[0].portfolio;
-        let mut doubtful = portfolio
-            .orders
-            .values()
-            .filter(|order| order.kinds.contains("absent"));
-        doubtful
-            .find(|order| {
-                !self.broker.is_known_to_broker(&order.id) && !self.evidence.late.contains(&order.id)
-            })
-            .map(|order| order.id.clone())
-    }
-
-    fn asking(&mut self, verb: Verb, command: Command) -> Ask {
-        let id = Id::derive(&["ask", &self.beat.to_string(), verb.as_str()]);
-        Ask {
-            id,
-            verb,
-            by: "operator".into(),
-            command,
-        }
-    }
-
-    fn ask(&mut self, verb: Verb, command: Command) {
-        let ask = self.asking(verb, command);
-        self.command(ask);
-    }
-
-    /// A command goes to whoever leads; it may be asked twice.
-    pub fn command(&mut self, ask: Ask) {
-        self.tell(|| format!("operator: {} {:?}", ask.verb, ask.command));
-        for host in 0..self.hosts.len() {
-            if !self.bus || !self.hosts[host].listens() {
-                continue;
-            }
-            let run = self.run_of(host);
-            for _ in 0..1 + u64::from(self.mishap(6)) {
-                let ms = self.delay();
-                self.after(ms, Event::Hear(run, crate::process::Input::Ask(ask.clone())));
-            }
-        }
     }
 }

@@ -4,6 +4,7 @@
 use engine::venue::Input as Deed;
 use engine::venue::desk::Desk;
 use engine::venue::order::{Kind, Side, Ticket};
+use protocol::{Money, Quantity};
 
 use crate::broker::{CLIENT, Told};
 use crate::world::{Event, World, symbol};
@@ -18,6 +19,27 @@ impl World {
         let sells = held > 0.into() && self.chance.one_in(2);
         let side = if sells { Side::Sell } else { Side::Buy };
         let ticket = Box::new(Ticket::new(symbol(3), side, Kind::Market, 10.into()));
+        self.exchange(Deed::Desk(Desk::Trade { order_id, ticket }));
+    }
+
+    /// Shares of the last symbol, or dollars, come without a trade.
+    pub fn book(&mut self) {
+        self.count("booked without a trade");
+        if self.chance.one_in(2) {
+            let shares = self.chance.between(1, 10);
+            *self.broker.booked.entry(symbol(3)).or_default() += Quantity::from(shares);
+        } else {
+            let cents = *self.chance.pick(&[1, 7, 60, 250, -250, 1_500]);
+            self.broker.booked_cash += Money::new(cents, 2);
+        }
+        self.tell(|| "the broker books something without a trade".to_owned());
+    }
+
+    /// The broker makes two of one order: another one with our reference, which we can't cancel.
+    pub fn make_again(&mut self, ticket: Box<Ticket>) {
+        self.count("order made twice");
+        self.broker.by_hand -= 1;
+        let order_id = self.broker.by_hand;
         self.exchange(Deed::Desk(Desk::Trade { order_id, ticket }));
     }
 

@@ -19,6 +19,7 @@ mod feed;
 mod folds;
 mod gateway;
 mod ledger;
+mod people;
 mod points;
 mod process;
 mod reading;
@@ -34,13 +35,14 @@ use world::World;
 const SEEDS: u64 = 2_000;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 61] = [
+const HAPPENED: [&str; 66] = [
     "acknowledgement lost",
     "append delivered after NATS came back",
     "append lost",
     "append of unknown outcome",
     "append refused",
     "append stored after its writer's end",
+    "booked without a trade",
     "cancellation asked",
     "cancellation lost in an outage",
     "command",
@@ -60,6 +62,7 @@ const HAPPENED: [&str; 61] = [
     "lease lost",
     "manual trade",
     "market data and signal restarted",
+    "midnight in New York",
     "NATS away",
     "news of an order lost",
     "news of an order told late",
@@ -69,6 +72,7 @@ const HAPPENED: [&str; 61] = [
     "order ids rolled back",
     "order lost in an outage",
     "order lost on the wire",
+    "order made twice",
     "order rejected",
     "order sent",
     "order stopped at the last gate",
@@ -93,7 +97,9 @@ const HAPPENED: [&str; 61] = [
     "LEDGER: rejected",
     "LEDGER: unresolved",
     "LEDGER: difference",
+    "LEDGER: adjusted",
     "LEDGER: kill",
+    "LEDGER: settled",
     "incarnation",
     "takeover",
 ];

@@ -98,10 +98,20 @@ pub fn symbol(number: usize) -> Symbol {
     SYMBOLS[number].parse().unwrap()
 }
 
-/// The instant at which every world begins: a minute into New York's day, because the exchange first works through all
-/// that was traded since its midnight.
-pub fn begin() -> Timestamp {
-    "2026-11-23T05:01:00Z".parse().unwrap()
+/// One world in so many sees a midnight of New York, at which the day's orders end.
+const MIDNIGHT_IN: u64 = 10;
+/// The midnight that those worlds see.
+pub const MIDNIGHT: &str = "2026-11-24T05:00:00Z";
+
+/// The instant at which a world begins: as a rule a minute into New York's day, because the exchange first works through
+/// all that was traded since its midnight.
+pub fn begin(seed: u64) -> Timestamp {
+    let begin = if seed.is_multiple_of(MIDNIGHT_IN) {
+        "2026-11-24T04:59:15Z"
+    } else {
+        "2026-11-23T05:01:00Z"
+    };
+    begin.parse().unwrap()
 }
 
 /// Limits that are met in a minute and a half, and waits that end in it.
@@ -159,6 +169,7 @@ impl World {
 
     /// Runs the story to its end.
     pub fn run(&mut self) {
+        let midnight: Timestamp = MIDNIGHT.parse().unwrap();
         while let Some(((at, _), event)) = self.queue.pop_first() {
             if at > TROUBLE_MS + CALM_MS {
                 break;
@@ -167,8 +178,13 @@ impl World {
                 self.now = TROUBLE_MS;
                 self.end_of_trouble();
             }
+            let day_before = self.market_time() < midnight;
             self.now = self.now.max(at);
             self.beat += 1;
+            if day_before && self.market_time() >= midnight {
+                self.count("midnight in New York");
+                self.evidence.midnight = Some(self.beat);
+            }
             self.happen(event);
         }
     }
@@ -246,7 +262,7 @@ impl World {
 
     /// The market's clock, which is the true one.
     pub fn market_time(&self) -> Timestamp {
-        begin() + SignedDuration::from_millis(self.now as i64)
+        begin(self.seed) + SignedDuration::from_millis(self.now as i64)
     }
 
     /// The wall clock of a host, which may have leapt.
