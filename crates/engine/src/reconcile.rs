@@ -298,6 +298,17 @@ fn is_same(order: &Order, theirs: &BrokerOrder) -> bool {
         || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
 }
 
+/// Orders of ours that the broker works.
+#[must_use]
+pub fn at_work(portfolio: &Portfolio, truth: &Truth) -> BTreeSet<Id> {
+    let is_worked = |order: &&Order| {
+        let mut open = truth.open.iter();
+        open.any(|theirs| theirs.status == BrokerStatus::Working && is_same(order, theirs))
+    };
+    let ours = portfolio.open_orders().filter(is_worked);
+    ours.map(|order| order.id.clone()).collect()
+}
+
 fn late_commission(portfolio: &Portfolio, order: &Id, execution: &BrokerExecution) -> Option<OrderEvent> {
     let commission = execution.fill.commission?;
     let trade = portfolio

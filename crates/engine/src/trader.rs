@@ -63,6 +63,10 @@ pub struct Trader {
     /// Differences that the latest comparison found again, with its figures. One that was seen once may be the broker's
     /// answers to two questions with a trade in between.
     confirmed: Vec<Difference>,
+    /// LEDGER sequence at the beginning of the latest reading, if shares did not differ in it.
+    agreed: Option<u64>,
+    /// Orders of ours that the broker worked at the latest reading.
+    at_work: BTreeSet<Id>,
 }
 
 impl Trader {
@@ -103,6 +107,8 @@ impl Trader {
             refused_exits: BTreeMap::new(),
             noticed: Noticed::default(),
             confirmed: Vec::new(),
+            agreed: None,
+            at_work: BTreeSet::new(),
         }
     }
 

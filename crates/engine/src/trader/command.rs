@@ -204,6 +204,7 @@ impl Trader {
         outputs.extend(self.cancel_entries(None));
         outputs.extend(self.close_all(wall, &ask.id));
         self.flat_told = false;
+        self.agreed = None;
         let count = self.portfolio.open_positions().count();
         Outcome::done(
             outputs,
@@ -244,11 +245,7 @@ impl Trader {
         let open =
             self.portfolio.open_positions().next().is_some() || self.portfolio.open_orders().next().is_some();
         if !open {
-            if std::mem::replace(&mut self.flat_told, true) {
-                return Vec::new();
-            }
-            let text = "flat: every position is closed and no order works".to_owned();
-            return vec![self.alert(wall, "flat", Level::Info, None, text)];
+            return self.tell_flat(wall, command).into_iter().collect();
         }
         self.flat_told = false;
         let mut outputs = self.close_all(wall, &command);
@@ -256,6 +253,31 @@ impl Trader {
         // A market that is closed refuses every second; the command's own answer told it once.
         outputs.retain(|output| !matches!(output, Output::Refuse(_)));
         outputs
+    }
+
+    /// Nothing is held and nothing works by the ledger: that is told once the broker says so too.
+    fn tell_flat(&mut self, wall: Timestamp, command: Id) -> Option<Output> {
+        if self.flat_told {
+            return None;
+        }
+        let differences = self.portfolio.differences.iter();
+        let of_shares = differences.filter(|difference| difference.symbol.is_some());
+        let differs: Vec<&str> = of_shares.map(|difference| difference.text.as_str()).collect();
+        if !differs.is_empty() {
+            let text = format!(
+                "not flat: the ledger holds nothing, but {}; look at the broker, then `command.settle` each",
+                differs.join("; ")
+            );
+            let is_news = self.noticed.told.insert(("not-flat", command));
+            return is_news.then(|| self.alert(wall, "not-flat", Level::Warning, None, text));
+        }
+        let traded = self.portfolio.trades.back().map_or(0, |trade| trade.sequence);
+        if self.agreed.is_none_or(|agreed| agreed < traded) {
+            return None;
+        }
+        self.flat_told = true;
+        let text = "flat: every position is closed and no order works".to_owned();
+        Some(self.alert(wall, "flat", Level::Info, None, text))
     }
 
     fn close(&mut self, wall: Timestamp, ask: &Ask, reason: Reason) -> Outcome {
@@ -285,9 +307,11 @@ impl Trader {
                 accepted: false,
                 text,
             },
-            (None, true) => Outcome::refused(format!(
-                "the exit of {symbol} is on its way already, or failed a moment ago"
+            (None, true) if self.portfolio.certain(symbol).is_zero() => Outcome::refused(format!(
+                "the ledger has {} shares of {symbol}, and the broker none of them: settle that first with `command.settle`",
+                held.normalize()
             )),
+            (None, true) => Outcome::refused(format!("the exit of {symbol} is on its way already")),
             (None, false) => Outcome::done(
                 outputs,
                 format!("{} shares of {symbol} are being closed", held.normalize()),
@@ -387,11 +411,18 @@ impl Trader {
         let Some(order) = self.portfolio.orders.get(id) else {
             return Outcome::refused(format!("there is no order {id}"));
         };
+        if self.at_work.contains(id) {
+            return Outcome::refused(format!(
+                "the broker works order {id}: cancel it, with `command.cancel-all` for one"
+            ));
+        }
         let doubtful = matches!(order.state, OrderState::Unresolved | OrderState::Absent);
         // An order of an earlier incarnation that works on paper only can be settled too.
         if order.state.is_terminal() || !(doubtful || order.epoch < self.portfolio.epoch) {
             return Outcome::refused(format!("order {id} is not in doubt: it is {:?}", order.state));
         }
+        // What the broker may have all the same must not trade behind the ledger's back.
+        let mut outputs = self.cancels("it is settled as over", |order| order.id == *id);
         let change = OrderChange::Cancelled {
             text: format!("settled by {}: {}", ask.by, ask.command.note),
         };
@@ -400,10 +431,8 @@ impl Trader {
             symbol: order.symbol,
             change,
         };
-        Outcome::done(
-            vec![self.event(self.now_or(wall), event)],
-            format!("order {id} counts as cancelled"),
-        )
+        outputs.push(self.event(self.now_or(wall), event));
+        Outcome::done(outputs, format!("order {id} counts as cancelled"))
     }
 
     fn account(&self, wall: Timestamp, ask: &Ask, what: &str, entry: Entry) -> Output {

@@ -16,6 +16,7 @@ const RECONCILED_RECORD_SECONDS: i64 = 600;
 impl Trader {
     pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
         self.compared = truth.began;
+        self.at_work = reconcile::at_work(&self.portfolio, truth);
         let mut outputs = self.inactive_at_broker(wall, truth);
         outputs.extend(self.compare(wall, truth, pass));
         outputs
@@ -35,6 +36,8 @@ impl Trader {
             .iter()
             .filter(|found| reconcile::is_told(&self.portfolio, found));
         self.confirmed = again.cloned().collect();
+        let of_shares = |difference: &Difference| difference.symbol.is_some();
+        self.agreed = (!differences.iter().any(of_shares)).then_some(truth.folded);
         let mut outputs = self.ghosts(wall, truth);
         outputs.extend(self.excess(wall, &BTreeSet::new()));
         for difference in &differences {

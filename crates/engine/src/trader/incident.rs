@@ -17,7 +17,7 @@ use crate::reconcile::{self, Truth};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Noticed {
     /// Incidents that were told, by kind and order.
-    told: BTreeSet<(&'static str, Id)>,
+    pub(super) told: BTreeSet<(&'static str, Id)>,
     /// Orders that the last reading of the broker contradicts, and since which wall time: one reading may be of another
     /// moment, two that are some time apart are not.
     suspects: BTreeMap<Id, Timestamp>,
