@@ -31,16 +31,17 @@ pub fn judge(world: &World) -> Vec<String> {
     judges.absent();
     judges.killed();
     judges.doubled();
+    judges.restart();
     judges.rest();
     judges.ends();
     wrong.extend(world.evidence.discord.clone());
     wrong
 }
 
-struct Judges<'a> {
-    world: &'a World,
+pub struct Judges<'a> {
+    pub world: &'a World,
     books: &'a Books,
-    wrong: &'a mut Vec<String>,
+    pub wrong: &'a mut Vec<String>,
 }
 
 impl Judges<'_> {

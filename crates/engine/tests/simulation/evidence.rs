@@ -10,10 +10,22 @@ use crate::world::{Run, World};
 /// An order that was written to a connection.
 pub struct Sent {
     pub beat: u64,
+    pub run: Run,
+    /// Milliseconds since the world began, by the clock of its host.
+    pub clock: i64,
     pub id: Id,
     pub reason: Reason,
     /// The local kill switch was latched.
     pub latched: bool,
+}
+
+/// A reading of the broker's truth that came to its end.
+pub struct Read {
+    pub run: Run,
+    /// As the clock of a [`Sent`].
+    pub began: i64,
+    /// The beat of its end.
+    pub ended: u64,
 }
 
 #[derive(Default)]
@@ -23,6 +35,7 @@ pub struct Evidence {
     pub said: BTreeMap<String, u64>,
     pub story: Option<Vec<String>>,
     pub sent: Vec<Sent>,
+    pub readings: Vec<Read>,
     /// Every incarnation that traded, in order.
     pub leaders: Vec<Run>,
     /// The digest that a fold told first at a position of LEDGER.

@@ -18,6 +18,8 @@ pub enum Variant {
     Forget,
     /// LEDGER stores whatever comes, wherever.
     NoGuard,
+    /// The gateway's daily restart is not known.
+    SendIntoRestart,
 }
 
 /// How a world goes.

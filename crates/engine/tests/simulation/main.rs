@@ -23,6 +23,7 @@ mod people;
 mod points;
 mod process;
 mod reading;
+mod window;
 mod world;
 mod writer;
 
@@ -35,7 +36,7 @@ use world::World;
 const SEEDS: u64 = 2_000;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 66] = [
+const HAPPENED: [&str; 67] = [
     "acknowledgement lost",
     "append delivered after NATS came back",
     "append lost",
@@ -51,6 +52,7 @@ const HAPPENED: [&str; 66] = [
     "corrected trade",
     "crash",
     "crash at a step of the order path",
+    "daily restart",
     "data farm down",
     "data link lost",
     "process stood still",
@@ -105,11 +107,12 @@ const HAPPENED: [&str; 66] = [
 ];
 
 /// The design without a guard, and what the judges must then find.
-const CONTROLS: [(Variant, &str); 4] = [
+const CONTROLS: [(Variant, &str); 5] = [
     (Variant::Resend, "two orders of decision"),
     (Variant::TakeSilenceForYes, "without an intent before it"),
     (Variant::Forget, "shares are held"),
     (Variant::NoGuard, "is of epoch"),
+    (Variant::SendIntoRestart, "in the gateway's restart"),
 ];
 
 /// What a seed came to.

@@ -91,6 +91,8 @@ pub struct Pending {
 /// A reading of the broker's truth under way.
 pub struct Reading {
     pub number: u64,
+    /// Milliseconds since the world began, by the clock of its host.
+    pub began: i64,
     pub pass: Pass,
     pub question: Question,
     pub truth: Truth,

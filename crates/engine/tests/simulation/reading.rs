@@ -6,6 +6,7 @@ use engine::reconcile::{Pass, Truth};
 
 use crate::answers::{self, Question};
 use crate::broker::Said as Word;
+use crate::evidence::Read;
 use crate::faults::{Point, Variant};
 use crate::process::{Input, Reading};
 use crate::world::{Conn, Event, Ms, Run, World};
@@ -36,6 +37,7 @@ impl World {
     /// Asks the broker for its whole truth.
     pub fn read_truth(&mut self, run: Run, pass: Pass) {
         let forgetful = self.plan.variant == Variant::Forget;
+        let began = self.clock(run.host);
         let Some(desk) = self.desk(run) else { return };
         desk.readings += 1;
         let portfolio = &desk.mind.trader.portfolio;
@@ -49,6 +51,7 @@ impl World {
         }
         desk.reading = Some(Reading {
             number: desk.readings,
+            began,
             pass,
             question: Question::Open,
             truth,
@@ -104,9 +107,15 @@ impl World {
 
     fn read(&mut self, run: Run, truth: Option<Box<Truth>>) {
         let reading = self.desk(run).and_then(|desk| desk.reading.take());
-        if let Some(reading) = reading {
-            self.hear(run, Input::Truth(truth, reading.pass));
+        let Some(reading) = reading else { return };
+        if truth.is_some() {
+            self.evidence.readings.push(Read {
+                run,
+                began: reading.began,
+                ended: self.beat,
+            });
         }
+        self.hear(run, Input::Truth(truth, reading.pass));
     }
 
     pub fn on_truth(&mut self, run: Run, truth: Option<Box<Truth>>, pass: Pass) {

@@ -14,11 +14,12 @@ use protocol::{Id, Symbol, Timestamp};
 use crate::broker::{Broker, Said, Told};
 use crate::chance::Chance;
 use crate::evidence::Evidence;
-use crate::faults::{Plan, Trouble};
+use crate::faults::{Plan, Trouble, Variant};
 use crate::feed::Feed;
 use crate::folds::Fold;
 use crate::ledger::{Append, Ledger, Outcome};
 use crate::process::{Host, Input};
+use crate::window::Window;
 
 /// Virtual milliseconds since the world began.
 pub type Ms = u64;
@@ -66,6 +67,7 @@ pub enum Event {
     Appear(Id, protocol::ledger::Intent),
     Pull(usize),
     Trouble,
+    DailyRestart,
     Heal(Trouble),
     Operator,
     Command(Ask),
@@ -76,6 +78,8 @@ pub struct World {
     pub chance: Chance,
     pub plan: Plan,
     pub settings: Settings,
+    /// When the gateway's daily restart is expected, if it is.
+    pub window: Option<Window>,
     pub now: Ms,
     /// Counts what happened, so that of two things it is known which came first.
     pub beat: u64,
@@ -130,9 +134,15 @@ fn settings() -> Settings {
 
 impl World {
     pub fn new(seed: u64, plan: Plan, told: bool) -> Self {
-        let settings = settings();
+        let mut settings = settings();
+        let window = Window::of(seed).filter(|_| plan.trouble);
+        if let Some(window) = window.filter(|_| plan.variant != Variant::SendIntoRestart) {
+            settings.broker.restart_at = window.at();
+            settings.broker.restart_minutes = 1;
+        }
         let mut world = Self {
             seed,
+            window,
             chance: Chance::new(seed),
             broker: Broker::new(seed),
             feed: Feed::new(&settings),
@@ -160,6 +170,7 @@ impl World {
         if world.plan.trouble {
             world.after(5_000, Event::Trouble);
             world.after(9_000, Event::Operator);
+            world.plan_daily_restart();
         }
         if world.plan.crash.is_some() {
             world.after(20_000, Event::Operator);
@@ -234,6 +245,7 @@ impl World {
             Event::Appear(id, intent) => self.take_in(&id, &intent),
             Event::Pull(fold) => self.pull(fold),
             Event::Trouble => self.next_trouble(),
+            Event::DailyRestart => self.daily_restart(),
             Event::Heal(trouble) => self.heal(trouble),
             Event::Operator => self.operate(),
             Event::Command(ask) => self.command(ask),
@@ -268,6 +280,11 @@ impl World {
     /// The wall clock of a host, which may have leapt.
     pub fn wall(&self, host: usize) -> Timestamp {
         self.market_time() + SignedDuration::from_millis(self.hosts[host].skew_ms)
+    }
+
+    /// The same in milliseconds since the world began.
+    pub fn clock(&self, host: usize) -> i64 {
+        self.now.cast_signed() + self.hosts[host].skew_ms
     }
 
     /// A time on the way, short as a rule.

@@ -207,6 +207,8 @@ impl World {
             self.count("order sent");
             self.evidence.sent.push(Sent {
                 beat: self.beat,
+                run,
+                clock: self.clock(run.host),
                 id,
                 reason: intent.reason,
                 latched: self.hosts[run.host].kill_file,
