@@ -21,6 +21,7 @@ pub mod money;
 pub mod noise;
 pub mod order;
 pub mod past;
+mod path;
 pub mod record;
 pub mod replay;
 pub mod rows;

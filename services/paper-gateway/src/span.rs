@@ -5,6 +5,8 @@ use engine::venue::history::Show;
 
 /// Most bars in one answer, as far as it can be told before they are made.
 pub(crate) const BARS_MAX: i64 = 120_000;
+/// Most made-up trades that are looked at one by one for an answer, as bars shorter than a minute need it.
+pub(crate) const TRADES_MAX: i64 = 2_000_000;
 /// Longest stretches: of bars of one second, of a duration in seconds, in days and in years.
 const ONE_SECOND_BARS_SECONDS_MAX: i64 = 2_000;
 const SECONDS_MAX: i64 = 86_400;

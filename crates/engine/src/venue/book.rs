@@ -29,6 +29,8 @@ pub struct Book {
     pub shown: Option<(Price, Price)>,
     /// The five seconds in progress.
     pub bar: Option<Bar>,
+    /// Whether the next trade is the day's first: until then the prices of the day are the last of the day before.
+    is_new_day: bool,
     /// The smallest step of its price.
     step: Price,
     /// The last trade with its whole quote, from which the depth follows.
@@ -53,6 +55,7 @@ impl Book {
             previous_close,
             shown,
             bar: Some(five_seconds(&tick)),
+            is_new_day: false,
             step,
             whole: tick.clone(),
             sold: Quantity::ZERO,
@@ -65,6 +68,9 @@ impl Book {
     pub fn trade(&mut self, tick: Tick) {
         self.volume += tick.size;
         self.turnover += tick.price * tick.size;
+        if std::mem::take(&mut self.is_new_day) {
+            (self.open, self.high, self.low) = (tick.price, tick.price, tick.price);
+        }
         self.high = self.high.max(tick.price);
         self.low = self.low.min(tick.price);
         if let Some((low, high)) = &mut self.shown {
@@ -90,6 +96,7 @@ impl Book {
         self.volume = Quantity::ZERO;
         self.turnover = Quantity::ZERO;
         (self.open, self.high, self.low) = (self.tick.price, self.tick.price, self.tick.price);
+        self.is_new_day = true;
     }
 
     /// Today's average price weighted by shares, to six decimals; the last price where nothing traded.

@@ -40,10 +40,10 @@ pub struct Query {
     pub regular_only: bool,
 }
 
-/// A piece of the past: a trade with its quote, that stands for so many, or a whole bar of a file.
+/// A piece of the past: a trade with its quote, or a whole bar.
 #[derive(Debug)]
 pub(super) enum Piece {
-    Tick(Tick, i64),
+    Tick(Tick),
     Row {
         bar: Bar,
         /// Whether the bar has the length that is asked for, so that it keeps its own start.
@@ -62,7 +62,7 @@ impl Query {
         let (mut lower, mut upper) = (Joiner::new(self.size), Joiner::new(self.size));
         let mut each = |piece: Piece| {
             let (at, is_own, is_day) = match &piece {
-                Piece::Tick(tick, _) => (tick.at, false, false),
+                Piece::Tick(tick) => (tick.at, false, false),
                 Piece::Row { bar, is_own, is_day } => (bar.start, *is_own, *is_day),
             };
             let Some(open) = (if is_day { Some(at) } else { hours.admit(at) }) else {
@@ -100,16 +100,13 @@ impl Query {
 fn bars_of(piece: Piece, show: Show, step: Price) -> (Bar, Option<Bar>) {
     let one = Quantity::ONE;
     match (piece, show) {
-        (Piece::Tick(tick, times), Show::Trades) => (
-            Bar::of(tick.at, tick.price, tick.size * Decimal::from(times)),
-            None,
-        ),
-        (Piece::Tick(tick, _), Show::Bid) => (Bar::of(tick.at, tick.bid, one), None),
-        (Piece::Tick(tick, _), Show::Ask) => (Bar::of(tick.at, tick.ask, one), None),
-        (Piece::Tick(tick, _), Show::Middle) => {
+        (Piece::Tick(tick), Show::Trades) => (Bar::of(tick.at, tick.price, tick.size), None),
+        (Piece::Tick(tick), Show::Bid) => (Bar::of(tick.at, tick.bid, one), None),
+        (Piece::Tick(tick), Show::Ask) => (Bar::of(tick.at, tick.ask, one), None),
+        (Piece::Tick(tick), Show::Middle) => {
             (Bar::of(tick.at, (tick.bid + tick.ask) / Decimal::TWO, one), None)
         }
-        (Piece::Tick(tick, _), Show::BidAsk) => (
+        (Piece::Tick(tick), Show::BidAsk) => (
             Bar::of(tick.at, tick.bid, one),
             Some(Bar::of(tick.at, tick.ask, one)),
         ),
@@ -225,7 +222,10 @@ mod tests {
 
     #[test]
     fn bars_of_quotes_are_those_of_the_quotes_that_were_shown() {
-        for (market, query) in markets() {
+        let [past, (market, query)] = markets();
+        // A made-up bar of a minute and more shows the quotes of some of its trades.
+        let fives = BarSize::Seconds(5);
+        for (market, query) in [past, (market, Query { size: fives, ..query })] {
             let ticks = market.ticks(query.symbol, query.from, query.to, usize::MAX, false);
             let of = |show| Query { show, ..query }.answer(&market);
             let (bids, asks, middles, both) =
@@ -233,7 +233,7 @@ mod tests {
             let trades = market.bars(query.symbol, query.from, query.to, query.size);
             assert_eq!(of(Show::Trades), trades);
             for (place, trade) in trades.iter().enumerate() {
-                let end = trade.start.as_second() + 300;
+                let end = trade.start.as_second() + query.size.seconds();
                 let within = |tick: &&Tick| tick.at >= trade.start && tick.at.as_second() < end;
                 let shown: Vec<&Tick> = ticks.iter().filter(within).collect();
                 assert_eq!(bids[place].open, shown[0].bid);

@@ -31,16 +31,52 @@ pub fn fraction(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Smooth noise between -1 and 1 along a lattice of the given period, in the unit of `place`.
+/// Smooth noise between -1 and 1 along a lattice of some period. It remembers the cell it looked at last, which spares
+/// whoever goes along it most of the work and changes no value.
+#[derive(Debug, Clone)]
+pub struct Lattice {
+    seed: u64,
+    period: f64,
+    cell: i64,
+    ends: (f64, f64),
+}
+
+impl Lattice {
+    /// A lattice of the given period.
+    #[must_use]
+    pub fn new(seed: u64, period: f64) -> Self {
+        Self {
+            seed,
+            period,
+            cell: 0,
+            ends: (value(seed, 0), value(seed, 1)),
+        }
+    }
+
+    /// The noise at a place, in the unit of the period.
+    pub fn at(&mut self, place: f64) -> f64 {
+        let x = place / self.period;
+        let cell = x.floor();
+        let within = x - cell;
+        if self.cell != cell as i64 {
+            self.cell = cell as i64;
+            self.ends = (value(self.seed, self.cell), value(self.seed, self.cell + 1));
+        }
+        let (left, right) = self.ends;
+        left + (right - left) * within * within * (3.0 - 2.0 * within)
+    }
+}
+
+/// Noise between -1 and 1 that goes straight from one multiple of the period to the next.
 #[must_use]
-pub fn smooth(seed: u64, place: f64, period: f64) -> f64 {
-    let x = place / period;
-    let cell = x.floor();
-    let within = x - cell;
-    let blend = within * within * (3.0 - 2.0 * within);
-    let value = |index: i64| fraction(at(seed, index)) * 2.0 - 1.0;
-    let (left, right) = (value(cell as i64), value(cell as i64 + 1));
-    left + (right - left) * blend
+pub fn straight(seed: u64, place: i64, period: i64) -> f64 {
+    let cell = place.div_euclid(period);
+    let (left, right) = (value(seed, cell), value(seed, cell + 1));
+    left + (right - left) * place.rem_euclid(period) as f64 / period as f64
+}
+
+fn value(seed: u64, place: i64) -> f64 {
+    fraction(at(seed, place)) * 2.0 - 1.0
 }
 
 #[cfg(test)]
@@ -52,9 +88,12 @@ mod tests {
         assert_eq!(at(7, 12), at(7, 12));
         assert_ne!(at(7, 12), at(8, 12));
         assert_ne!(seed_of(1, "AAPL"), seed_of(1, "NVDA"));
+        let mut along = Lattice::new(3, 8.0);
         for step in 0..2_000 {
-            let value = smooth(3, f64::from(step) * 0.37, 8.0);
+            let place = f64::from(step) * 0.37;
+            let value = along.at(place);
             assert!((-1.0..=1.0).contains(&value), "{value}");
+            assert_eq!(value.to_bits(), Lattice::new(3, 8.0).at(place).to_bits());
         }
     }
 }

@@ -154,7 +154,7 @@ impl Replay {
                 bar, is_own: true, ..
             } => joiner.push_into(bar.start, bar),
             Piece::Row { bar, .. } => joiner.push(bar),
-            Piece::Tick(tick, _) => joiner.push(Bar::of(tick.at, tick.price, tick.size)),
+            Piece::Tick(tick) => joiner.push(Bar::of(tick.at, tick.price, tick.size)),
         });
         joiner.finish()
     }
@@ -185,7 +185,7 @@ impl Replay {
             // Shorter bars than the file's, or a row in progress: what it shows trade by trade.
             for tick in stock.shown(row) {
                 if tick.at >= from && tick.at < to {
-                    each(Piece::Tick(tick, 1));
+                    each(Piece::Tick(tick));
                 }
             }
         }

@@ -1,20 +1,17 @@
-//! The synthetic market: prices that are a pure function of seed, symbol and time.
-//!
-//! A price is an anchor times slow smooth noise, times the path of the present regime, times fast noise whose
-//! size clusters. Each quarter of an hour of a stock holds every regime once, in seeded order, each for two to
-//! five minutes; what a bull wins the bear of the same quarter gives back, so no stock wanders off for ever.
+//! The synthetic market: prices made up from a seed, around the clock, each stock on a `path` of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use protocol::{Price, Quantity, Symbol};
+use protocol::{Price, Symbol};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
 use super::bars::{Bar, BarSize, Joiner};
-use super::history::{Piece, Query};
+use super::history::{Piece, Query, Show};
 use super::market::Tick;
 use super::noise;
+pub use super::path::Regime;
+use super::path::{Path, SPANS};
 
 /// The stocks of the demo and the prices around which they move.
 pub const STOCKS: [(&str, f64); 19] = [
@@ -41,52 +38,13 @@ pub const STOCKS: [(&str, f64); 19] = [
 
 /// Price of a stock that is not in [`STOCKS`], before its own hash moves it.
 const ANCHOR_OTHER: f64 = 50.0;
-/// Seconds that hold each regime once.
-const CYCLE_SECONDS: i64 = 900;
-/// What a bull adds and a bear takes each second, as a fraction of the price.
-const DRIFT: f64 = 0.000_15;
-/// Fast noise per square root of a second: ordinary, sideways and volatile.
-const NOISE: f64 = 0.000_16;
-const NOISE_SIDEWAYS: f64 = 0.000_12;
-const NOISE_VOLATILE: f64 = 0.000_85;
-/// Slow noise for each square root of a day.
-const NOISE_SLOW_DAY: f64 = 0.015;
-/// Doublings of the slow noise: from a quarter of an hour to three weeks.
-const SLOW_OCTAVES: u32 = 12;
-/// Doublings of the fast noise: from two seconds to a minute.
-const FAST_OCTAVES: u32 = 6;
-/// Seconds over which the noise of two regimes is blended.
-const BLEND_SECONDS: f64 = 6.0;
-/// Most trades looked at to build one answer of history; above that only every so many-th is.
-const HISTORY_TRADES_MAX: i64 = 400_000;
-/// Most trades looked at to build one bar; a bar of half an hour is exact at one trade a second.
-const BAR_TRADES_MAX: i64 = 1800;
+const MINUTE_MS: i64 = 60_000;
 /// The first instant of its history: 2020-01-01.
 const FIRST_SECOND: i64 = 1_577_836_800;
 
-/// What a stock is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Regime {
-    /// Rising.
-    Bull,
-    /// Falling.
-    Bear,
-    /// Going nowhere, quietly.
-    Sideways,
-    /// Going nowhere, wildly.
-    Volatile,
-}
-
 #[derive(Debug, Clone)]
 struct Stock {
-    symbol: Symbol,
-    seed: u64,
-    anchor: f64,
-    /// Decimal places of a price.
-    places: u32,
-    /// Milliseconds after the full period at which it trades.
-    phase_ms: i64,
+    path: Path,
     /// Number of the next trade.
     next: i64,
 }
@@ -97,52 +55,6 @@ pub struct Synthetic {
     stocks: Vec<Stock>,
     index: BTreeMap<Symbol, usize>,
     queue: BTreeSet<(i64, usize)>,
-    period_ms: i64,
-}
-
-/// A quarter of an hour of one stock: every regime once.
-struct Cycle {
-    /// Each regime and the second at which it ends.
-    legs: [(Regime, f64); 4],
-    /// How far a bull or a bear moves the price in this cycle, as a fraction.
-    reach: f64,
-    /// The second within the cycle.
-    second: f64,
-}
-
-impl Cycle {
-    /// The present leg: its regime, its first and its last second, and the regime before it in this cycle.
-    fn leg(&self) -> (Regime, f64, f64, Option<Regime>) {
-        let (mut start, mut before) = (0.0, None);
-        for (regime, end) in self.legs {
-            if self.second < end {
-                return (regime, start, end, before);
-            }
-            (start, before) = (end, Some(regime));
-        }
-        // Only rounding leads here: the last leg ends with the cycle.
-        (
-            self.legs[3].0,
-            self.legs[2].1,
-            CYCLE_SECONDS as f64,
-            Some(self.legs[2].0),
-        )
-    }
-
-    /// How far the regimes have moved the price since the cycle began, as a fraction.
-    fn trend(&self) -> f64 {
-        let (mut moved, mut start) = (0.0, 0.0);
-        for (regime, end) in self.legs {
-            let part = ((self.second - start) / (end - start)).clamp(0.0, 1.0);
-            moved += match regime {
-                Regime::Bull => part,
-                Regime::Bear => -part,
-                Regime::Sideways | Regime::Volatile => 0.0,
-            };
-            start = end;
-        }
-        moved * self.reach
-    }
 }
 
 impl Synthetic {
@@ -158,7 +70,6 @@ impl Synthetic {
             stocks: Vec::new(),
             index: BTreeMap::new(),
             queue: BTreeSet::new(),
-            period_ms,
         };
         for (position, symbol) in unique.into_iter().enumerate() {
             let seed = noise::seed_of(seed, symbol.as_str());
@@ -166,28 +77,21 @@ impl Synthetic {
             let anchor = known.get(symbol.as_str()).copied().unwrap_or(other);
             // Spread evenly, so that there is always one about to trade.
             let phase_ms = period_ms * i64::try_from(position).unwrap_or(0) / count;
-            let next = (start.as_millisecond() - phase_ms + period_ms - 1).div_euclid(period_ms);
-            let places = if anchor < 1.0 { 4 } else { 2 };
-            market.queue.insert((next * period_ms + phase_ms, position));
+            let path = Path::new(symbol, seed, anchor, period_ms, phase_ms);
+            let next = path.number(start.as_millisecond());
+            market.queue.insert((path.ms(next), position));
             market.index.insert(symbol, position);
-            market.stocks.push(Stock {
-                symbol,
-                seed,
-                anchor,
-                places,
-                phase_ms,
-                next,
-            });
+            market.stocks.push(Stock { path, next });
         }
         market
     }
 
     pub(super) fn symbols(&self) -> Vec<Symbol> {
-        self.stocks.iter().map(|stock| stock.symbol).collect()
+        self.stocks.iter().map(|stock| stock.path.symbol).collect()
     }
 
     pub(super) fn price_step(&self, symbol: Symbol) -> Option<Price> {
-        self.stock(symbol).map(|stock| Decimal::new(1, stock.places))
+        self.stock(symbol).map(|stock| Decimal::new(1, stock.path.places))
     }
 
     pub(super) fn next_at(&self) -> Option<Timestamp> {
@@ -197,12 +101,11 @@ impl Synthetic {
     }
 
     pub(super) fn take(&mut self) -> Option<Tick> {
-        let (ms, position) = self.queue.pop_first()?;
+        let (_, position) = self.queue.pop_first()?;
         let stock = self.stocks.get_mut(position)?;
-        let tick = stock.tick(stock.next, ms);
+        let tick = stock.path.tick(stock.next);
         stock.next += 1;
-        self.queue
-            .insert((stock.next * self.period_ms + stock.phase_ms, position));
+        self.queue.insert((stock.path.ms(stock.next), position));
         tick
     }
 
@@ -210,10 +113,19 @@ impl Synthetic {
     pub fn skip_to(&mut self, at: Timestamp) {
         self.queue.clear();
         for (position, stock) in self.stocks.iter_mut().enumerate() {
-            stock.next =
-                (at.as_millisecond() - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
-            self.queue
-                .insert((stock.next * self.period_ms + stock.phase_ms, position));
+            stock.next = stock.path.number(at.as_millisecond());
+            self.queue.insert((stock.path.ms(stock.next), position));
+        }
+    }
+
+    /// How many trades have to be looked at for bars of a size over so many seconds; none where whole minutes tell.
+    #[must_use]
+    pub fn trades_in(&self, seconds: i64, size: BarSize) -> i64 {
+        let period = self.stocks.first().map_or(1000, |stock| stock.path.period());
+        if size.seconds() * 1000 < MINUTE_MS {
+            seconds.saturating_mul(1000) / period
+        } else {
+            0
         }
     }
 
@@ -223,78 +135,88 @@ impl Synthetic {
 
     pub(super) fn bars(&self, symbol: Symbol, from: Timestamp, to: Timestamp, size: BarSize) -> Vec<Bar> {
         let mut joiner = Joiner::new(size);
-        self.sample(symbol, from, to, size, |tick, times| {
-            joiner.push(Bar::of(tick.at, tick.price, tick.size * Decimal::from(times)));
+        let query = Query {
+            symbol,
+            from,
+            to,
+            size,
+            show: Show::Trades,
+            regular_only: false,
+        };
+        self.walk(&query, &mut |piece| match piece {
+            Piece::Tick(tick) => joiner.push(Bar::of(tick.at, tick.price, tick.size)),
+            Piece::Row { bar, .. } => joiner.push(bar),
         });
         joiner.finish()
     }
 
-    /// The trades that bars of a size are made of, and how many each stands for.
-    fn sample(
-        &self,
-        symbol: Symbol,
-        from: Timestamp,
-        to: Timestamp,
-        size: BarSize,
-        mut each: impl FnMut(Tick, i64),
-    ) {
-        let Some(stock) = self.stock(symbol) else {
+    /// What bars are made of: whole hours and minutes where those fit into one, else trades. Of quotes, a whole stretch
+    /// shows those of the trades by which it is known, at most a spread from those of all.
+    pub(super) fn walk(&self, query: &Query, each: &mut impl FnMut(Piece)) {
+        let Some(stock) = self.stock(query.symbol) else {
             return;
         };
-        let (first, last) = self.numbers(stock, from, to);
-        // Longer bars look at fewer trades each, and count each for as many as it stands for.
-        let in_a_bar = size.seconds() * 1000 / self.period_ms;
-        let in_all = (last - first).max(0);
-        let stride = (in_a_bar / BAR_TRADES_MAX)
-            .max(in_all / HISTORY_TRADES_MAX)
-            .max(1);
-        let mut number = first;
-        while number <= last {
-            let ms = number * self.period_ms + stock.phase_ms;
-            let Some(tick) = stock.tick(number, ms) else {
-                break;
+        let mut path = stock.path.clone();
+        let size = query.size.seconds() * 1000;
+        let (mut at, end) = (whole_ms(query.from).max(FIRST_SECOND * 1000), whole_ms(query.to));
+        while at < end {
+            let fits = |length: i64| size >= length && at % length == 0 && at + length <= end;
+            let Some(place) = SPANS.iter().position(|span| fits(span.length)) else {
+                let next = (at - at.rem_euclid(MINUTE_MS) + MINUTE_MS).min(end);
+                let ticks = path.number(at)..path.number(next);
+                ticks
+                    .filter_map(|number| path.tick(number))
+                    .map(Piece::Tick)
+                    .for_each(&mut *each);
+                at = next;
+                continue;
             };
-            each(tick, stride);
-            number += stride;
+            if query.show == Show::Trades {
+                let row = |bar| Piece::Row {
+                    bar,
+                    is_own: false,
+                    is_day: false,
+                };
+                path.bar(place, at).map(row).into_iter().for_each(&mut *each);
+            } else {
+                path.ticks_of(place, at)
+                    .into_iter()
+                    .map(Piece::Tick)
+                    .for_each(&mut *each);
+            }
+            at += SPANS[place].length;
         }
-    }
-
-    pub(super) fn walk(&self, query: &Query, each: &mut impl FnMut(Piece)) {
-        self.sample(query.symbol, query.from, query.to, query.size, |tick, times| {
-            each(Piece::Tick(tick, times));
-        });
-    }
-
-    /// Numbers of the first and the last trade from `from` up to `to`.
-    fn numbers(&self, stock: &Stock, from: Timestamp, to: Timestamp) -> (i64, i64) {
-        // Trades fall on whole milliseconds: the first one at or after an instant within one is the next.
-        let whole_ms = |at: Timestamp| (at.as_nanosecond() + 999_999).div_euclid(1_000_000) as i64;
-        let from_ms = whole_ms(from).max(FIRST_SECOND * 1000);
-        let first = (from_ms - stock.phase_ms + self.period_ms - 1).div_euclid(self.period_ms);
-        let last = (whole_ms(to) - stock.phase_ms - 1).div_euclid(self.period_ms);
-        (first, last)
     }
 
     pub(super) fn ticks(&self, symbol: Symbol, from: Timestamp, to: Timestamp, most: usize) -> Vec<Tick> {
         let Some(stock) = self.stock(symbol) else {
             return Vec::new();
         };
-        let (first, last) = self.numbers(stock, from, to);
-        let tick = |number: i64| stock.tick(number, number * self.period_ms + stock.phase_ms);
-        (first..=last).map_while(tick).take(most).collect()
+        let mut path = stock.path.clone();
+        let (first, next) = (
+            path.number(whole_ms(from).max(FIRST_SECOND * 1000)),
+            path.number(whole_ms(to)),
+        );
+        (first..next)
+            .map_while(|number| path.tick(number))
+            .take(most)
+            .collect()
     }
 
     pub(super) fn ticks_before(&self, symbol: Symbol, to: Timestamp, most: usize) -> Vec<Tick> {
-        let most_ms = i64::try_from(most)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(self.period_ms);
-        let from = Timestamp::from_nanosecond(to.as_nanosecond() - i128::from(most_ms) * 1_000_000);
-        self.ticks(symbol, from.unwrap_or(Timestamp::UNIX_EPOCH), to, most)
+        let Some(stock) = self.stock(symbol) else {
+            return Vec::new();
+        };
+        let mut path = stock.path.clone();
+        let next = path.number(whole_ms(to));
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let first = next.saturating_sub(most).max(path.number(FIRST_SECOND * 1000));
+        (first..next).filter_map(|number| path.tick(number)).collect()
     }
 
     pub(super) fn regime(&self, symbol: Symbol, at: Timestamp) -> Option<Regime> {
-        self.stock(symbol)
-            .map(|stock| stock.cycle(at.as_millisecond()).leg().0)
+        let stock = self.stock(symbol)?;
+        Some(stock.path.clone().regime(at.as_millisecond()))
     }
 
     fn stock(&self, symbol: Symbol) -> Option<&Stock> {
@@ -304,104 +226,7 @@ impl Synthetic {
     }
 }
 
-impl Stock {
-    /// The cycle at an instant.
-    fn cycle(&self, ms: i64) -> Cycle {
-        // Stocks begin their cycles at different times.
-        let shifted = ms + i64::try_from(self.seed % 900_000).unwrap_or(0);
-        let number = shifted.div_euclid(CYCLE_SECONDS * 1000);
-        let second = shifted.rem_euclid(CYCLE_SECONDS * 1000) as f64 / 1000.0;
-        let hash = noise::at(self.seed ^ 0x000C_7C1E, number);
-        let mut order = [Regime::Bull, Regime::Bear, Regime::Sideways, Regime::Volatile];
-        for slot in (1..4usize).rev() {
-            order.swap(slot, (noise::at(hash, slot as i64) % (slot as u64 + 1)) as usize);
-        }
-        let weights = [10, 11, 12, 13].map(|slot| 0.75 + 0.5 * noise::fraction(noise::at(hash, slot)));
-        let scale = CYCLE_SECONDS as f64 / weights.iter().sum::<f64>();
-        let (mut end, mut trending) = (0.0, 0.0);
-        let mut legs = [(Regime::Sideways, 0.0); 4];
-        for ((leg, regime), weight) in legs.iter_mut().zip(order).zip(weights) {
-            end += weight * scale;
-            *leg = (regime, end);
-            if matches!(regime, Regime::Bull | Regime::Bear) {
-                trending += weight * scale;
-            }
-        }
-        Cycle {
-            legs,
-            reach: DRIFT * trending / 2.0,
-            second,
-        }
-    }
-
-    /// Size of the fast noise at an instant.
-    fn loudness(&self, cycle: &Cycle, ms: i64) -> f64 {
-        let of = |regime| match regime {
-            Regime::Volatile => NOISE_VOLATILE,
-            Regime::Sideways => NOISE_SIDEWAYS,
-            Regime::Bull | Regime::Bear => NOISE,
-        };
-        let (regime, start, end, before) = cycle.leg();
-        // Each leg rises from the loudness before it, and the last sinks to the ordinary one, with which
-        // every cycle begins.
-        let from = before.map_or(NOISE, of);
-        let rise = ((cycle.second - start) / BLEND_SECONDS).min(1.0);
-        let mut own = from + (of(regime) - from) * rise;
-        if end > CYCLE_SECONDS as f64 - 0.01 {
-            let fall = ((end - cycle.second) / BLEND_SECONDS).min(1.0);
-            own = NOISE + (own - NOISE) * fall;
-        }
-        let cluster = noise::smooth(self.seed ^ 0x51, ms as f64 / 1000.0, 170.0);
-        own * (1.0 + 0.5 * cluster)
-    }
-
-    /// The price between bid and ask.
-    fn middle(&self, ms: i64) -> f64 {
-        let cycle = self.cycle(ms);
-        let second = ms as f64 / 1000.0;
-        let mut slow = 0.0;
-        for octave in 0..SLOW_OCTAVES {
-            let period = 900.0 * f64::from(1u32 << octave);
-            let size = NOISE_SLOW_DAY * (period / 86_400.0).sqrt();
-            slow += size * noise::smooth(self.seed ^ (0x100 + u64::from(octave)), second, period);
-        }
-        let mut fast = 0.0;
-        for octave in 0..FAST_OCTAVES {
-            let period = 2.0 * f64::from(1u32 << octave);
-            fast += period.sqrt() * noise::smooth(self.seed ^ (0x200 + u64::from(octave)), second, period);
-        }
-        self.anchor * (1.0 + slow) * (1.0 + cycle.trend()) * (1.0 + fast * self.loudness(&cycle, ms))
-    }
-
-    /// The trade of a number, which happens at `ms`.
-    fn tick(&self, number: i64, ms: i64) -> Option<Tick> {
-        let at = Timestamp::from_millisecond(ms).ok()?;
-        let hash = noise::at(self.seed ^ 0x71C, number);
-        let steps = self.middle(ms) * 10f64.powi(i32::try_from(self.places).ok()?);
-        // A spread of one step, or two hundredths of a percent where that is more.
-        let spread = ((steps * 0.000_2).round() as i64).max(1);
-        let bid = ((steps - spread as f64 / 2.0).round() as i64).max(1);
-        let ask = bid + spread;
-        let price = if hash & 1 == 0 { bid } else { ask };
-        let lot = if self.anchor < 1.0 {
-            1000
-        } else if self.anchor < 10.0 {
-            300
-        } else {
-            100
-        };
-        let lots = |shift: u32, most: u64| Quantity::from(lot * (1 + (hash >> shift) % most));
-        Some(Tick {
-            symbol: self.symbol,
-            at,
-            price: Decimal::new(price, self.places),
-            size: lots(8, 5),
-            bid: Decimal::new(bid, self.places),
-            ask: Decimal::new(ask, self.places),
-            bid_size: lots(16, 9),
-            ask_size: lots(24, 9),
-            opens_row: false,
-            row_end: None,
-        })
-    }
+/// The first whole millisecond at or after an instant: trades fall on whole ones.
+fn whole_ms(at: Timestamp) -> i64 {
+    (at.as_nanosecond() + 999_999).div_euclid(1_000_000) as i64
 }

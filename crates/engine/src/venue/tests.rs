@@ -5,6 +5,7 @@ mod families;
 mod gaps;
 mod kinds;
 mod laws;
+mod made_up;
 mod margin;
 
 use std::collections::BTreeMap;

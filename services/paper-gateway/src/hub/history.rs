@@ -125,7 +125,11 @@ impl Hub {
             Calendar::Days(_) if regular_only => seconds / 7 * 5 / 240 * REGULAR_TENTH_HOURS,
             Calendar::Days(_) => seconds / 7 * 5 / 240 * EXTENDED_TENTH_HOURS,
         };
-        if open / size.seconds() > span::BARS_MAX {
+        let trades = match self.venue.market() {
+            Market::Synthetic(market) => market.trades_in(open, size),
+            Market::Replay(_) => 0,
+        };
+        if open / size.seconds() > span::BARS_MAX || trades > span::TRADES_MAX {
             return Err(span::unavailable("Time length exceed max."));
         }
         Ok(())

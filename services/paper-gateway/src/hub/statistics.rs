@@ -18,7 +18,7 @@ pub(super) fn statistics(market: &Market, symbol: Symbol, now: Timestamp) -> Vec
     for (weeks, low, high) in WEEKS {
         let first = today.checked_sub(weeks.weeks()).unwrap_or(today);
         let from = calendar::midnight(first);
-        // The longest bars are the cheapest ones.
+        // The longest bars are the fewest.
         let bars = market.bars(symbol, from, now, BarSize::Month);
         let lowest = bars.iter().map(|bar| bar.low).min();
         let highest = bars.iter().map(|bar| bar.high).max();

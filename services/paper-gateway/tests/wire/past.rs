@@ -144,6 +144,36 @@ async fn a_market_that_never_closes_has_a_bar_for_every_interval() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_minute_is_the_same_whatever_is_asked_for() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "100"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    let asked = |size: &str, duration: &str| {
+        about(1, "AAPL")
+            .text(3, "20260105 15:00:00 UTC")
+            .text(4, size)
+            .text(5, duration)
+            .text(7, "TRADES")
+    };
+    let mut last = Vec::new();
+    for duration in ["60 S", "3600 S", "1 W"] {
+        let mut minutes = bars(&client.ask(20, &asked("1 min", duration)).await);
+        last.extend(minutes.pop());
+    }
+    assert!(
+        last.len() == 3 && last.iter().all(|bar| *bar == last[0]),
+        "{last:?}"
+    );
+    let fives = bars(&client.ask(20, &asked("5 secs", "60 S")).await);
+    let volume = |bar: &Message| bar.text(6).unwrap().parse::<i64>().unwrap();
+    let highest = |bars: &[Message]| bars.iter().map(|bar| bar.double(3).unwrap()).fold(0.0, f64::max);
+    assert_eq!(fives.iter().map(volume).sum::<i64>(), volume(&last[0]));
+    assert_eq!(highest(&fives), highest(&last[..1]));
+    // Shorter bars need every trade, which is too many in a day.
+    assert_eq!(client.codes(20, &asked("5 secs", "1 D")).await, [162]);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bars_of_quotes_lie_around_those_of_trades() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
     let mut client = Raw::connect(gateway.address(), 1).await;
