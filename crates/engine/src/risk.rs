@@ -33,7 +33,7 @@ pub struct Look<'a> {
     pub portfolio: &'a Portfolio,
     /// Limits.
     pub settings: &'a Settings,
-    /// Where in the day we are, once known.
+    /// Where in the day we are; `None` while that is not known, or what was known is over.
     pub phase: Option<Phase>,
     /// Why nothing may be sent, if so.
     pub gate: Option<&'a str>,
@@ -76,7 +76,7 @@ impl Look<'_> {
     }
 
     /// Checks an exit: an order that only reduces. Passes in every trading state; only the kill switch, the broker's
-    /// absence and the market's hours hold it back.
+    /// absence and the market's hours hold it back, and an operator's exit only hours that are known.
     ///
     /// # Errors
     /// The check that refused.
@@ -85,6 +85,9 @@ impl Look<'_> {
             self.kill_switch()?;
         }
         self.gate()?;
+        if proposal.reason.is_by_operator() && self.phase.is_none() {
+            return Ok(());
+        }
         self.session()
     }
 
@@ -146,7 +149,7 @@ impl Look<'_> {
         refuse(!open, Check::SessionClosed, || match self.phase {
             Some(Phase::Closed) => "the market is closed".to_owned(),
             Some(_) => "outside the regular session, and market.extended_hours is off".to_owned(),
-            None => "the market's session is not known yet".to_owned(),
+            None => "the market's session is not known".to_owned(),
         })
     }
 

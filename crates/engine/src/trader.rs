@@ -15,11 +15,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
 use protocol::ledger::{Difference, Entry, Kill, Mode, OrderChange, OrderEvent, Record, TradingState};
-use protocol::market::{Phase, Quote};
+use protocol::market::{Phase, Quote, Session};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
 use crate::gate::Unsent;
+use crate::market::clock::{AHEAD_SECONDS_MAX, LIVE_SECONDS_MAX};
 use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
 use crate::restart;
@@ -30,8 +31,6 @@ pub use message::{Ask, Draft, Heard, Input, News, Output};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
 const SILENCE_SECONDS_MAX: i64 = 10;
-/// Seconds by which market and wall clock may be apart for the market to be a live one.
-const LIVE_SECONDS_MAX: i64 = 3_600;
 /// Who latched the kill switch, where no operator's command did.
 const KILLED_BY_MACHINE: &str = "machine";
 /// Seconds of market time between an exit that failed and the next one.
@@ -46,7 +45,8 @@ pub struct Trader {
     pub portfolio: Portfolio,
     /// Market clock: the latest instant that the market told.
     now: Timestamp,
-    phase: Option<Phase>,
+    /// What the market-data stage last said of the market's hours, and when it was heard, wall clock.
+    session: Option<(Session, Timestamp)>,
     gate: Option<String>,
     killed_here: bool,
     /// Wall clock at the beginning of the latest reading that was compared.
@@ -93,7 +93,7 @@ impl Trader {
             config_hash: Hash::of(&config),
             portfolio,
             now,
-            phase: None,
+            session: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
             compared: Timestamp::UNIX_EPOCH,
@@ -244,13 +244,14 @@ impl Trader {
     pub fn step(&mut self, wall: Timestamp, input: Input) -> Vec<Output> {
         match input {
             Input::Signal(signal) => {
-                self.now = self.now.max(signal.at);
+                self.see(wall, signal.at);
                 self.on_signal(wall, &signal)
             }
             Input::Quote(quote) => self.on_quote(wall, quote),
             Input::Session(session) => {
-                self.now = self.now.max(session.at);
-                self.phase = Some(session.phase);
+                let at = session.at;
+                self.session = Some((session, wall));
+                self.see(wall, at);
                 Vec::new()
             }
             Input::Broker(heard) => self.on_heard(wall, &heard),
@@ -342,6 +343,18 @@ impl Trader {
         outputs
     }
 
+    /// Takes in a market time that was told. The clock never goes back, so in a live market one that is far ahead of the
+    /// session's own time counts no further: it would make all that is told in time look old.
+    fn see(&mut self, wall: Timestamp, at: Timestamp) {
+        let latest = self.session.as_ref().and_then(|(session, heard)| {
+            let near = session.at.duration_since(*heard).abs() <= SignedDuration::from_secs(LIVE_SECONDS_MAX);
+            let since = wall.duration_since(*heard).max(SignedDuration::ZERO);
+            let latest = || (session.at + since).max(wall) + SignedDuration::from_secs(AHEAD_SECONDS_MAX);
+            (near && session.speed == 1.0).then(latest)
+        });
+        self.now = self.now.max(latest.map_or(at, |latest| at.min(latest)));
+    }
+
     /// The market clock, or the wall clock before the market spoke.
     fn now_or(&self, wall: Timestamp) -> Timestamp {
         if self.now == Timestamp::UNIX_EPOCH {
@@ -356,13 +369,26 @@ impl Trader {
             now: self.live_clock(wall),
             portfolio: &self.portfolio,
             settings: &self.settings,
-            phase: self.phase,
+            phase: self.phase(wall),
             gate: self.closed(wall),
             killed_here: self.killed_here,
             quote: self.fresh_quote(wall, symbol),
             prices: &self.prices,
             sent: &self.sent,
         }
+    }
+
+    /// Where in the day we are. What the market-data stage said last holds until the change that it foretold: should it
+    /// die, nobody tells that one. `Closed` without an end is what it says while it does not know the hours.
+    fn phase(&self, wall: Timestamp) -> Option<Phase> {
+        let (session, heard) = self.session.as_ref()?;
+        let since = wall.duration_since(*heard).max(SignedDuration::ZERO);
+        let now = session.at.checked_add(since).unwrap_or(wall).max(self.now);
+        let holds = match session.next_change {
+            Some(change) => now < change,
+            None => session.phase != Phase::Closed,
+        };
+        holds.then_some(session.phase)
     }
 
     /// The newest quote of a symbol, unless it is too old.

@@ -130,6 +130,14 @@ pub enum Reason {
     Foreign,
 }
 
+impl Reason {
+    /// Whether an operator asked for it.
+    #[must_use]
+    pub fn is_by_operator(self) -> bool {
+        matches!(self, Self::Flatten | Self::Close | Self::EmergencyExit)
+    }
+}
+
 /// A decided order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {

@@ -16,6 +16,11 @@ const NEARLY_ONE: f64 = 0.02;
 /// Market time by which a sample must be ahead of what the speed explains to be a leap: a replay that goes on with the
 /// next day.
 const LEAP_SECONDS_MIN: f64 = 1_800.0;
+/// Seconds by which market and wall clock may be apart for the market to be a live one.
+pub(crate) const LIVE_SECONDS_MAX: i64 = 3_600;
+/// Seconds by which what is told in a live market may be ahead of the clock: clocks differ, and a wrong time must not stop
+/// the day.
+pub(crate) const AHEAD_SECONDS_MAX: i64 = 60;
 /// Most samples kept.
 const SAMPLES_MAX: usize = 128;
 
@@ -43,7 +48,7 @@ impl Clock {
         while self.samples.len() > SAMPLES_MAX || (self.samples.len() > 2 && self.samples[0].0 < horizon) {
             self.samples.pop_front();
         }
-        self.prove(server);
+        self.see(server);
     }
 
     /// A leap says nothing of the speed: what was measured before it is moved along with it.
@@ -68,8 +73,24 @@ impl Clock {
         Some(server.checked_add(passed).unwrap_or(*server))
     }
 
-    /// Takes in a market time that something received bears: the clock can't be before it.
-    pub fn prove(&mut self, at: Timestamp) {
+    /// Takes in a market time that something received at the wall time `now` bears: the clock can't be before it. In a
+    /// live market it can't be far ahead of the broker's own time either, whatever a trade says.
+    pub fn prove(&mut self, now: Timestamp, at: Timestamp) {
+        let latest = self.running(now).filter(|_| self.is_live()).map(|running| {
+            let latest = running.max(now) + SignedDuration::from_secs(AHEAD_SECONDS_MAX);
+            at.min(latest)
+        });
+        self.see(latest.unwrap_or(at));
+    }
+
+    /// True where the broker's time is that of the wall clock and runs like it.
+    fn is_live(&self) -> bool {
+        let apart = |(wall, server): &(Timestamp, Timestamp)| server.duration_since(*wall).abs();
+        let limit = SignedDuration::from_secs(LIVE_SECONDS_MAX);
+        self.rate() == 1.0 && self.samples.back().is_some_and(|last| apart(last) <= limit)
+    }
+
+    fn see(&mut self, at: Timestamp) {
         self.seen = Some(self.seen.map_or(at, |seen| seen.max(at)));
     }
 
@@ -193,10 +214,27 @@ mod tests {
     }
 
     #[test]
+    fn a_live_clock_is_not_moved_far_ahead_by_what_a_trade_says() {
+        const DAY_MS: i64 = 86_400_000;
+        let mut clock = Clock::default();
+        clock.sample(ms(DAY_MS), ms(DAY_MS + 700));
+        clock.prove(ms(DAY_MS + 100), ms(9 * DAY_MS));
+        let at = clock.at(ms(DAY_MS + 100));
+        assert_eq!(at, ms(DAY_MS + 60_800));
+        clock.sample(ms(DAY_MS + 70_000), ms(DAY_MS + 70_700));
+        assert_eq!(clock.at(ms(DAY_MS + 71_000)), ms(DAY_MS + 71_700), "it goes on");
+        // A replay leaps over nights, and its trades say so first.
+        let mut past = Clock::default();
+        past.sample(ms(9 * DAY_MS), ms(DAY_MS));
+        past.prove(ms(9 * DAY_MS), ms(2 * DAY_MS));
+        assert_eq!(past.at(ms(9 * DAY_MS)), ms(2 * DAY_MS));
+    }
+
+    #[test]
     fn what_was_received_proves_a_time() {
         let mut clock = Clock::default();
-        clock.prove(ms(5_000));
-        clock.prove(ms(4_000));
+        clock.prove(ms(0), ms(5_000));
+        clock.prove(ms(0), ms(4_000));
         assert_eq!(clock.seen(), Some(ms(5_000)));
         assert_eq!(clock.at(ms(9_999_999)), ms(5_000));
     }

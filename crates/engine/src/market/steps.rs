@@ -97,7 +97,7 @@ impl Market {
 
     pub(super) fn tick(&mut self, now: Timestamp, symbol: Symbol, tick: &Tick, out: &mut Vec<Output>) {
         if let Tick::LastTime(at) = tick {
-            self.clock.prove(*at);
+            self.clock.prove(now, *at);
         }
         let at = self.clock.at(now);
         let Some(watch) = self.watches.get_mut(&symbol) else {
@@ -144,7 +144,7 @@ impl Market {
                 return;
             }
         };
-        self.clock.prove(piece.start + bars::FIVE_SECONDS);
+        self.clock.prove(now, piece.start + bars::FIVE_SECONDS);
         if let Some(held) = &mut watch.held {
             if held.len() < HELD_MAX {
                 held.push(piece);

@@ -9,7 +9,7 @@ use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
 
 use super::{Draft, EXIT_RETRY_SECONDS, Output, Trader};
 use crate::order::OrderState;
-use crate::risk::Proposal;
+use crate::risk::{Proposal, Refused};
 use crate::{exits, sizing};
 
 /// Part by which a marketable limit price may be worse than the quote, outside the regular session.
@@ -48,7 +48,7 @@ impl Trader {
     }
 
     pub(super) fn on_quote(&mut self, wall: Timestamp, quote: Quote) -> Vec<Output> {
-        self.now = self.now.max(quote.at);
+        self.see(wall, quote.at);
         let symbol = quote.symbol;
         let Some(price) = quote.mark() else {
             return Vec::new();
@@ -96,19 +96,23 @@ impl Trader {
             self.repeated += 1;
             return Vec::new();
         }
-        if let Err(refused) = self.look(wall, symbol).entry(&proposal) {
-            let likely_mistake = refused.check == Check::Duplicate;
-            let text = format!("an entry is held back: {}", refused.text);
-            let mut outputs = vec![self.refusal(wall, source.cause, symbol, refused)];
-            if likely_mistake {
-                outputs.push(self.alert(wall, "order-duplicate", Level::Warning, Some(symbol), text));
+        let checked = self.look(wall, symbol).entry(&proposal);
+        let limit = match checked.and_then(|()| self.limit(wall, &proposal)) {
+            Ok(limit) => limit,
+            Err(refused) => {
+                let likely_mistake = refused.check == Check::Duplicate;
+                let text = format!("an entry is held back: {}", refused.text);
+                let mut outputs = vec![self.refusal(wall, source.cause, symbol, refused)];
+                if likely_mistake {
+                    outputs.push(self.alert(wall, "order-duplicate", Level::Warning, Some(symbol), text));
+                }
+                return outputs;
             }
-            return outputs;
-        }
+        };
         if target.is_zero() {
             return Vec::new();
         }
-        vec![self.intent(wall, id, source, &proposal, target)]
+        vec![self.intent(wall, id, source, &proposal, target, limit)]
     }
 
     /// Closes what is held of a symbol: the confirmed position less what already leaves, never below zero.
@@ -152,23 +156,18 @@ impl Trader {
             ..*source
         };
         let id = match reason {
-            Reason::Flatten | Reason::Close | Reason::EmergencyExit => self.command_id(symbol, source.cause),
+            _ if reason.is_by_operator() => self.command_id(symbol, source.cause),
             _ => self.decision_id(symbol, &anchored, Quantity::ZERO, reason),
         };
         if self.portfolio.orders.contains_key(&id) {
             self.repeated += 1;
             return Vec::new();
         }
-        if let Err(refused) = self.look(wall, symbol).exit(&proposal) {
-            // A price that stays beyond the stop would repeat the same refusal with every tick.
-            let repeated = self.refused_exits.insert(symbol, refused.check) == Some(refused.check);
-            let by_operator = matches!(reason, Reason::Flatten | Reason::Close | Reason::EmergencyExit);
-            return if repeated && !by_operator {
-                Vec::new()
-            } else {
-                vec![self.refusal(wall, source.cause, symbol, refused)]
-            };
-        }
+        let checked = self.look(wall, symbol).exit(&proposal);
+        let limit = match checked.and_then(|()| self.limit(wall, &proposal)) {
+            Ok(limit) => limit,
+            Err(refused) => return self.refuse_exit(wall, source.cause, &proposal, refused),
+        };
         self.refused_exits.remove(&symbol);
         // What an earlier incarnation asked to cancel may never have been asked: asking again is harmless. An absent exit
         // does not block this one; but if the broker has it after all, it must not sell the same shares again.
@@ -179,8 +178,23 @@ impl Trader {
         let mut outputs = self.cancels("its position is being closed", |order| {
             order.symbol == symbol && in_the_way(order) && !asked(order)
         });
-        outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO));
+        outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO, limit));
         outputs
+    }
+
+    /// Says why an exit is not made. A price that stays beyond the stop would repeat the same refusal with every tick.
+    fn refuse_exit(
+        &mut self,
+        wall: Timestamp,
+        cause: &Id,
+        proposal: &Proposal,
+        refused: Refused,
+    ) -> Vec<Output> {
+        let repeated = self.refused_exits.insert(proposal.symbol, refused.check) == Some(refused.check);
+        if repeated && !proposal.reason.is_by_operator() {
+            return Vec::new();
+        }
+        vec![self.refusal(wall, cause, proposal.symbol, refused)]
     }
 
     /// True shortly after an exit of this symbol failed, so that a broker who refuses is not flooded.
@@ -240,21 +254,17 @@ impl Trader {
         source: &Source<'_>,
         proposal: &Proposal,
         target: Quantity,
+        limit: Option<Price>,
     ) -> Output {
-        let extended = self.phase != Some(Phase::Regular);
-        let (order_type, limit_price) = if extended {
-            (OrderType::Limit, Some(self.marketable_limit(proposal)))
-        } else {
-            (OrderType::Market, None)
-        };
+        let order_type = limit.map_or(OrderType::Market, |_| OrderType::Limit);
         let entry = Entry::Intent(Intent {
             symbol: proposal.symbol,
             side: proposal.side,
             quantity: proposal.quantity.normalize(),
             order_type,
-            limit_price,
+            limit_price: limit,
             time_in_force: TimeInForce::Day,
-            outside_regular_hours: extended,
+            outside_regular_hours: limit.is_some(),
             reason: proposal.reason,
             target: target.normalize(),
             basis: self.portfolio.held(proposal.symbol),
@@ -267,6 +277,24 @@ impl Trader {
             at: self.now_or(wall),
             cause: Some(source.cause.clone()),
             entry,
+        })
+    }
+
+    /// The limit of an order, which it has outside the regular session and where nobody knows the session.
+    fn limit(&self, wall: Timestamp, proposal: &Proposal) -> Result<Option<Price>, Refused> {
+        if self.phase(wall) == Some(Phase::Regular) {
+            return Ok(None);
+        }
+        let limit = self.marketable_limit(proposal);
+        if limit > Price::ZERO {
+            return Ok(Some(limit));
+        }
+        Err(Refused {
+            check: Check::StaleQuote,
+            text: format!(
+                "no price of {} is known, and outside the regular session an order needs a limit",
+                proposal.symbol
+            ),
         })
     }
 

@@ -6,6 +6,7 @@
 mod confirm;
 mod desk;
 mod fold;
+mod hours;
 mod inactive;
 mod incident;
 mod late;

@@ -1,0 +1,92 @@
+//! Hours that nobody knows, prices that nobody knows, and times that can't be.
+
+use engine::trader::Input;
+use jiff::SignedDuration;
+use protocol::Timestamp;
+use protocol::decision::{Check, Regime};
+use protocol::ledger::{OrderType, Reason};
+use protocol::market::{Phase, Session};
+use protocol::operator::Verb;
+
+use crate::world::{World, number, symbol};
+
+fn session(world: &mut World, phase: Phase, next_change: Option<Timestamp>) {
+    let session = Session {
+        id: protocol::Id::derive(&["session"]),
+        at: world.now,
+        phase,
+        next_change,
+        source: "test".into(),
+        speed: 1.0,
+        connected: true,
+    };
+    world.step(Input::Session(session));
+}
+
+#[test]
+fn an_operator_s_exit_does_not_hang_on_the_last_word_of_a_market_data_stage_that_died() {
+    for verb in [Verb::Close, Verb::Flatten, Verb::EmergencyExit] {
+        let mut world = World::new(&[("NVDA", "20")]);
+        let name = (verb != Verb::Flatten).then_some("NVDA");
+        world.quote("NVDA", "100");
+        // It is evening, and the last that was heard is that the market opens tomorrow.
+        let opens = world.now + SignedDuration::from_hours(16);
+        session(&mut world, Phase::Closed, Some(opens));
+        world.ask(verb, name);
+        assert!(world.intents.is_empty(), "closed is closed while that holds");
+        world.later(17 * 3_600);
+        world.quote("NVDA", "80");
+        assert!(
+            world.intents.is_empty(),
+            "what nobody asked for waits until the hours are known"
+        );
+        world.ask(verb, name);
+        let (_, exit) = world.intents.last().expect("it goes out");
+        assert_eq!(
+            (exit.order_type, exit.outside_regular_hours),
+            (OrderType::Limit, true)
+        );
+        assert_eq!(exit.limit_price, Some(number("79.6")));
+        // An entry waits for hours that are known.
+        world.signal("AAPL", 0.9, 0.05, Regime::Bull);
+        assert_eq!(world.intents.len(), 1);
+    }
+    // Hours that nobody knows yet hold nothing back either.
+    let mut world = World::new(&[("NVDA", "20")]);
+    world.quote("NVDA", "100");
+    session(&mut world, Phase::Closed, None);
+    world.ask(Verb::Close, Some("NVDA"));
+    assert_eq!(
+        world.intents.last().map(|(_, exit)| exit.reason),
+        Some(Reason::Close)
+    );
+}
+
+#[test]
+fn an_exit_that_needs_a_limit_and_has_no_price_is_refused() {
+    let mut world = World::with(&[("NVDA", "20")], |settings| {
+        settings.market.extended_hours = true
+    });
+    world.phase(Phase::After);
+    world.ask(Verb::Close, Some("NVDA"));
+    assert!(world.intents.is_empty(), "a limit of nothing is none");
+    assert_eq!(world.refused, [(symbol("NVDA"), Check::StaleQuote)]);
+    world.quote("NVDA", "100");
+    world.ask(Verb::Close, Some("NVDA"));
+    assert_eq!(world.intents[0].1.limit_price, Some(number("99.5")));
+}
+
+#[test]
+fn one_time_that_can_not_be_does_not_stop_the_day() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    let mut wrong = world.quote_of("NVDA", "50");
+    wrong.at += SignedDuration::from_hours(30);
+    world.step(Input::Quote(wrong));
+    world.later(120);
+    world.quote("AAPL", "100");
+    world.signal("AAPL", 0.9, 0.05, Regime::Bull);
+    assert_eq!(world.intents.len(), 1, "{:?}", world.refused);
+    let decided = world.records.last().map(|(_, _, record)| record.at);
+    assert!(decided.is_some_and(|at| at <= world.now + SignedDuration::from_secs(60)));
+}
