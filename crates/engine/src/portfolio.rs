@@ -68,6 +68,9 @@ pub struct Portfolio {
     /// `orderRef`s of orders of an earlier ledger that the broker told of when this one began.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub earlier_orders: BTreeSet<String>,
+    /// Figures of the broker that an operator took over, by symbol: what was executed before is in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub taken_over: BTreeMap<Symbol, TakenOver>,
     /// What may be traded.
     pub state: TradingState,
     /// Symbols that are halted or only reduce, whatever the account may do.
@@ -93,6 +96,17 @@ pub struct Portfolio {
     pub order_id_max: i32,
     /// True after `flatten` until something else is commanded: whatever is still or again held is closed.
     pub flattening: bool,
+}
+
+/// The latest figure of a symbol that was taken over from the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// Earliest instant of its reading, by the broker's clock.
+    pub earliest: Timestamp,
+    /// Latest instant of its reading, by the broker's clock.
+    pub latest: Timestamp,
+    /// Highest order id that was used before: what later orders fill is not in it.
+    pub order_id_max: i32,
 }
 
 /// Shares that changed hands.
@@ -228,6 +242,7 @@ impl Default for Portfolio {
             executions: BTreeMap::new(),
             forgotten_until: None,
             earlier_orders: BTreeSet::new(),
+            taken_over: BTreeMap::new(),
             state: TradingState::Active,
             symbol_states: BTreeMap::new(),
             killed: false,
@@ -257,6 +272,13 @@ impl Portfolio {
         self.sequence = sequence;
         self.hash = hash.clone();
         Ok(())
+    }
+
+    /// The state that it would be with these records too, for comparing. They count as of a sequence that is past.
+    pub(crate) fn with(&self, sequence: u64, records: impl Iterator<Item = Record>) -> Self {
+        let mut other = self.clone();
+        records.for_each(|record| other.fold(sequence, &record));
+        other
     }
 
     fn check(&self, sequence: u64, record: &Record) -> Result<(), LedgerFault> {

@@ -101,6 +101,21 @@ impl Position {
         realized
     }
 
+    /// Takes over shares that no trade explains: what is still held keeps its cost, what is new counts at a price. Nothing
+    /// is gained by it.
+    pub(crate) fn adjust(&mut self, change: Quantity, price: Price) {
+        let after = self.quantity + change;
+        let grows = self.quantity.is_zero() || self.quantity.is_sign_negative() == change.is_sign_negative();
+        self.cost = if grows {
+            self.cost + change * price
+        } else if change.abs() < self.quantity.abs() {
+            (self.cost * after / self.quantity).round_dp(8)
+        } else {
+            after * price
+        };
+        self.quantity = after;
+    }
+
     /// Moves back what a trade moved, because the broker corrected it. Cost and gain keep their sum, so what was made
     /// since then is reckoned again from here.
     pub(crate) fn take_back(&mut self, trade: &Trade) {

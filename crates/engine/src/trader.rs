@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{Difference, Entry, Kill, Mode, OrderChange, OrderEvent, Record, TradingState};
+use protocol::ledger::{Entry, Kill, Mode, OrderChange, OrderEvent, Record, TradingState};
 use protocol::market::{Phase, Quote, Session};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
@@ -26,6 +26,7 @@ use crate::portfolio::{LedgerFault, Portfolio};
 use crate::restart;
 use crate::risk::{Look, Refused};
 
+use compare::Comparison;
 use incident::Noticed;
 pub use message::{Ask, Draft, Heard, Input, News, Output};
 
@@ -60,9 +61,7 @@ pub struct Trader {
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
     noticed: Noticed,
-    /// Differences that the latest comparison found again, with its figures. One that was seen once may be the broker's
-    /// answers to two questions with a trade in between.
-    confirmed: Vec<Difference>,
+    comparison: Comparison,
     /// LEDGER sequence at the beginning of the latest reading, if shares did not differ in it.
     agreed: Option<u64>,
     /// Orders of ours that the broker worked at the latest reading.
@@ -106,7 +105,7 @@ impl Trader {
             flat_told: true,
             refused_exits: BTreeMap::new(),
             noticed: Noticed::default(),
-            confirmed: Vec::new(),
+            comparison: Comparison::default(),
             agreed: None,
             at_work: BTreeSet::new(),
         }

@@ -338,10 +338,14 @@ pub struct Adjusted {
     pub symbol: Option<Symbol>,
     /// Shares added, signed.
     pub quantity: Quantity,
-    /// Dollars a share that the broker states as average cost after it.
+    /// Dollars a share that what is added counts at; what was known keeps its cost.
     pub average_cost: Price,
     /// Dollars added to cash, signed.
     pub cash: Money,
+    /// Between which instants by the broker's clock, and surely so, the positions were read that it was taken from. What
+    /// was executed before is in it. Absent for cash, and in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_between: Option<(Timestamp, Timestamp)>,
     /// Why.
     pub text: String,
 }

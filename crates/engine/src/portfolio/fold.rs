@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use protocol::ledger::{
     Adjusted, Choice, Difference, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason,
-    Record, StateChange, TradingState,
+    Record, Side, StateChange, TradingState,
 };
 use protocol::operator::Verb;
 use protocol::{Money, Quantity, Symbol, Timestamp};
 
 use super::{
     COMMANDS_KEPT_MAX, Commanded, DayFigures, EXECUTIONS_KEPT_MAX, ORDERS_KEPT_MAX, Portfolio, Position,
-    TRADES_KEPT_MAX, Trade, is_as_large, revision_of,
+    TRADES_KEPT_MAX, TakenOver, Trade, is_as_large, revision_of,
 };
 use crate::day::trading_day;
 use crate::order::{Order, OrderState};
@@ -125,9 +125,18 @@ impl Portfolio {
     fn adjust(&mut self, adjusted: &Adjusted) {
         self.cash += adjusted.cash;
         if let Some(symbol) = adjusted.symbol {
-            let position = self.position(symbol);
-            position.quantity += adjusted.quantity;
-            position.cost = position.quantity * adjusted.average_cost;
+            self.position(symbol)
+                .adjust(adjusted.quantity, adjusted.average_cost);
+            if let Some((earliest, latest)) = adjusted.read_between {
+                let before = self.taken_over.get(&symbol);
+                let taken = TakenOver {
+                    // A clock that was set back makes nothing new of what an earlier figure had.
+                    earliest: before.map_or(earliest, |before| before.earliest.max(earliest)),
+                    latest: before.map_or(latest, |before| before.latest.max(latest)),
+                    order_id_max: self.order_id_max,
+                };
+                self.taken_over.insert(symbol, taken);
+            }
             self.differences.retain(|known| known.symbol != Some(symbol));
         } else {
             self.differences.retain(|known| known.symbol.is_some());
@@ -136,9 +145,17 @@ impl Portfolio {
 
     fn order_event(&mut self, sequence: u64, record: &Record, event: &OrderEvent) {
         let mut corrected = None;
+        let mut moved = None;
         match &event.change {
             OrderChange::Fill(fill) if self.counted(fill) => return,
+            // Its order hears of it; shares and cash have it, or differ and say so.
+            OrderChange::Fill(fill) if self.is_taken_over(event, fill) => {
+                self.executions
+                    .insert(fill.execution_id.clone(), fill.executed_at);
+                self.forget();
+            }
             OrderChange::Fill(fill) => {
+                moved = Some(fill);
                 self.roll_day(fill.executed_at);
                 corrected = self.uncount(fill);
                 self.executions
@@ -162,11 +179,28 @@ impl Portfolio {
         if (is_over && !was_over) || matches!(event.change, OrderChange::Absent { .. }) {
             self.last_end.insert(event.symbol, sequence);
         }
-        if let OrderChange::Fill(fill) = &event.change {
+        if let Some(fill) = moved {
             self.fill(sequence, event, fill, reason);
             self.take_place(corrected);
         }
         self.forget();
+    }
+
+    /// True when an execution is in a figure that was taken over from the broker: it was executed before, by an order of
+    /// before. Where the clocks can't tell, a purchase is in it and a sale is not: so the ledger never has more than the
+    /// broker, and what it lacks is told as a difference.
+    fn is_taken_over(&self, event: &OrderEvent, fill: &Fill) -> bool {
+        let Some(taken) = self.taken_over.get(&event.symbol) else {
+            return false;
+        };
+        let order = self.orders.get(&event.order);
+        let is_later = order.is_some_and(|order| order.order_id > taken.order_id_max);
+        let corrects = self.revision_counted(revision_of(&fill.execution_id).0).is_some();
+        let until = match fill.side {
+            Side::Buy => taken.latest,
+            Side::Sell => taken.earliest,
+        };
+        !is_later && !corrects && fill.executed_at <= until
     }
 
     /// Undoes the execution that a fill corrects, to the cent: what it moved is moved back. The figures of the day lose

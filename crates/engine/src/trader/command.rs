@@ -2,11 +2,10 @@
 
 use protocol::decision::Level;
 use protocol::ledger::{
-    Adjusted, Choice, Difference, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, Side, StateChange,
-    TradingState,
+    Choice, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, Side, StateChange, TradingState,
 };
 use protocol::operator::Verb;
-use protocol::{Id, Money, Quantity, Symbol, Timestamp};
+use protocol::{Id, Quantity, Symbol, Timestamp};
 
 use super::decide::{Source, number_intents};
 use super::{Ask, Draft, Output, Trader};
@@ -351,9 +350,12 @@ impl Trader {
                     Ok(compared) => compared.clone(),
                     Err(text) => return Outcome::refused(text),
                 };
+                let Some(adjusted) = self.taken_over(ask, &difference) else {
+                    return Outcome::refused(format!("no price of {whose} is known: wait for a quote"));
+                };
                 (
                     format!("the broker's figure of {whose} is taken over"),
-                    Some(self.taken_over(ask, &difference)),
+                    Some(adjusted),
                 )
             }
         };
@@ -369,42 +371,6 @@ impl Trader {
             adjusted.map(|adjusted| self.account(wall, ask, "adjusted", Entry::Adjusted(adjusted)));
         let settled = self.account(wall, ask, "settled", Entry::Settled(settled));
         Outcome::done(adjusted.into_iter().chain([settled]).collect(), text)
-    }
-
-    /// A difference as the latest comparison found it, if it was seen twice and nothing moved since.
-    fn compared(&self, symbol: Option<Symbol>) -> Result<&Difference, &'static str> {
-        let ours = symbol.map_or(self.portfolio.cash, |symbol| self.portfolio.held(symbol));
-        let found = self.confirmed.iter().find(|found| found.symbol == symbol);
-        let found = found.ok_or(
-            "it was seen once, and a trade at that moment would look the same: wait for the next comparison with the broker",
-        )?;
-        if found.ours == ours {
-            Ok(found)
-        } else {
-            Err("it moved since it was compared: wait for the next comparison with the broker")
-        }
-    }
-
-    /// What it takes for the ledger to say what the broker says.
-    fn taken_over(&self, ask: &Ask, difference: &Difference) -> Adjusted {
-        let change = difference.broker - difference.ours;
-        let text = format!("{} takes the broker's figure: {}", ask.by, ask.command.note);
-        match difference.symbol {
-            Some(symbol) => Adjusted {
-                symbol: Some(symbol),
-                quantity: change,
-                average_cost: self.prices.get(&symbol).copied().unwrap_or_default(),
-                cash: Money::ZERO,
-                text,
-            },
-            None => Adjusted {
-                symbol: None,
-                quantity: Quantity::ZERO,
-                average_cost: Money::ZERO,
-                cash: change,
-                text,
-            },
-        }
     }
 
     fn settle_order(&mut self, wall: Timestamp, ask: &Ask, id: &Id) -> Outcome {

@@ -21,8 +21,8 @@ pub(super) struct Noticed {
     /// Orders that the last reading of the broker contradicts, and since which wall time: one reading may be of another
     /// moment, two that are some time apart are not.
     suspects: BTreeMap<Id, Timestamp>,
-    /// True when the last reading contradicts an order and is not yet enough.
-    another_look: bool,
+    /// True when the last reading brought news, or contradicts an order and is not yet enough.
+    pub(super) another_look: bool,
     /// Orders that the broker has as inactive.
     pub(super) inactive: BTreeSet<Id>,
     /// Exits whose cancellation was asked for because there were too many.

@@ -268,6 +268,7 @@ fn an_order_corrected_to_fewer_shares_is_over_when_the_broker_says_so() {
     let mut truth = open_at_broker(&world, 7);
     truth.completed = std::mem::take(&mut truth.open);
     truth.completed[0].status = BrokerStatus::Filled;
+    truth.positions = world.truth(&[("AAPL", number("40"))]).positions;
     // The broker may tell what it corrected beside the correction.
     truth.executions = all
         .into_iter()

@@ -14,5 +14,6 @@ mod many;
 mod settle;
 mod story;
 mod sums;
+mod takeover;
 mod trading;
 mod world;

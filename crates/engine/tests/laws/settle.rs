@@ -10,7 +10,7 @@ use protocol::{Id, Money, Quantity, Symbol};
 use crate::world::{World, number, symbol};
 
 /// The broker has so many shares of AAPL, whatever the ledger says.
-fn read(world: &mut World, held: &str) {
+pub fn read(world: &mut World, held: &str) {
     read_since(world, held, world.trader.portfolio.sequence);
 }
 
@@ -32,7 +32,7 @@ fn read_cash(world: &mut World, cash: Money) {
     world.step(Input::Truth(truth, Pass::Running));
 }
 
-fn settle(world: &mut World, choice: Option<Choice>) -> bool {
+pub fn settle(world: &mut World, choice: Option<Choice>) -> bool {
     settle_of(world, Some(symbol("AAPL")), choice)
 }
 
@@ -152,7 +152,7 @@ fn stopped() -> World {
     world
 }
 
-fn ask_for_more(world: &mut World) -> usize {
+pub fn ask_for_more(world: &mut World) -> usize {
     world.later(20);
     world.quote("AAPL", "90");
     world.ask(Verb::Close, Some("AAPL"));
@@ -270,7 +270,7 @@ fn a_difference_that_a_later_reading_explains_is_not_taken_over() {
 }
 
 /// Seven shares of AAPL that were bought for $701 by the order with this reference.
-fn by_hand(order_ref: &str, world: &World) -> BrokerExecution {
+pub fn by_hand(order_ref: &str, world: &World) -> BrokerExecution {
     BrokerExecution {
         order_ref: order_ref.to_owned(),
         symbol: symbol("AAPL"),

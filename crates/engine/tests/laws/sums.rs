@@ -46,6 +46,8 @@ pub struct Sums {
     /// The broker's figure where it differs, less what was sold and not more for what was bought since.
     broker: BTreeMap<Symbol, Quantity>,
     executions: BTreeSet<String>,
+    /// Since when a sale, and a purchase, is not in the broker's figure that was taken over, and the last order before.
+    taken_over: BTreeMap<Symbol, (Timestamp, Timestamp, i32)>,
 }
 
 impl Sums {
@@ -78,6 +80,10 @@ impl Sums {
                 if let Some(symbol) = adjusted.symbol {
                     *self.held.entry(symbol).or_default() += adjusted.quantity;
                     self.broker.remove(&symbol);
+                    let (first, last) = adjusted.read_between.unwrap();
+                    let orders = self.orders.values().map(|order| order.order_id);
+                    self.taken_over
+                        .insert(symbol, (first, last, orders.max().unwrap_or_default()));
                 }
             }
             _ => {}
@@ -99,10 +105,18 @@ impl Sums {
                 if !self.executions.insert(fill.execution_id.clone()) {
                     return;
                 }
-                let signed = match fill.side {
-                    Side::Buy => fill.quantity,
-                    Side::Sell => -fill.quantity,
+                let (first, last, order_id_max) = self.taken_over.get(&event.symbol).copied().unwrap_or((
+                    Timestamp::MIN,
+                    Timestamp::MIN,
+                    0,
+                ));
+                let order_id = self.orders.get(&event.order).map_or(0, |order| order.order_id);
+                let (signed, since) = match fill.side {
+                    Side::Buy => (fill.quantity, last),
+                    Side::Sell => (-fill.quantity, first),
                 };
+                let known = order_id <= order_id_max && fill.executed_at <= since;
+                let signed = if known { Quantity::ZERO } else { signed };
                 *self.held.entry(event.symbol).or_default() += signed;
                 if let Some(broker) = self.broker.get_mut(&event.symbol) {
                     *broker += signed.min(Quantity::ZERO);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Money, Quantity};
+use protocol::{Money, Quantity, Timestamp};
 use serde_json::Value;
 
 use crate::ledger::Stored;
@@ -48,6 +48,8 @@ pub struct Traded {
     pub sequence: u64,
     /// The broker's permanent id of the order.
     pub permanent_id: i64,
+    /// Whether a figure of the broker that was taken over before has it in it.
+    pub taken_over: bool,
 }
 
 /// Everything that LEDGER says of the account.
@@ -71,6 +73,9 @@ pub struct Books {
     gaps: BTreeMap<String, Quantity>,
     /// How much of it an operator ignores.
     ignored: BTreeMap<String, Quantity>,
+    /// Until when sales, and purchases, are in the latest figure of a symbol that was taken over, and the highest order
+    /// id before it.
+    taken: BTreeMap<String, (Timestamp, Timestamp, i64)>,
 }
 
 fn text(value: &Value, field: &str) -> String {
@@ -82,6 +87,10 @@ fn number(value: &Value, field: &str) -> Quantity {
         .as_str()
         .and_then(|text| text.parse().ok())
         .unwrap_or_default()
+}
+
+fn instant(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
 }
 
 /// What an execution's id keeps, and its revision.
@@ -148,6 +157,13 @@ impl Books {
             "adjusted" => {
                 self.cash += number(value, "cash");
                 *self.opening.entry(text(value, "symbol")).or_default() += number(value, "quantity");
+                let read = &value["read_between"];
+                if let (Some(first), Some(last)) = (instant(&read[0]), instant(&read[1])) {
+                    let ids = self.decided.iter().map(|decided| decided.order_id);
+                    let taken = (first, last, ids.max().unwrap_or_default());
+                    let known = self.taken.entry(text(value, "symbol")).or_insert(taken);
+                    *known = (known.0.max(first), known.1.max(last), taken.2);
+                }
             }
             "state" if value["symbol"].is_string() => {
                 let halted = text(value, "state") == "halted";
@@ -196,7 +212,10 @@ impl Books {
             let (root, revision) = root(&execution);
             let quantity = number(value, "quantity");
             let buys = text(value, "side") == "buy";
+            let before = self.trades.get(&root);
+            let taken_over = before.map_or_else(|| self.is_taken_over(value), |before| before.taken_over);
             let trade = Traded {
+                taken_over,
                 order: order.clone(),
                 symbol: text(value, "symbol"),
                 revision,
@@ -219,10 +238,31 @@ impl Books {
         }
     }
 
+    /// Where the clocks can't tell, a purchase is in what was taken over and a sale is not.
+    fn is_taken_over(&self, fill: &Value) -> bool {
+        let Some((sales, purchases, order_id_max)) = self.taken.get(&text(fill, "symbol")) else {
+            return false;
+        };
+        let id = text(fill, "order");
+        let mut decided = self.decided.iter();
+        let order_id = decided.find(|one| one.id == id).map_or(0, |one| one.order_id);
+        let until = if text(fill, "side") == "buy" {
+            purchases
+        } else {
+            sales
+        };
+        order_id <= *order_id_max && instant(&fill["executed_at"]).is_some_and(|at| at <= *until)
+    }
+
+    /// Trades that moved shares and cash.
+    fn moved(&self) -> impl Iterator<Item = &Traded> {
+        self.trades.values().filter(|trade| !trade.taken_over)
+    }
+
     /// Shares of each symbol.
     pub fn positions(&self) -> BTreeMap<String, Quantity> {
         let mut positions = self.opening.clone();
-        for trade in self.trades.values() {
+        for trade in self.moved() {
             *positions.entry(trade.symbol.clone()).or_default() += trade.signed;
         }
         positions.retain(|_, shares| !shares.is_zero());
@@ -232,7 +272,7 @@ impl Books {
     /// Dollars after all trades and what they cost.
     pub fn money(&self) -> Money {
         let spent = |trade: &Traded| trade.signed * trade.price + trade.commission;
-        self.cash - self.trades.values().map(spent).sum::<Money>()
+        self.cash - self.moved().map(spent).sum::<Money>()
     }
 
     /// Shares of a decision that were filled up to a record.

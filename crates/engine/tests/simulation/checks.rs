@@ -364,7 +364,14 @@ impl Judges<'_> {
         let theirs: BTreeMap<_, _> = theirs
             .filter(|(root, _)| !self.books.before.contains(root))
             .collect();
-        for root in theirs.keys().filter(|root| ours.get(*root) != theirs.get(*root)) {
+        // A correction of what was taken over from the broker is in there, or differs.
+        let taken_over = |root: &&String| self.books.trades.get(*root).is_some_and(|one| one.taken_over);
+        let differ = |root: &&String| ours.get(*root) != theirs.get(*root);
+        let not_as_it_is: Vec<_> = theirs
+            .keys()
+            .filter(|root| differ(root) && !taken_over(root))
+            .collect();
+        for root in not_as_it_is {
             self.wrong.push(format!(
                 "execution {root} of the broker is not in LEDGER as it is"
             ));
