@@ -18,7 +18,7 @@ use protocol::{Id, Timestamp};
 use crate::gate::{Gate, Moment, Unsent};
 use crate::link::{Link, Meaning};
 use crate::portfolio::Portfolio;
-use crate::reconcile::{self, BrokerExecution, Pass, Truth};
+use crate::reconcile::{self, BrokerExecution, BrokerStatus, Pass, Truth};
 use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader};
 
 pub use memory::{Memory, Recall};
@@ -113,8 +113,9 @@ pub struct Desk {
     reading: bool,
     /// Wall clock when the last reading was asked for.
     began: Timestamp,
-    /// The second pass is due as soon as the reading under way has ended. Behind the running ones, it would wait for ever.
-    second_due: bool,
+    /// What was asked for while a reading was under way, which may have missed it. A second pass is due as soon as that
+    /// has ended: behind the running ones, it would wait for ever.
+    due: Option<Pass>,
     failed_readings: u32,
     reconcile_ms: u64,
     second_pass_ms: u64,
@@ -142,7 +143,7 @@ impl Desk {
             order_id_max,
             reading: false,
             began: Timestamp::UNIX_EPOCH,
-            second_due: false,
+            due: None,
             failed_readings: 0,
             reconcile_ms,
             second_pass_ms,
@@ -283,16 +284,19 @@ impl Desk {
     }
 
     fn on_order(&mut self, wall: Timestamp, heard: Heard) -> Vec<Deed> {
-        let News::Execution(symbol, fill) = &heard.news else {
-            return self.trade(wall, Step::Broker(heard));
-        };
-        let execution = BrokerExecution {
-            order_ref: heard.order_ref.clone(),
-            symbol: *symbol,
-            fill: fill.clone(),
-        };
-        if let Some(end) = self.another(&[execution]) {
-            return vec![end];
+        match &heard.news {
+            News::Execution(symbol, fill) => {
+                let execution = BrokerExecution {
+                    order_ref: heard.order_ref.clone(),
+                    symbol: *symbol,
+                    fill: fill.clone(),
+                };
+                if let Some(end) = self.another(&[execution]) {
+                    return vec![end];
+                }
+            }
+            News::Status(BrokerStatus::Cancelled, ..) => {}
+            _ => return self.trade(wall, Step::Broker(heard)),
         }
         let mut deeds = self.trade(wall, Step::Broker(heard));
         deeds.extend(self.read(wall, Pass::Running));
@@ -345,10 +349,10 @@ impl Desk {
         deeds
     }
 
-    /// Begins a reading, unless one is under way. That one may miss what asked for this; another follows soon.
+    /// Begins a reading, unless one is under way. That one may miss what asked for this; so another follows it.
     fn read(&mut self, wall: Timestamp, pass: Pass) -> Option<Deed> {
         if self.reading {
-            self.second_due |= pass == Pass::Second;
+            self.due = self.due.max(Some(pass));
             return None;
         }
         self.reading = true;
@@ -379,8 +383,10 @@ impl Desk {
             return self.start_reads(wall, truth);
         }
         let mut deeds = self.on_truth(wall, truth, pass);
-        if std::mem::take(&mut self.second_due) {
-            deeds.extend(self.look(wall, Pass::Second));
+        match self.due.take() {
+            Some(Pass::Second) => deeds.extend(self.look(wall, Pass::Second)),
+            Some(pass) => deeds.push(Deed::Look(pass, AGAIN_MS)),
+            None => {}
         }
         deeds
     }

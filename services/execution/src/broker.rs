@@ -151,13 +151,17 @@ pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, Strin
             order_ref: String::new(),
             order_id: status.order_id,
             permanent_id: status.perm_id,
-            news: News::Status(status_of(&status.status), status.status.as_str().to_owned()),
+            news: News::Status(
+                status_of(&status.status),
+                exact(status.filled),
+                status.status.as_str().to_owned(),
+            ),
         },
         OrderUpdate::OpenOrder(data) => Heard {
             order_ref: data.order.order_ref.clone(),
             order_id: data.order_id,
             permanent_id: data.order.perm_id,
-            news: News::Status(status_of(&data.order_state.status), words(&data)),
+            news: News::Status(status_of(&data.order_state.status), None, words(&data)),
         },
         OrderUpdate::ExecutionData(data) => {
             let Some(execution) = execution(&data, now)? else {
@@ -281,6 +285,8 @@ fn instant(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::Quantity;
+
     use super::*;
 
     #[test]
@@ -308,11 +314,15 @@ mod tests {
             order(&open).unwrap().map(|order| order.status),
             Some(BrokerStatus::Inactive)
         );
-        for update in [OrderUpdate::OrderStatus(status), OrderUpdate::OpenOrder(open)] {
+        let told = [
+            (OrderUpdate::OrderStatus(status), Some(Quantity::ZERO)),
+            (OrderUpdate::OpenOrder(open), None),
+        ];
+        for (update, filled) in told {
             let heard = heard(update, Timestamp::UNIX_EPOCH).unwrap().unwrap();
             assert_eq!(
                 heard.news,
-                News::Status(BrokerStatus::Inactive, "Inactive".into())
+                News::Status(BrokerStatus::Inactive, filled, "Inactive".into())
             );
         }
     }

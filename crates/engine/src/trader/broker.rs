@@ -79,7 +79,7 @@ impl Trader {
                     },
                 )]
             }
-            News::Status(status, text) => {
+            News::Status(status, filled, text) => {
                 let Some(order) = self.find(heard).cloned() else {
                     return Vec::new();
                 };
@@ -91,6 +91,9 @@ impl Trader {
                         outputs.extend(self.change(at, &order, change));
                         return outputs;
                     }
+                    // It may overtake executions of its order. Without them the symbol would look free, and be entered
+                    // again; so the reading that follows says what became of it.
+                    BrokerStatus::Cancelled if filled.is_none_or(|filled| order.filled < filled) => None,
                     BrokerStatus::Cancelled => Some(OrderChange::Cancelled { text: text.clone() }),
                     BrokerStatus::Rejected => Some(OrderChange::Rejected {
                         code: 201,

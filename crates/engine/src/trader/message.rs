@@ -4,7 +4,7 @@ use protocol::decision::{Alert, Refusal, Signal};
 use protocol::ledger::{Entry, Record};
 use protocol::market::{Quote, Session};
 use protocol::operator::{Command, Reply, Verb};
-use protocol::{Hash, Id, Symbol, Timestamp};
+use protocol::{Hash, Id, Quantity, Symbol, Timestamp};
 
 use crate::reconcile::{BrokerStatus, Pass, Truth};
 
@@ -47,8 +47,8 @@ pub struct Heard {
 /// The content of a broker's message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
-    /// How the order is.
-    Status(BrokerStatus, String),
+    /// How the order is, how many of its shares are filled where the message tells it, and the broker's words.
+    Status(BrokerStatus, Option<Quantity>, String),
     /// An error that names the order.
     Error(i32, String),
     /// An execution.

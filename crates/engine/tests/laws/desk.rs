@@ -24,7 +24,8 @@ fn begin(portfolio: &Portfolio, change: impl Fn(&mut Identity)) -> (Desk, Vec<De
     (desk, deeds)
 }
 
-fn append(desk: &mut Desk, deeds: &[Deed]) {
+/// Appends what a desk wants recorded.
+pub fn append(desk: &mut Desk, deeds: &[Deed]) {
     for deed in deeds {
         if let Deed::Append(epoch, draft) = deed
             && let Some((record, memory)) = desk.record(*epoch, draft.clone())

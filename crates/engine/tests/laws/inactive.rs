@@ -3,6 +3,7 @@
 use engine::order::OrderState;
 use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Heard, Input, News};
+use protocol::Quantity;
 use protocol::decision::Check;
 
 use crate::world::{World, symbol};
@@ -15,7 +16,7 @@ fn buying() -> World {
     assert_eq!(world.bought(), 1);
     hear(
         &mut world,
-        News::Status(BrokerStatus::Working, "Submitted".into()),
+        News::Status(BrokerStatus::Working, None, "Submitted".into()),
     );
     world
 }
@@ -31,7 +32,7 @@ fn hear(world: &mut World, news: News) {
 }
 
 fn becomes_inactive(world: &mut World) {
-    hear(world, News::Status(BrokerStatus::Inactive, "held".into()));
+    hear(world, News::Status(BrokerStatus::Inactive, None, "held".into()));
 }
 
 fn state(world: &World) -> OrderState {
@@ -73,7 +74,7 @@ fn an_inactive_order_is_in_doubt_and_cancelled_and_holds_entries_back() {
     // It works again after all: what it fills counts, and it is still to go.
     hear(
         &mut world,
-        News::Status(BrokerStatus::Working, "Submitted".into()),
+        News::Status(BrokerStatus::Working, None, "Submitted".into()),
     );
     assert!(world.cancels[1..].contains(&order_id), "{:?}", world.cancels);
     world.fill_last("100");
@@ -115,7 +116,7 @@ fn a_reading_that_shows_it_inactive_says_the_same() {
     assert_eq!(world.cancels.len(), 3, "asked for until it goes");
     hear(
         &mut world,
-        News::Status(BrokerStatus::Cancelled, "by trader".into()),
+        News::Status(BrokerStatus::Cancelled, Some(Quantity::ZERO), "by trader".into()),
     );
     assert_eq!(state(&world), OrderState::Cancelled);
 }

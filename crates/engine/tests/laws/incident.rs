@@ -24,7 +24,7 @@ fn hear(world: &mut World, permanent_id: i64, status: BrokerStatus) {
         order_ref,
         order_id: 0,
         permanent_id,
-        news: News::Status(status, String::new()),
+        news: News::Status(status, Some(protocol::Quantity::ZERO), String::new()),
     }));
 }
 

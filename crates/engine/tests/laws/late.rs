@@ -94,7 +94,7 @@ fn an_exit_that_appears_beside_the_next_one_is_cancelled_and_the_next_one_works_
         order_ref: lost.0.to_string(),
         order_id: lost.1.order_id,
         permanent_id: 7,
-        news: News::Status(BrokerStatus::Working, String::new()),
+        news: News::Status(BrokerStatus::Working, None, String::new()),
     }));
     assert_eq!(world.cancels, [lost.1.order_id]);
     assert_eq!(would_sell(&world), world.held("AAPL"));

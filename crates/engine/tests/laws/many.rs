@@ -147,7 +147,7 @@ impl Story {
             order: (id.clone(), intent.clone()),
             fills: Vec::new(),
             end: None,
-            news: vec![News::Status(BrokerStatus::Working, String::new())],
+            news: vec![News::Status(BrokerStatus::Working, None, String::new())],
         };
         let mut rest = intent.quantity;
         for execution in 0..dice.roll(5) {
@@ -161,10 +161,14 @@ impl Story {
         if !rest.is_zero() && dice.roll(2) == 0 {
             let end = *dice.pick(&[BrokerStatus::Cancelled, BrokerStatus::Rejected]);
             story.end = Some(end);
-            story.news.push(News::Status(end, String::new()));
+            story
+                .news
+                .push(News::Status(end, Some(intent.quantity - rest), String::new()));
         }
         if rest.is_zero() {
-            story.news.push(News::Status(BrokerStatus::Filled, String::new()));
+            story
+                .news
+                .push(News::Status(BrokerStatus::Filled, None, String::new()));
         }
         story
     }
@@ -411,11 +415,13 @@ fn of_an_order(books: &mut Books, dice: &mut Dice) {
     let order = dice.pick(&open);
     let permanent_id = i64::try_from(dice.roll(3)).unwrap() * 1_000 + i64::from(order.order_id);
     let news = match dice.roll(6) {
-        0 => News::Status(BrokerStatus::Working, String::new()),
-        1 => News::Status(BrokerStatus::Cancelled, String::new()),
+        0 => News::Status(BrokerStatus::Working, None, String::new()),
+        1 => News::Status(BrokerStatus::Cancelled, Some(order.filled), String::new()),
         2 => News::Error(201, "no".into()),
         3 => News::Error(103, "again?".into()),
-        _ if order.cancel_requested() => News::Status(BrokerStatus::Cancelled, String::new()),
+        _ if order.cancel_requested() => {
+            News::Status(BrokerStatus::Cancelled, Some(order.filled), String::new())
+        }
         _ => News::Execution(
             order.symbol,
             Fill {

@@ -67,8 +67,9 @@ fn say(mut world: World, said: &Said) -> World {
         }
         Said::Reject => tell_oldest(&mut world, |_| News::Error(201, "no".into())),
         Said::Cancelled => {
-            tell_oldest(&mut world, |_| {
-                News::Status(engine::reconcile::BrokerStatus::Cancelled, "by trader".into())
+            tell_oldest(&mut world, |order| {
+                let status = engine::reconcile::BrokerStatus::Cancelled;
+                News::Status(status, Some(order.filled), "by trader".into())
             });
         }
         Said::Ask(verb) => {

@@ -401,9 +401,9 @@ fn permanent_id(sent: &Sent) -> i64 {
 /// What the broker says of an order as it happens.
 pub fn news(log: &Log, sent: &Sent, fate: Fate) -> Input {
     let news = match fate {
-        Fate::Working => News::Status(BrokerStatus::Working, String::new()),
+        Fate::Working => News::Status(BrokerStatus::Working, None, String::new()),
         Fate::Filled => News::Execution(symbol(sent.symbol), fill(log, sent)),
-        Fate::Cancelled => News::Status(BrokerStatus::Cancelled, String::new()),
+        Fate::Cancelled => News::Status(BrokerStatus::Cancelled, Some(Quantity::ZERO), String::new()),
     };
     Input::Broker(Heard {
         order_ref: sent.id.to_string(),

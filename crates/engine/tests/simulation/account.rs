@@ -46,6 +46,8 @@ pub struct Traded {
     pub price: Money,
     pub commission: Money,
     pub sequence: u64,
+    /// The record that told it first.
+    pub first: u64,
     /// The broker's permanent id of the order.
     pub permanent_id: i64,
     /// Whether a figure of the broker that was taken over before has it in it.
@@ -65,7 +67,7 @@ pub struct Books {
     pub twice: Vec<String>,
     pub epoch: u64,
     pub wrong: Vec<String>,
-    /// When the kill switch was latched and acknowledged, or released.
+    /// When the kill switch was latched and acknowledged, or released, in the order of LEDGER.
     pub kills: Vec<(bool, u64)>,
     /// States of symbols by themselves: the symbol, whether it is halted, and the record.
     pub halts: Vec<(String, bool, u64)>,
@@ -223,6 +225,7 @@ impl Books {
                 price: number(value, "price"),
                 commission: number(value, "commission"),
                 sequence: stored.sequence,
+                first: before.map_or(stored.sequence, |before| before.first),
                 permanent_id: value["permanent_id"].as_i64().unwrap_or_default(),
             };
             let before = self.trades.insert(root, trade);

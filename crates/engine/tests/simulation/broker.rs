@@ -385,7 +385,7 @@ impl World {
                     Status::Rejected => (BrokerStatus::Rejected, "Inactive"),
                     _ => (BrokerStatus::Working, "Submitted"),
                 };
-                let news = News::Status(status, text.to_owned());
+                let news = News::Status(status, Some(Quantity::ZERO), text.to_owned());
                 self.say(heard(
                     &order.ticket.reference,
                     order.order_id,
@@ -399,12 +399,12 @@ impl World {
                 let Some(order) = ended.filter(|order| order.client == CLIENT) else {
                     return;
                 };
-                let (order_id, perm_id) = (order.order_id, order.perm_id);
+                let (order_id, perm_id, filled) = (order.order_id, order.perm_id, order.filled);
                 self.say(heard(
                     "",
                     order_id,
                     perm_id,
-                    News::Status(BrokerStatus::Cancelled, "Cancelled".into()),
+                    News::Status(BrokerStatus::Cancelled, Some(filled), "Cancelled".into()),
                 ));
                 self.say(heard("", order_id, 0, News::Error(202, "Order Canceled".into())));
             }
@@ -428,7 +428,7 @@ impl World {
             "",
             order_id,
             perm_id,
-            News::Status(BrokerStatus::Filled, "Filled".into()),
+            News::Status(BrokerStatus::Filled, Some(fill.filled), "Filled".into()),
         ));
         let commission = News::Commission(execution.fill.execution_id, fill.commission);
         self.say(heard("", 0, 0, commission));

@@ -236,14 +236,14 @@ impl Judges<'_> {
     /// A symbol of which the broker made two orders of one is halted before the second one counts.
     fn doubled(&mut self) {
         let mut trades: Vec<_> = self.books.trades.values().collect();
-        trades.sort_by_key(|trade| trade.sequence);
+        trades.sort_by_key(|trade| trade.first);
         let mut first: BTreeMap<&str, i64> = BTreeMap::new();
         let mut wrong = Vec::new();
         for trade in trades {
             let known = *first.entry(&trade.order).or_insert(trade.permanent_id);
             let before = self.books.halts.iter().rev();
             let mut of_symbol =
-                before.filter(|(symbol, _, sequence)| *symbol == trade.symbol && *sequence < trade.sequence);
+                before.filter(|(symbol, _, sequence)| *symbol == trade.symbol && *sequence < trade.first);
             let halted = of_symbol.next().is_some_and(|(_, halted, _)| *halted);
             if known != trade.permanent_id && !halted {
                 wrong.push(format!(
@@ -264,10 +264,9 @@ impl Judges<'_> {
             .map(|(_, order)| order.ticket.reference.clone())
             .collect();
         for sent in &self.world.evidence.sent {
-            let before = self.books.kills.iter().filter(|(_, beat)| *beat < sent.beat);
-            let latched = before
-                .max_by_key(|(_, beat)| *beat)
-                .is_some_and(|(latched, _)| *latched);
+            let mut before = self.books.kills.iter().rev();
+            let latest = before.find(|(_, beat)| *beat < sent.beat);
+            let latched = latest.is_some_and(|(latched, _)| *latched);
             if (latched || sent.latched)
                 && sent.reason != Reason::EmergencyExit
                 && taken.contains(sent.id.as_str())
