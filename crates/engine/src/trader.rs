@@ -50,8 +50,6 @@ pub struct Trader {
     session: Option<(Session, Timestamp)>,
     gate: Option<String>,
     killed_here: bool,
-    /// Wall clock at the beginning of the latest reading that was compared.
-    compared: Timestamp,
     repeated: u64,
     quotes: BTreeMap<Symbol, Quote>,
     prices: BTreeMap<Symbol, Price>,
@@ -62,10 +60,6 @@ pub struct Trader {
     refused_exits: BTreeMap<Symbol, Check>,
     noticed: Noticed,
     comparison: Comparison,
-    /// LEDGER sequence at the beginning of the latest reading, if shares did not differ in it.
-    agreed: Option<u64>,
-    /// Orders of ours that the broker worked at the latest reading.
-    at_work: BTreeSet<Id>,
 }
 
 impl Trader {
@@ -95,7 +89,6 @@ impl Trader {
             session: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
-            compared: Timestamp::UNIX_EPOCH,
             repeated: 0,
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
@@ -106,8 +99,6 @@ impl Trader {
             refused_exits: BTreeMap::new(),
             noticed: Noticed::default(),
             comparison: Comparison::default(),
-            agreed: None,
-            at_work: BTreeSet::new(),
         }
     }
 
@@ -135,7 +126,7 @@ impl Trader {
         let restart = || match self.restart_over_at(wall)? {
             over if wall < over => Some(restart::REASON),
             _ => self
-                .is_outdated(self.compared, wall)
+                .is_outdated(self.comparison.began, wall)
                 .then_some(restart::NOT_COMPARED),
         };
         self.gate.as_deref().or_else(restart)
@@ -164,7 +155,7 @@ impl Trader {
     /// Wall clock at the beginning of the latest reading that was compared; 1970 before the first.
     #[must_use]
     pub fn compared_at(&self) -> Timestamp {
-        self.compared
+        self.comparison.began
     }
 
     /// True while the local kill switch is latched.

@@ -203,7 +203,7 @@ impl Trader {
         outputs.extend(self.cancel_entries(None));
         outputs.extend(self.close_all(wall, &ask.id));
         self.flat_told = false;
-        self.agreed = None;
+        self.comparison.agreed = None;
         let count = self.portfolio.open_positions().count();
         Outcome::done(
             outputs,
@@ -271,7 +271,7 @@ impl Trader {
             return is_news.then(|| self.alert(wall, "not-flat", Level::Warning, None, text));
         }
         let traded = self.portfolio.trades.back().map_or(0, |trade| trade.sequence);
-        if self.agreed.is_none_or(|agreed| agreed < traded) {
+        if self.comparison.agreed.is_none_or(|agreed| agreed < traded) {
             return None;
         }
         self.flat_told = true;
@@ -377,7 +377,7 @@ impl Trader {
         let Some(order) = self.portfolio.orders.get(id) else {
             return Outcome::refused(format!("there is no order {id}"));
         };
-        if self.at_work.contains(id) {
+        if self.comparison.at_work.contains(id) {
             return Outcome::refused(format!(
                 "the broker works order {id}: cancel it, with `command.cancel-all` for one"
             ));

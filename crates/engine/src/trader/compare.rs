@@ -19,6 +19,8 @@ const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// The latest comparison of broker and ledger.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Comparison {
+    /// Wall clock when its reading began; 1970 before the first.
+    pub(super) began: Timestamp,
     /// Differences that it found again, with its figures. One that was seen once may be the broker's answers to two
     /// questions with a trade in between.
     confirmed: Vec<Difference>,
@@ -26,12 +28,14 @@ pub(super) struct Comparison {
     costs: BTreeMap<Symbol, Price>,
     /// Between which instants by the broker's clock its reading was made, and surely so.
     read_between: (Timestamp, Timestamp),
+    /// LEDGER sequence at the beginning of its reading, if shares did not differ in it.
+    pub(super) agreed: Option<u64>,
+    /// Orders of ours that the broker worked.
+    pub(super) at_work: BTreeSet<Id>,
 }
 
 impl Trader {
     pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
-        self.compared = truth.began;
-        self.at_work = reconcile::at_work(&self.portfolio, truth);
         let mut outputs = self.inactive_at_broker(wall, truth);
         outputs.extend(self.compare(wall, truth, pass));
         outputs
@@ -81,11 +85,13 @@ impl Trader {
             .iter()
             .filter(|found| reconcile::is_told(&self.portfolio, found));
         let of_shares = |difference: &Difference| difference.symbol.is_some();
-        self.agreed = (!differences.iter().any(of_shares)).then_some(truth.folded);
         let costs = truth.positions.iter();
         let earliest = self.now_or(wall).min(truth.began);
         let latest = self.live_clock(wall);
         self.comparison = Comparison {
+            agreed: (!differences.iter().any(of_shares)).then_some(truth.folded),
+            at_work: reconcile::at_work(&self.portfolio, truth),
+            began: truth.began,
             confirmed: again.cloned().collect(),
             costs: costs
                 .map(|(symbol, holding)| (*symbol, holding.average_cost))
