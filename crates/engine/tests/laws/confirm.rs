@@ -1,7 +1,7 @@
 //! What is told or settled only when the broker says so too.
 
 use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
-use engine::trader::{Ask, Input};
+use engine::trader::Input;
 use protocol::Id;
 use protocol::ledger::Side;
 use protocol::operator::{Command, Verb};
@@ -18,19 +18,12 @@ fn told(world: &World, kind: &str) -> usize {
 
 /// Settles an order as over: whether that was accepted, and the answer.
 fn settle(world: &mut World, order: &Id) -> (bool, String) {
-    let id = Id::derive(&["settle", &world.records.len().to_string()]);
     let command = Command {
         order: Some(order.clone()),
         note: "I called the broker".into(),
         ..Command::default()
     };
-    world.step(Input::Ask(Ask {
-        id: id.clone(),
-        verb: Verb::Settle,
-        by: "operator".into(),
-        command,
-    }));
-    let reply = world.replies.iter().find(|reply| reply.id == id).unwrap();
+    let reply = world.command(Verb::Settle, command);
     (reply.accepted, reply.text.clone())
 }
 

@@ -1,7 +1,7 @@
 //! What broker and ledger say differently, and what an operator makes of it.
 
 use engine::reconcile::{self, BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
-use engine::trader::{Ask, Heard, Input, News};
+use engine::trader::{Heard, Input, News};
 use protocol::decision::{Check, Level};
 use protocol::ledger::{Choice, Entry, Fill, Reason, Settled, Side};
 use protocol::operator::{Command, Verb};
@@ -37,25 +37,13 @@ pub fn settle(world: &mut World, choice: Option<Choice>) -> bool {
 }
 
 fn settle_of(world: &mut World, symbol: Option<Symbol>, choice: Option<Choice>) -> bool {
-    let id = Id::derive(&["settle", &world.records.len().to_string()]);
     let command = Command {
         symbol,
         choice,
         note: "I called the broker".into(),
         ..Command::default()
     };
-    world.step(Input::Ask(Ask {
-        id: id.clone(),
-        verb: Verb::Settle,
-        by: "operator".into(),
-        command,
-    }));
-    world
-        .replies
-        .iter()
-        .find(|reply| reply.id == id)
-        .unwrap()
-        .accepted
+    world.command(Verb::Settle, command).accepted
 }
 
 fn audited(world: &World) -> Vec<&Settled> {

@@ -310,18 +310,24 @@ impl World {
     }
 
     pub fn ask(&mut self, verb: Verb, name: Option<&str>) -> bool {
-        let id = Id::derive(&["ask", &self.records.len().to_string(), verb.as_str()]);
+        let symbol = name.map(symbol);
         let command = Command {
-            symbol: name.map(symbol),
+            symbol,
             ..Command::default()
         };
+        self.command(verb, command).accepted
+    }
+
+    /// An operator asks, and is answered.
+    pub fn command(&mut self, verb: Verb, command: Command) -> &Reply {
+        let id = Id::derive(&["ask", &self.records.len().to_string(), verb.as_str()]);
         self.step(Input::Ask(Ask {
             id: id.clone(),
             verb,
             by: "operator".into(),
             command,
         }));
-        self.replies.iter().find(|reply| reply.id == id).unwrap().accepted
+        self.replies.iter().find(|reply| reply.id == id).unwrap()
     }
 
     pub fn bought(&self) -> usize {
