@@ -1,4 +1,4 @@
-//! Everything that can wake the desk, and in which order it is heard.
+//! Everything that can wake the leader, and in which order it is heard.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::truth::Readings;
 /// Time between two looks at the kill file and at what has been silent for too long.
 const TICK_MS: u64 = 250;
 
-/// Everything that can wake the desk.
+/// Everything that can wake the leader.
 #[expect(clippy::large_enum_variant, reason = "one at a time, and never stored")]
 pub enum Input {
     Stop,
@@ -35,7 +35,7 @@ pub enum Input {
     Tick,
 }
 
-/// What the desk listens to from its start on: the gateway, readings, and when the next of them is due.
+/// What the leader listens to from its start on: the gateway, readings, and when the next of them is due.
 pub struct Ears {
     rows: Rows<OrderUpdate>,
     notices: NoticeStream,

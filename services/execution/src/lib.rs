@@ -1,14 +1,14 @@
 //! Turns signals into orders: a shell around [`engine::desk`]. Broker truth first, intent before order, and an end at
 //! the first doubt: the next incarnation reads the truth again.
 //!
-//! [`start`] is the one sequence of every start; [`desk`] is the loop after it and [`ears`] what wakes it;
+//! [`start`] is the one sequence of every start; [`leader`] is the loop after it and [`ears`] what wakes it;
 //! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine;
 //! [`witness`] remembers on disk what the ledger must contain.
 
 mod broker;
-mod desk;
 mod ears;
 mod latch;
+mod leader;
 mod start;
 mod truth;
 mod witness;
@@ -26,12 +26,12 @@ pub use latch::Latch;
 /// [`runtime::code::AGAIN`] at any doubt, so that the supervisor starts the next incarnation.
 pub async fn serve(context: Context, latch: Latch) -> anyhow::Result<()> {
     let outcome = match start::lead(&context, latch).await {
-        Ok(Some(desk)) => desk.trade(&context).await,
+        Ok(Some(leader)) => leader.trade(&context).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
     let contradiction = match outcome {
-        Err(error) => error.downcast::<desk::Contradiction>()?,
+        Err(error) => error.downcast::<leader::Contradiction>()?,
         Ok(()) => return Ok(()),
     };
     // A restart would only read the same again; a person must look.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use engine::desk::{Desk as Mind, Memory, Recall};
+use engine::desk::{Desk, Memory, Recall};
 use engine::portfolio::Portfolio;
 use ibapi::subscriptions::NoticeStream;
 use protocol::ledger::{Identity, Mode, Record};
@@ -14,9 +14,9 @@ use runtime::lease::{Asked, Lease};
 use runtime::ledger::Ledger;
 
 use crate::broker::{Broker, ConnectError};
-use crate::desk::{Contradiction, Desk, Held, doubt};
 use crate::ears::Ears;
 use crate::latch::Latch;
+use crate::leader::{Contradiction, Held, Leader, doubt};
 use crate::witness::Witness;
 
 /// Time between two tries to connect or to lead.
@@ -28,14 +28,14 @@ const PAPER_PREFIXES: [&str; 2] = ["DU", "DF"];
 ///
 /// # Errors
 /// [`Contradiction`] when two things that must agree do not; [`runtime::code::AGAIN`] at any doubt.
-pub async fn lead(context: &Context, latch: Latch) -> anyhow::Result<Option<Box<Desk>>> {
+pub async fn lead(context: &Context, latch: Latch) -> anyhow::Result<Option<Box<Leader>>> {
     tokio::select! {
-        desk = sequence(context, latch) => desk.map(Some),
+        leader = sequence(context, latch) => leader.map(Some),
         () = context.stop.cancelled() => Ok(None),
     }
 }
 
-async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Desk>> {
+async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Leader>> {
     let (mut broker, notices) = connect(context).await;
     broker.account = account(context, &broker).map_err(Contradiction)?;
     let lease = take_lease(context, &broker.account).await?;
@@ -52,18 +52,18 @@ async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Desk>> 
     let identity = identity(context, &broker.account);
     let next_order_id = broker.client.next_order_id();
     let settings = context.settings.clone();
-    let mind = Mind::new(settings, portfolio, memory.order_id_max, next_order_id);
+    let desk = Desk::new(settings, portfolio, memory.order_id_max, next_order_id);
     let held = Held {
         broker,
         ears,
         lease,
         witness,
     };
-    let mut desk = Box::new(Desk::new(held, latch, ledger, mind));
-    match desk.begin(context, identity).await {
-        Ok(()) => Ok(desk),
+    let mut leader = Box::new(Leader::new(held, latch, ledger, desk));
+    match leader.begin(context, identity).await {
+        Ok(()) => Ok(leader),
         Err(error) => {
-            desk.end().await;
+            leader.end().await;
             Err(error)
         }
     }

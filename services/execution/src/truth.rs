@@ -46,7 +46,7 @@ impl Readings {
         let (broker, tell) = (broker.clone(), self.tell.clone());
         tokio::spawn(async move {
             let truth = read(&broker, folded).await;
-            // The desk may have ended meanwhile.
+            // The leader may have ended meanwhile.
             let _ = tell.send((truth, pass)).await;
         });
     }

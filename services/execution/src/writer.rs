@@ -10,9 +10,9 @@ use protocol::ledger::{Entry, Intent, Record};
 use protocol::{Id, Timestamp, subject};
 use runtime::{Context, now};
 
-use crate::desk::{Contradiction, Desk, again, doubt};
+use crate::leader::{Contradiction, Leader, again, doubt};
 
-impl Desk {
+impl Leader {
     /// Does what was decided, in its order.
     pub async fn perform(&mut self, context: &Context, deeds: Vec<Deed>) -> anyhow::Result<()> {
         let decided = Instant::now();
@@ -45,7 +45,7 @@ impl Desk {
                     }
                 }
                 Deed::Read(pass) => {
-                    let folded = self.mind.trader.portfolio.sequence;
+                    let folded = self.desk.trader.portfolio.sequence;
                     self.ears.readings.begin(&self.broker, folded, pass);
                 }
                 Deed::Look(pass, ms) => self.ears.readings.look_in(pass, ms),
@@ -60,7 +60,7 @@ impl Desk {
     /// Appends a record, if it says anything new: to LEDGER and to the witness side by side; both must have it. An
     /// intent is only recorded by it: `perform` sends.
     async fn append(&mut self, epoch: u64, draft: Draft) -> anyhow::Result<Option<Record>> {
-        let Some((record, memory)) = self.mind.record(epoch, draft) else {
+        let Some((record, memory)) = self.desk.record(epoch, draft) else {
             return Ok(None);
         };
         let pending = match &record.entry {
@@ -71,7 +71,7 @@ impl Desk {
             tokio::join!(self.ledger.append(record), self.witness.remember(memory, pending));
         let appended = appended.map_err(|error| again(error.to_string()))?;
         witnessed.map_err(doubt)?;
-        let trader = &mut self.mind.trader;
+        let trader = &mut self.desk.trader;
         let applied = trader.applied(appended.sequence, &appended.hash, &appended.record, now());
         applied.map_err(|fault| again(fault.to_string()))?;
         Ok(Some(appended.record))
@@ -90,7 +90,7 @@ impl Desk {
         self.listen();
         let latched = self.latch.is_set();
         let passed = self
-            .mind
+            .desk
             .pass(now(), latched, decided.elapsed(), &id, at, &intent);
         if let Err(follows) = passed {
             return Ok(follows);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::desk::{Desk as Mind, Input as Said, Notice as Told};
+use engine::desk::{Desk, Input as Said, Notice as Told};
 use engine::trader::Ask;
 use ibapi::orders::OrderUpdate;
 use ibapi::subscriptions::SubscriptionItem;
@@ -45,10 +45,10 @@ pub struct Held {
 }
 
 /// An incarnation that leads.
-pub struct Desk {
+pub struct Leader {
     pub broker: Broker,
     /// What decides.
-    pub mind: Mind,
+    pub desk: Desk,
     pub ears: Ears,
     lease: Option<Lease>,
     pub ledger: Ledger,
@@ -60,19 +60,19 @@ pub struct Desk {
     pub sent: u64,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for Leader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk")
+        f.debug_struct("Leader")
             .field("broker", &self.broker)
             .finish_non_exhaustive()
     }
 }
 
-impl Desk {
-    pub fn new(held: Held, latch: Latch, ledger: Ledger, mind: Mind) -> Self {
+impl Leader {
+    pub fn new(held: Held, latch: Latch, ledger: Ledger, desk: Desk) -> Self {
         Self {
             broker: held.broker,
-            mind,
+            desk,
             ears: held.ears,
             lease: Some(held.lease),
             ledger,
@@ -91,13 +91,13 @@ impl Desk {
             "loading positions, orders and executions from the broker",
         );
         let version = env!("CARGO_PKG_VERSION");
-        let deeds = self.mind.begin(now(), identity, &context.instance, version);
+        let deeds = self.desk.begin(now(), identity, &context.instance, version);
         self.perform(context, deeds).await?;
         while !self.trading {
-            let before = self.mind.trader.portfolio.sequence;
+            let before = self.desk.trader.portfolio.sequence;
             let reading = self.ears.readings.next().await;
             self.decide(context, reading).await?;
-            let after = self.mind.trader.portfolio.sequence;
+            let after = self.desk.trader.portfolio.sequence;
             tracing::info!(before, after, "broker truth read");
         }
         Ok(())
@@ -113,7 +113,7 @@ impl Desk {
         }
         self.tell_health(context);
         let outcome = loop {
-            let outcome = if self.mind.has_heard() {
+            let outcome = if self.desk.has_heard() {
                 let outcome = self.decide(context, Said::Heard).await;
                 self.tell_health(context);
                 outcome
@@ -177,9 +177,9 @@ impl Desk {
         }
     }
 
-    /// Takes a step of the mind, with a look at the kill switch, which takes a microsecond.
+    /// Takes a step of the desk, with a look at the kill switch, which takes a microsecond.
     async fn decide(&mut self, context: &Context, said: Said) -> anyhow::Result<()> {
-        let deeds = self.mind.step(now(), self.latch.is_set(), said);
+        let deeds = self.desk.step(now(), self.latch.is_set(), said);
         self.perform(context, deeds).await
     }
 
@@ -193,18 +193,18 @@ impl Desk {
             }
         }
         if !self.broker.client.is_connected() {
-            self.mind.cut("the connection to the gateway is lost".to_owned());
+            self.desk.cut("the connection to the gateway is lost".to_owned());
         }
     }
 
     fn hear(&mut self, notice: Option<Notice>) {
         match notice {
-            None => self.mind.cut("the gateway's notices ended".to_owned()),
+            None => self.desk.cut("the gateway's notices ended".to_owned()),
             Some(notice) if MISSED.contains(&notice.code) => {
                 let text = format!("the gateway says {} {}", notice.code, notice.message);
-                self.mind.cut(text);
+                self.desk.cut(text);
             }
-            Some(notice) => self.mind.hear(Told {
+            Some(notice) => self.desk.hear(Told {
                 code: notice.code,
                 text: notice.message,
                 order_id: notice.request_id.unwrap_or_default(),
@@ -286,7 +286,7 @@ impl Desk {
     }
 
     fn is_live(&self) -> bool {
-        let identity = self.mind.trader.portfolio.identity.as_ref();
+        let identity = self.desk.trader.portfolio.identity.as_ref();
         identity.is_some_and(|identity| identity.mode == Mode::Live)
     }
 
@@ -303,7 +303,7 @@ impl Desk {
 
     /// Says how it is: ready, or why nothing is ordered.
     fn tell_health(&self, context: &Context) {
-        let trader = &self.mind.trader;
+        let trader = &self.desk.trader;
         let killed = || trader.killed().then_some("the kill switch is latched");
         match trader.closed(now()).or_else(killed) {
             Some(reason) => context.health.set(HealthState::Degraded, reason),
