@@ -35,6 +35,8 @@ pub struct Book {
     step: Price,
     /// The last trade with its whole quote, from which the depth follows.
     whole: Tick,
+    /// Bid and ask that stood when it came.
+    before: (Price, Price),
     /// Shares taken since then by sellers and by buyers.
     sold: Quantity,
     bought: Quantity,
@@ -58,6 +60,7 @@ impl Book {
             is_new_day: false,
             step,
             whole: tick.clone(),
+            before: (tick.bid, tick.ask),
             sold: Quantity::ZERO,
             bought: Quantity::ZERO,
             tick,
@@ -85,6 +88,7 @@ impl Book {
             Some(bar) => bar.absorb(&next),
             empty => *empty = Some(next),
         }
+        self.before = (self.tick.bid, self.tick.ask);
         self.whole = tick.clone();
         (self.sold, self.bought) = (Quantity::ZERO, Quantity::ZERO);
         self.tick = tick;
@@ -112,6 +116,16 @@ impl Book {
     #[must_use]
     pub fn within_shown(&self, price: Price) -> Price {
         self.shown.map_or(price, |(low, high)| price.clamp(low, high))
+    }
+
+    /// Whether the last trade brought the market to an order that rests: it could not have traded at `limit` before.
+    #[must_use]
+    pub fn came_to(&self, side: Side, limit: Price) -> bool {
+        let (bid, ask) = self.before;
+        match side {
+            Side::Buy => ask > limit,
+            Side::Sell => bid < limit,
+        }
     }
 
     /// Both sides of the book as they are shown.

@@ -98,6 +98,12 @@ fn ends(date: Date) -> (Time, Time) {
     }
 }
 
+/// When the exchanges' regular session begins on a date, and its seconds.
+pub(super) fn regular_hours(date: Date) -> (Timestamp, i64) {
+    let (open, close) = (instant(date, OPEN), instant(date, ends(date).0));
+    (open, close.as_second() - open.as_second())
+}
+
 fn next_day(date: Date) -> Date {
     date.checked_add(1.day()).unwrap_or(Date::MAX)
 }
@@ -152,11 +158,16 @@ impl Calendar {
             .find(|change| *change > at)
     }
 
-    /// Whether the regular session's closing trade has just been: at 16:00 in New York, around the clock too.
+    /// Whether the regular session's closing trade has just been: at 16:00 in New York, around the clock too, and at
+    /// 13:00 on a day that ends early.
     #[must_use]
     pub fn closes_at(&self, at: Timestamp) -> bool {
         let now = local(at);
-        self.trades_on(now.date()) && now.time() == CLOSE
+        let close = match self {
+            Self::Always => CLOSE,
+            Self::Days(_) => ends(now.date()).0,
+        };
+        self.trades_on(now.date()) && now.time() == close
     }
 
     /// The session of a date: all hours in which orders may trade.

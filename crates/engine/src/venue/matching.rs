@@ -28,6 +28,10 @@ pub fn matched(order: &Order, book: &Book, now: Timestamp, resting: bool) -> Vec
         (Some(limit), Side::Buy) => price <= limit,
         (Some(limit), Side::Sell) => price >= limit,
     };
+    // The market came to an order that waited: it trades at its own price, where that has been shown. One that could
+    // have traded before, and waits for shares only, takes what the book offers like a new one.
+    let own =
+        limit.filter(|limit| resting && book.came_to(side, *limit) && book.within_shown(*limit) == *limit);
     let mut left = order.remaining();
     let mut found = Vec::new();
     for level in book.offers(side, now) {
@@ -39,22 +43,18 @@ pub fn matched(order: &Order, book: &Book, now: Timestamp, resting: bool) -> Vec
         found.push(Match {
             price: level.price,
             quantity,
-            added_liquidity: resting && limit.is_some(),
+            added_liquidity: false,
         });
     }
     if order.ticket.lifetime == Lifetime::FillOrKill && left > Quantity::ZERO {
         return Vec::new();
     }
-    // The market came to an order that waited: it trades at its own price, where that has been shown.
-    if let Some(own) = limit.filter(|limit| resting && book.within_shown(*limit) == *limit)
-        && !found.is_empty()
-    {
-        let quantity = found.iter().map(|one| one.quantity).sum();
-        return vec![Match {
-            price: own,
-            quantity,
+    match own {
+        Some(price) if !found.is_empty() => vec![Match {
+            price,
+            quantity: order.remaining() - left,
             added_liquidity: true,
-        }];
+        }],
+        _ => found,
     }
-    found
 }

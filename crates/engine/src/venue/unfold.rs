@@ -50,9 +50,7 @@ pub(super) fn interval(row: &Row, seconds: i64) -> (Timestamp, i64) {
     if seconds < 86_400 {
         return (row.start, seconds);
     }
-    let date = calendar::local(row.start).date();
-    let open = calendar::instant(date, jiff::civil::time(9, 30, 0, 0));
-    (open, 23_400)
+    calendar::regular_hours(calendar::local(row.start).date())
 }
 
 /// How many trades a bar unfolds into, as far as its extremes allow.

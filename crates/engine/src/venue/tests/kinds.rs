@@ -107,6 +107,28 @@ fn orders_for_the_close_trade_at_it_or_end() {
 }
 
 #[test]
+fn a_day_that_ends_early_has_its_close_at_one() {
+    // 3 July 2025, until 13:00 in New York, and the next day of trading.
+    let (close, next) = ("2025-07-03T17:00:00Z", "2025-07-07T13:30:00Z");
+    let rows = [-600, -60, 300].map(|second| row(after(close, second), ["100"; 4], "5000"));
+    let later = [0, 389 * 60].map(|second| row(after(next, second), ["200"; 4], "5000"));
+    let mut venue = replay(rows.into_iter().chain(later).collect(), 60);
+    for (order_id, limit) in [(1, None), (2, Some("100")), (3, Some("99"))] {
+        let limit = limit.map(decimal);
+        let order = ticket(Side::Buy, Kind::OnClose { limit }, 400);
+        venue.step(after(close, -590), place(order_id, order));
+    }
+    assert!(fills(&venue.step(after(close, -1), Input::Time)).is_empty());
+    let traded = fills(&venue.step(after(close, 0), Input::Time));
+    assert_eq!(traded, [(decimal("100"), decimal("400")); 2]);
+    assert_eq!(
+        ended(&venue, 3),
+        (Status::Cancelled, "Not traded at the close".into())
+    );
+    assert!(fills(&venue.step(after(next, 8 * 3600), Input::Time)).is_empty());
+}
+
+#[test]
 fn a_day_order_placed_after_the_close_is_for_the_next_day() {
     let mut rows = path(&["100", "100"]);
     rows.push(row(after(CLOSE, 600), ["100", "100", "100", "100"], "500"));
@@ -156,6 +178,32 @@ fn around_the_clock_the_close_is_at_four_in_new_york() {
     assert!(venue.account().find_open(1, 3).is_some());
     assert_eq!(ended(&venue, 2).0, Status::Cancelled);
     assert_eq!(fills(&venue.step(at(24 * 3600 + 10), Input::Time)).len(), 1);
+}
+
+#[test]
+fn what_is_left_of_an_order_far_through_the_market_trades_at_the_market() {
+    let start: Timestamp = "2026-11-23T15:00:00Z".parse().unwrap();
+    for (side, away) in [(Side::Buy, 10), (Side::Sell, -10)] {
+        let market = Market::Synthetic(Synthetic::new(&[symbol("SPY")], 42, 1, start));
+        let mut account = Account::default();
+        account.apply(&Venue::opening(10_000_000.into(), start));
+        let mut venue = Venue::new(market, account, start);
+        let at = |second: i64| Timestamp::from_second(start.as_second() + second).unwrap();
+        venue.step(at(5), Input::Time);
+        let far = venue.mark(symbol("SPY")).unwrap() + Decimal::from(away);
+        let mut outputs = venue.step(at(5), place(1, ticket(side, Kind::Limit(far), 20_000)));
+        outputs.extend(venue.step(at(60), Input::Time));
+        let first = fills(&outputs)[0].0;
+        let all = venue.account().fills.iter();
+        assert_eq!(
+            all.clone().map(|fill| fill.quantity).sum::<Quantity>(),
+            20_000.into()
+        );
+        for fill in all {
+            let distance = (fill.price - first).abs();
+            assert!(distance < Decimal::ONE && !fill.added_liquidity, "{fill:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Random orders of all kinds, families and groups, from ten clients, over both markets: what always holds.
 
+use std::collections::VecDeque;
+
 use super::*;
+use crate::venue::depth::levels;
+use crate::venue::market::Tick;
 use crate::venue::order::{Group, GroupEffect, Lifetime, Order, Trail};
 
 /// Clients that trade at random.
@@ -25,7 +29,10 @@ struct Deed {
 
 fn deed() -> impl Strategy<Value = Deed> {
     let what = (0u8..12, 0..CLIENTS, 0u8..11, any::<bool>());
-    let terms = (1i64..400, -12i64..12, 0u8..7, 0u8..9, 0u8..5, 0i64..40);
+    // Now and then more than the book holds, and far through the market.
+    let quantity = prop_oneof![8 => 1i64..400, 1 => 5_000i64..30_000];
+    let away = prop_oneof![8 => -12i64..12, 1 => -900i64..900];
+    let terms = (quantity, away, 0u8..7, 0u8..9, 0u8..5, 0i64..40);
     (what, terms).prop_map(|((what, client, kind, buys), terms)| {
         let (quantity, away, life, link, transmit, wait) = terms;
         Deed {
@@ -151,6 +158,9 @@ struct Judge {
     account: Account,
     shown: Option<(Price, Price)>,
     limited: bool,
+    /// The last two trades with their quotes, the newest first.
+    ticks: VecDeque<Tick>,
+    step: Price,
     fills: usize,
 }
 
@@ -164,6 +174,8 @@ impl Judge {
                         .filter(|_| !tick.opens_row)
                         .unwrap_or((tick.price, tick.price));
                     self.shown = Some((low.min(tick.price), high.max(tick.price)));
+                    self.ticks.push_front(tick);
+                    self.ticks.truncate(2);
                 }
                 Output::Record(record) => {
                     if let Record::Filled { fill } = &record {
@@ -203,6 +215,13 @@ impl Judge {
                 "{price} was not shown: {low} to {high}"
             );
         }
+        let worst = |tick: &Tick, side| levels(tick, self.step, side).last().unwrap().price;
+        let lowest = self.ticks.iter().map(|tick| worst(tick, Side::Sell)).min();
+        let highest = self.ticks.iter().map(|tick| worst(tick, Side::Buy)).max();
+        assert!(
+            Some(price) >= lowest && Some(price) <= highest,
+            "{price} is in no book: {lowest:?} to {highest:?}, {order:?}"
+        );
     }
 
     /// What holds whenever the exchange stands still.
@@ -281,6 +300,8 @@ fn run(mut venue: Venue, deeds: Vec<Deed>, last: Timestamp) -> usize {
         account: venue.account().clone(),
         shown: None,
         limited: matches!(venue.market(), Market::Replay(_)),
+        ticks: VecDeque::new(),
+        step: venue.market().price_step(symbol("SPY")).unwrap(),
         fills: 0,
     };
     let soon = Timestamp::from_second(venue.now().as_second() + 5).unwrap();
@@ -330,7 +351,7 @@ proptest! {
         let start: Timestamp = "2026-11-23T20:40:00Z".parse().unwrap();
         let market = Market::Synthetic(Synthetic::new(&[symbol("SPY")], seed, 1, start));
         let mut account = Account::default();
-        account.apply(&Venue::opening(100_000.into(), start));
+        account.apply(&Venue::opening(10_000_000.into(), start));
         let last = Timestamp::from_second(start.as_second() + 25 * 3600).unwrap();
         run(Venue::new(market, account, start), deeds, last);
     }
