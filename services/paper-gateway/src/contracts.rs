@@ -52,12 +52,20 @@ impl Directory {
         directory
     }
 
-    /// The stock that a request means: by number first, then by either of its names.
+    /// The stock that a request means, by its number or its names. Programs keep numbers of IB's, which are none here:
+    /// then the name says what is meant. A number of one stock with the name of another means neither.
     pub(crate) fn find(&self, contract: Option<&Contract>) -> Option<&Stock> {
         let contract = contract?;
-        if let Some(number) = contract.con_id.filter(|number| *number > 0) {
-            return self.number(number);
-        }
+        let named = self.named(contract);
+        let Some(numbered) = contract.con_id.and_then(|number| self.number(number)) else {
+            return named;
+        };
+        let has_name = contract.symbol.as_ref().is_some_and(|name| !name.is_empty());
+        let is_other = has_name && named.is_none_or(|named| named.symbol != numbered.symbol);
+        Some(numbered).filter(|_| !is_other)
+    }
+
+    fn named(&self, contract: &Contract) -> Option<&Stock> {
         let is = |field: &Option<String>, names: &[&str]| {
             field
                 .as_deref()

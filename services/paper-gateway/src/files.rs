@@ -15,6 +15,9 @@ pub enum FilesError {
     /// The folder holds no CSV file.
     #[error("the market folder {0} holds no CSV file: put files such as AAPL.csv into it")]
     Empty(PathBuf),
+    /// None of the files is of a stock that is asked for.
+    #[error("the market folder {0} holds no file of {1}: give --symbols stocks that it has files of")]
+    Missing(PathBuf, String),
     /// A file can't be read.
     #[error("{0} can't be read: {1}")]
     File(PathBuf, std::io::Error),
@@ -45,6 +48,9 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
             paths.push(path);
         }
     }
+    if paths.is_empty() {
+        return Err(FilesError::Empty(folder.to_path_buf()));
+    }
     paths.sort();
     let mut files: BTreeMap<Symbol, (PathBuf, Vec<Rows>)> = BTreeMap::new();
     for path in paths {
@@ -73,7 +79,8 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         of_stock.push(rows);
     }
     if files.is_empty() {
-        return Err(FilesError::Empty(folder.to_path_buf()));
+        let names: Vec<String> = only.iter().map(Symbol::broker_text).collect();
+        return Err(FilesError::Missing(folder.to_path_buf(), names.join(", ")));
     }
     let join = |(symbol, (path, of_stock))| {
         let joined = rows::join(of_stock).ok_or(FilesError::Overlap(path))?;

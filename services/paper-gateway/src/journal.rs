@@ -140,12 +140,40 @@ impl Journal {
         })
     }
 
-    /// The market's time noted last.
-    pub(crate) fn clock(&self) -> Option<Timestamp> {
-        std::fs::read_to_string(self.folder.join("clock"))
-            .ok()?
-            .parse()
-            .ok()
+    /// The market's time noted last. One that can't be read is said: the market goes on from the account's own times.
+    pub(crate) fn clock(&self) -> Result<Option<Timestamp>> {
+        let Some(text) = self.read("clock")? else {
+            return Ok(None);
+        };
+        let at = text.parse().ok();
+        if at.is_none() {
+            let path = self.folder.join("clock");
+            tracing::warn!(
+                "{} holds no time, the market's time may run backwards",
+                path.display()
+            );
+        }
+        Ok(at)
+    }
+
+    /// Keeps the name of the account.
+    pub(crate) fn keep_name(&self, name: &str) -> Result<()> {
+        replace(&self.folder, "name", true, |file| file.write_all(name.as_bytes()))
+    }
+
+    /// The name of the account, if one was kept.
+    pub(crate) fn name(&self) -> Result<Option<String>> {
+        self.read("name")
+    }
+
+    /// The text of a file of the folder, if it is there.
+    fn read(&self, name: &str) -> Result<Option<String>> {
+        let path = self.folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod trace;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use engine::venue::market::Market;
 use engine::venue::replay::Replay;
 use engine::venue::rows::Rows;
 use engine::venue::synthetic::Synthetic;
+use jiff::SignedDuration;
 use protocol::{Symbol, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
@@ -68,12 +70,26 @@ const CLIENTS_MAX: usize = 256;
 
 /// The port is not to be had.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "can't listen on {address} ({source}): stop the program that has the port, or choose another with --listen"
-)]
+#[error("can't listen on {address} ({cause}): {advice}")]
 pub struct PortTaken {
     address: String,
-    source: std::io::Error,
+    /// In the sentence, and so not its source, which would be told once more.
+    cause: std::io::Error,
+    advice: &'static str,
+}
+
+impl PortTaken {
+    fn new(address: &str, cause: std::io::Error) -> Self {
+        let advice = match cause.kind() {
+            ErrorKind::AddrInUse => "stop the program that has the port, or choose another with --listen",
+            _ => "choose another address with --listen",
+        };
+        Self {
+            address: address.to_owned(),
+            cause,
+            advice,
+        }
+    }
 }
 
 /// A gateway that runs.
@@ -99,22 +115,19 @@ impl Gateway {
         } = given(options)?;
         let (journal, account) = Journal::open(&options.state)?;
         let replay = files.is_some();
-        let noted = [journal.clock(), account.latest].into_iter().flatten().max();
+        let noted = [journal.clock()?, account.latest].into_iter().flatten().max();
         let (market, clock, start) = match files {
             None => synthetic(options, &traded, noted),
             Some(files) => replay_of(files, options, noted),
         };
         let made_up = if replay { ACCOUNT_REPLAY } else { ACCOUNT_SYNTHETIC };
         let name = options.account.clone().unwrap_or_else(|| made_up.into());
-        let (journal, account) = opened(journal, account, options, start)?;
+        let (journal, account) = opened((journal, account), options, &name, (&market, start))?;
         let control = control::bind(options.control.as_deref()).await?;
         let trace = trace::Trace::start(options.trace.as_deref())?;
         let listener = TcpListener::bind(&options.listen)
             .await
-            .map_err(|source| PortTaken {
-                address: options.listen.clone(),
-                source,
-            })?;
+            .map_err(|cause| PortTaken::new(&options.listen, cause))?;
         let address = listener.local_addr().context("the socket has no address")?;
 
         let broker = Rules {
@@ -274,20 +287,48 @@ fn next_bar(at: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_second(past + (-past).rem_euclid(seconds)).unwrap_or(at)
 }
 
-/// Gives a new account its cash.
+/// An account that has seen times further after the end of the bars than this was never theirs. A replay that is over
+/// stands a little after its end, the further the faster it ran.
+const AFTER_END: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Gives a new account its name and its cash, and refuses one that belongs to another market.
 fn opened(
-    mut journal: Journal,
-    mut account: Account,
+    (mut journal, mut account): (Journal, Account),
     options: &Options,
-    at: Timestamp,
+    name: &str,
+    (market, at): (&Market, Timestamp),
 ) -> Result<(Journal, Account)> {
+    if account.opened {
+        own(&journal, &account, options, name, market)?;
+    }
+    journal.keep_name(name)?;
     if !account.opened {
-        let record = Venue::opening(options.cash, at);
+        let record = Venue::opening(options.first_cash(), at);
         account.apply(&record);
         journal.append(&[record], &account)?;
         journal.sync()?;
     }
     Ok((journal, account))
+}
+
+/// Refuses an account of another name, or one of times that the market never reaches.
+fn own(journal: &Journal, account: &Account, options: &Options, name: &str, market: &Market) -> Result<()> {
+    let folder = options.state.clone();
+    if let Some(kept) = journal.name()?.filter(|kept| kept != name) {
+        let asked = name.to_owned();
+        return Err(OptionsError::OtherAccount { folder, kept, asked }.into());
+    }
+    if let (Market::Replay(replay), Some(seen)) = (market, account.latest)
+        && seen.duration_since(replay.end()) > AFTER_END
+    {
+        let end = replay.end();
+        return Err(OptionsError::OtherMarket { folder, seen, end }.into());
+    }
+    if options.cash.is_some_and(|cash| cash != account.deposited) {
+        let began = account.deposited;
+        tracing::warn!(%began, "--cash is ignored: the account in {} has begun with other cash", folder.display());
+    }
+    Ok(())
 }
 
 async fn accept(

@@ -92,7 +92,11 @@ fn code(error: &anyhow::Error) -> u8 {
         return 64;
     }
     match error.downcast_ref::<FilesError>() {
-        Some(FilesError::Folder(..) | FilesError::Empty(_) | FilesError::File(..)) => return 66,
+        Some(
+            FilesError::Folder(..) | FilesError::Empty(_) | FilesError::Missing(..) | FilesError::File(..),
+        ) => {
+            return 66;
+        }
         Some(FilesError::Row(..) | FilesError::Name(_) | FilesError::Overlap(_)) => return 65,
         None => {}
     }

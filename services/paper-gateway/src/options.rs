@@ -45,9 +45,9 @@ pub struct Options {
     /// Trades a second of each made-up stock, 1 to 1000.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), conflicts_with = "market")]
     pub trades_per_second: u32,
-    /// Cash in dollars that a new account begins with, up to a trillion.
-    #[arg(long, default_value = "100000", value_parser = cash)]
-    pub cash: Money,
+    /// Cash in dollars that a new account begins with, up to a trillion; 100000 by default.
+    #[arg(long, value_name = "DOLLARS", value_parser = cash)]
+    pub cash: Option<Money>,
     /// Stocks that nobody lends, separated by commas: a short sale of one is rejected.
     #[arg(long, value_delimiter = ',', value_name = "SYMBOLS")]
     pub not_shortable: Vec<Symbol>,
@@ -78,15 +78,44 @@ pub struct Options {
     pub trace: Option<PathBuf>,
 }
 
-/// Options that don't go together with the market.
+/// Options that don't go together with the market or with the account.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// A stock that nobody lends is not traded at all.
     #[error("--not-shortable names {}, which is not traded here: leave it out, or add it to --symbols", .0.broker_text())]
     NotShortable(Symbol),
+    /// The folder holds the account of another name, and so perhaps of another market.
+    #[error(
+        "{folder} holds the account {kept}, not {asked}: choose another folder with --state, or its own market and --account"
+    )]
+    OtherAccount {
+        /// The state folder.
+        folder: PathBuf,
+        /// The name of its account.
+        kept: String,
+        /// The name that these options give.
+        asked: String,
+    },
+    /// The account has seen times that the bars never reach.
+    #[error(
+        "{folder} holds an account that was used at {seen}, and the bars of --market end at {end}: choose another folder with --state"
+    )]
+    OtherMarket {
+        /// The state folder.
+        folder: PathBuf,
+        /// The latest time of the account.
+        seen: Timestamp,
+        /// The end of the last bar.
+        end: Timestamp,
+    },
 }
 
 impl Options {
+    /// Cash that a new account begins with.
+    pub(crate) fn first_cash(&self) -> Money {
+        self.cash.unwrap_or(CASH)
+    }
+
     /// The stocks of a made-up market.
     pub(crate) fn made_up(&self) -> Vec<Symbol> {
         if !self.symbols.is_empty() {
@@ -117,6 +146,8 @@ fn account(text: &str) -> Result<String, String> {
     ))
 }
 
+/// Dollars of a new account, if nobody says how many.
+const CASH: Money = Money::from_parts(100_000, 0, 0, false, 0);
 /// Most dollars of a new account: far beyond, sums with prices and shares could not be held.
 const CASH_MAX: Money = Money::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
 

@@ -1,5 +1,7 @@
 //! Faults on their way: every message passes here once faults are allowed, and the rules say what becomes of it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use engine::venue::Input;
 use engine::venue::desk::Desk;
@@ -242,7 +244,11 @@ impl Hub {
                 }
             }
             Due::Reopen => {
-                if let Some(trouble) = &self.trouble {
+                if let Some(trouble) = self
+                    .trouble
+                    .as_ref()
+                    .filter(|trouble| trouble.closed_until <= trouble.now())
+                {
                     tracing::info!("clients can connect again");
                     trouble.door.send_replace(Door::Open);
                 }
@@ -269,6 +275,7 @@ impl Hub {
         trouble.weather.calm();
         (trouble.pacing, trouble.history_pacing) = (None, None);
         trouble.events.clear();
+        trouble.closed_until = Duration::ZERO;
         let waiting = trouble.delays.clear();
         for ending in trouble.weather.endings() {
             self.carry_out(ending, None)?;

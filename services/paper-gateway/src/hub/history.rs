@@ -169,6 +169,13 @@ impl Hub {
         let Some(stock) = self.stock(session, id, request.contract.as_ref()) else {
             return;
         };
+        let show = match span::show(request.what_to_show.as_deref().unwrap_or_default()) {
+            Ok(None) => Err(span::invalid("a schedule has no head time stamp")),
+            show => show,
+        };
+        if let Err((code, text)) = show {
+            return self.peer(session).error(id, code, &text);
+        }
         let Some(first) = self.venue.market().first(stock.symbol) else {
             return self.peer(session).error(
                 id,

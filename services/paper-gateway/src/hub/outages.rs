@@ -113,7 +113,9 @@ impl Hub {
                 self.part();
                 if let Some(trouble) = &mut self.trouble {
                     trouble.door.send_replace(door);
-                    trouble.delays.put(trouble.now() + time(seconds), Due::Reopen);
+                    let end = trouble.now() + time(seconds);
+                    trouble.closed_until = trouble.closed_until.max(end);
+                    trouble.delays.put(end, Due::Reopen);
                 }
             }
             Fault::RollBackIds { .. } | Fault::ManualTrade { .. } | Fault::CorrectExecution { .. } => {

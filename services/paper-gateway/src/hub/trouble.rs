@@ -40,6 +40,8 @@ pub(crate) struct Trouble {
     /// Connections that end once what was queued is handed over.
     pub(super) leaving: Vec<u64>,
     pub(super) port: u16,
+    /// Until when the port is closed: the end of the restart that takes longest.
+    pub(super) closed_until: Duration,
     pub(super) door: watch::Sender<Door>,
 }
 
@@ -91,6 +93,7 @@ impl Trouble {
             inactive: BTreeSet::new(),
             leaving: Vec::new(),
             port,
+            closed_until: Duration::ZERO,
             door,
         }
     }

@@ -278,6 +278,30 @@ async fn the_gateway_restarts_at_night() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_restarts_the_longer_one_says_when_the_port_opens() {
+    let mut stage = Stage::new().await;
+    let address = stage.gateway.address();
+    stage.order(r#"{"fault":"restart","seconds":3600}"#).await;
+    let closed = async { while TcpStream::connect(address).await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, closed)
+        .await
+        .expect("nobody listens");
+    stage.order(r#"{"fault":"restart","seconds":0.05}"#).await;
+    // What is due after the end of the shorter one has happened.
+    stage
+        .order(r#"{"at_seconds":0.3,"fault":"ghost","client":5,"seconds":3600}"#)
+        .await;
+    let end = tokio::time::Instant::now() + DEADLINE;
+    while stage.say(r#"{"ask":"faults"}"#).await["lasting"]["ghosts"][0] != 5 {
+        assert!(tokio::time::Instant::now() < end, "the ghost does not come");
+    }
+    assert!(TcpStream::connect(address).await.is_err(), "the port is open");
+    stage.order(r#"{"clear":"all"}"#).await;
+    stage.client(1).await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_many_messages_a_second_are_refused_and_then_cut() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;

@@ -36,6 +36,27 @@ fn start(state: &Path) -> (Child, String) {
     (child, address.trim().to_owned())
 }
 
+/// A market of the past.
+const BARS: &str = "timestamp,open,high,low,close,volume\n2013-10-07T13:30:00Z,1,1,1,1,1\n";
+
+/// What a program that runs says up to a line that holds such words; it is stopped then.
+fn said_until(mut child: Child, words: &str) -> String {
+    let lines = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    // Without the words, the log ends here: clients can connect.
+    let mut said = String::new();
+    for line in lines {
+        said += &line;
+        if line.contains(words) || line.contains("clients can connect") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
 /// How the program ends when it can't start: its code and the last line that it says.
 fn refusal(state: &Path, more: &[&str]) -> (i32, String) {
     let mut child = command(state, more).spawn().unwrap();
@@ -156,4 +177,86 @@ fn what_a_person_gets_wrong_is_one_sentence_and_a_code() {
     for name in ["", " ", "DU 1", "DU1,DU2"] {
         assert_eq!(refusal(&state, &["--account", name]).0, 64, "{name}");
     }
+}
+
+#[test]
+fn an_account_belongs_to_its_market_and_keeps_its_name_and_cash() {
+    let folder = tempfile::tempdir().unwrap();
+    let market = folder.path().join("market");
+    std::fs::create_dir(&market).unwrap();
+    std::fs::write(market.join("SPY.csv"), BARS).unwrap();
+    let market = market.to_str().unwrap();
+    let run =
+        |state: &Path, more: &[&str], words: &str| said_until(command(state, more).spawn().unwrap(), words);
+    let state = folder.path().join("state");
+    let said = run(&state, &["--cash", "500"], "--cash");
+    assert!(!said.contains("--cash"), "{said}");
+    let said = run(&state, &["--cash", "500.00"], "--cash");
+    assert!(!said.contains("--cash"), "{said}");
+    let said = run(&state, &["--cash", "501"], "--cash");
+    assert!(said.contains("--cash is ignored"), "{said}");
+    // Of another market, or of another name.
+    for (more, other) in [
+        (&["--account", "DU77"][..], "not DU77"),
+        (&["--market", market], "not DU1000002"),
+    ] {
+        let (code, said) = refusal(&state, more);
+        assert_eq!(code, 64, "{said}");
+        assert!(
+            said.contains("DU1000001") && said.contains(other) && said.contains("--state"),
+            "{said}"
+        );
+    }
+    // Under its own name it is still an account of times that these bars never reach.
+    let (code, said) = refusal(&state, &["--account", "DU1000001", "--market", market]);
+    assert_eq!(code, 64, "{said}");
+    assert!(
+        said.contains("end at 2013-10-07T13:31:00Z") && said.contains("--state"),
+        "{said}"
+    );
+    // A replay that has ended can be looked at again.
+    let past = folder.path().join("past");
+    let late = ["--market", market, "--start", "2013-10-07T20:00:00Z"];
+    for _ in 0..2 {
+        let said = run(&past, &late, "clients can connect");
+        assert!(said.contains("clients can connect"), "{said}");
+    }
+}
+
+#[test]
+fn a_time_that_can_t_be_read_is_said() {
+    let state = tempfile::tempdir().unwrap();
+    let run = || said_until(command(state.path(), &["--speed", "2"]).spawn().unwrap(), "clock");
+    let said = run();
+    assert!(!said.contains("clock"), "{said}");
+    std::fs::write(state.path().join("clock"), "yesterday").unwrap();
+    let said = run();
+    assert!(said.contains("clock holds no time"), "{said}");
+}
+
+#[test]
+fn a_refusal_gives_the_advice_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (code, said) = refusal(&state, &["--listen", "192.0.2.1:4010"]);
+    assert_eq!(code, 69, "{said}");
+    let cause = said.split(['(', ')']).nth(1).unwrap();
+    assert!(
+        said.contains("another address")
+            && !said.contains("stop the program")
+            && said.matches(cause).count() == 1,
+        "{said}"
+    );
+    let market = folder.path().join("market");
+    std::fs::create_dir(&market).unwrap();
+    std::fs::write(market.join("SPY.csv"), BARS).unwrap();
+    let (code, said) = refusal(
+        &state,
+        &["--market", market.to_str().unwrap(), "--symbols", "NOPE"],
+    );
+    assert_eq!(code, 66, "{said}");
+    assert!(
+        said.contains("no file of NOPE") && said.contains("--symbols"),
+        "{said}"
+    );
 }

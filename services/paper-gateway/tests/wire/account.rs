@@ -99,6 +99,9 @@ async fn a_stock_is_found_by_all_of_its_names() {
         by_local_symbol,
         Body::default().text(3, "STK").text(13, "ISIN").text(14, &isin),
         Body::default().text(2, "AAPL").text(3, "STK"),
+        // A number that was kept from another market: the name says what is meant.
+        Body::default().int(1, 265_598).text(2, "AAPL").text(3, "STK"),
+        Body::default().int(1, con_id).text(2, "AAPL"),
     ] {
         let told = client.ask(9, &numbered(1).part(2, &contract)).await;
         assert_eq!(told[0].number, 10, "{told:?}");
@@ -109,6 +112,11 @@ async fn a_stock_is_found_by_all_of_its_names() {
         .text(3, "STK")
         .text(13, "ISIN")
         .text(14, "US0000000000");
-    assert_eq!(client.codes(9, &numbered(1).part(2, &unknown)).await, [200]);
+    // Neither a number without a name, nor one that is another stock's.
+    let number = Body::default().int(1, 265_598).text(3, "STK");
+    let other = Body::default().int(1, con_id).text(2, "NVDA").text(3, "STK");
+    for contract in [unknown, number, other] {
+        assert_eq!(client.codes(9, &numbered(1).part(2, &contract)).await, [200]);
+    }
     gateway.stop().await.unwrap();
 }
