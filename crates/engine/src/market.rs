@@ -73,7 +73,12 @@ pub enum Input {
         reason: String,
     },
     /// The broker's own time.
-    ServerTime(Timestamp),
+    ServerTime {
+        /// Wall time when it was asked for.
+        asked: Timestamp,
+        /// What it said.
+        at: Timestamp,
+    },
     /// When the market is open.
     Hours {
         /// Whose hours they are.
@@ -168,11 +173,14 @@ pub struct Market {
     connected: bool,
     /// True until the first server time of a new link.
     fresh: bool,
+    /// Why no quote is traded on though data comes, in one sentence.
+    doubt: Option<String>,
     /// Market time when the data was lost, until it is back.
     lost_at: Option<Timestamp>,
     told: Option<Session>,
     told_at: Option<Timestamp>,
     looked_at: Option<Timestamp>,
+    stepped_at: Option<Timestamp>,
     alerts: BTreeMap<(&'static str, Option<Symbol>), Timestamp>,
 }
 
@@ -199,10 +207,12 @@ impl Market {
             hours: None,
             connected: false,
             fresh: false,
+            doubt: None,
             lost_at: None,
             told: None,
             told_at: None,
             looked_at: None,
+            stepped_at: None,
             alerts: BTreeMap::new(),
         }
     }
@@ -210,11 +220,14 @@ impl Market {
     /// Does what follows from an input at the wall time `now`.
     pub fn step(&mut self, now: Timestamp, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
+        if self.stepped_at.replace(now).is_some_and(|last| now < last) {
+            self.begin_pace(now);
+        }
         let wake = input == Input::Wake;
         match input {
             Input::Linked => self.link(),
             Input::Unlinked { reason } => self.unlink(now, &reason, &mut out),
-            Input::ServerTime(at) => self.server_time(now, at, &mut out),
+            Input::ServerTime { asked, at } => self.server_time(now, asked, at, &mut out),
             Input::Hours { symbol, hours } => self.hours = Some((symbol, hours)),
             Input::Unknown { symbol, reason } => self.refuse_symbol(now, symbol, &reason, &mut out),
             Input::Tick { symbol, tick } => self.tick(now, symbol, &tick, &mut out),
@@ -248,6 +261,12 @@ impl Market {
     #[must_use]
     pub fn speed(&self) -> f64 {
         self.clock.speed()
+    }
+
+    /// Why no quote is traded on though data comes, in one sentence; `None` while all is well.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// How many symbols show no quote that is fresh.

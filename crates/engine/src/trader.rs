@@ -20,7 +20,7 @@ use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
 use crate::gate::Unsent;
-use crate::market::clock::{AHEAD_SECONDS_MAX, LIVE_SECONDS_MAX};
+use crate::market::clock::LIVE_SECONDS_MAX;
 use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
 use crate::restart;
@@ -32,6 +32,8 @@ pub use message::{Ask, Draft, Heard, Input, News, Output};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
 const SILENCE_SECONDS_MAX: i64 = 10;
+/// Seconds by which what is told in a live market may be ahead of the clock: a wrong time must not stop the day.
+const AHEAD_SECONDS_MAX: i64 = 60;
 /// Who latched the kill switch, where no operator's command did.
 const KILLED_BY_MACHINE: &str = "machine";
 /// Seconds of market time between an exit that failed and the next one.

@@ -11,7 +11,7 @@ use crate::{Id, Price, Quantity, Symbol, Timestamp};
 /// only the newest matters. A side that the market does not show is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
-    /// Follows from symbol and instant.
+    /// Follows from all that it says: no two quotes of a symbol share an instant.
     pub id: Id,
     /// Market clock.
     pub at: Timestamp,

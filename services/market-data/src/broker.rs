@@ -171,17 +171,17 @@ struct Session<'a> {
 impl Session<'_> {
     async fn run(&self, notices: NoticeStream) -> Result<End, End> {
         self.say(Input::Linked).await?;
-        let now = self.time().await?;
-        self.say(Input::ServerTime(now)).await?;
+        let (asked, at) = self.time().await?;
+        self.say(Input::ServerTime { asked, at }).await?;
         self.client
             .switch_market_data_type(MarketDataType::Realtime)
             .await?;
         let contracts = self.contracts().await?;
         let live = self.subscribe(&contracts).await?;
         // Asked only now, when everything that follows is heard live.
-        let asked_at = self.time().await?;
-        self.say(Input::ServerTime(asked_at)).await?;
-        self.follow(&contracts, live, notices, asked_at).await
+        let (asked, at) = self.time().await?;
+        self.say(Input::ServerTime { asked, at }).await?;
+        self.follow(&contracts, live, notices, at).await
     }
 
     async fn say(&self, input: Input) -> Result<(), End> {
@@ -191,9 +191,12 @@ impl Session<'_> {
             .map_err(|_| End::Stop)
     }
 
-    async fn time(&self) -> Result<Timestamp, End> {
+    /// The wall time when the broker was asked for its time, and what it answered.
+    async fn time(&self) -> Result<(Timestamp, Timestamp), End> {
+        let asked = runtime::now();
         let at = within(ANSWER_SECONDS_MAX, self.client.server_time_millis()).await?;
-        ticks::instant(at).ok_or_else(|| End::Lost("its clock is out of range".to_owned()))
+        let at = ticks::instant(at).ok_or_else(|| End::Lost("its clock is out of range".to_owned()))?;
+        Ok((asked, at))
     }
 
     /// The contracts of the watchlist, in its order, without those that the broker does not know.
@@ -308,12 +311,12 @@ impl Session<'_> {
                     self.note(&notice, &mut broken).await?;
                 }
                 Some((symbol, past)) = histories.next() => self.say(Input::Past { symbol, past: past? }).await?,
-                Some(at) = clock.next() => {
-                    let at: Timestamp = at?;
+                Some(answer) = clock.next() => {
+                    let (asked, at): (Timestamp, Timestamp) = answer?;
                     let passed = at.duration_since(std::mem::replace(&mut before, at));
                     let fast = passed.as_secs_f64() > CLOCK_MS as f64 / 1000.0 * 1.5;
                     clock.push(self.time_after(if fast { CLOCK_FAST_MS } else { CLOCK_MS }).boxed());
-                    self.say(Input::ServerTime(at)).await?;
+                    self.say(Input::ServerTime { asked, at }).await?;
                 }
                 _ = hours.tick() => {
                     if let Some((symbol, _)) = contracts.first() && let Ok(details) = self.details(*symbol).await? {
@@ -324,7 +327,7 @@ impl Session<'_> {
         }
     }
 
-    async fn time_after(&self, ms: u64) -> Result<Timestamp, End> {
+    async fn time_after(&self, ms: u64) -> Result<(Timestamp, Timestamp), End> {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         self.time().await
     }

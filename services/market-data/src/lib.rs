@@ -181,6 +181,8 @@ impl Stage {
                     names.join(" ")
                 ),
             )
+        } else if let Some(doubt) = self.market.doubt() {
+            (HealthState::Degraded, doubt.to_owned())
         } else {
             (HealthState::Ready, String::new())
         };

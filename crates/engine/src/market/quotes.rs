@@ -61,8 +61,14 @@ pub struct QuoteBook {
     /// True while the link carries this symbol's data.
     fed: bool,
     stale: bool,
+    /// True while what comes may be older than the clock says.
+    doubted: bool,
     /// Market time of the last trade.
     traded_at: Option<Timestamp>,
+    /// Wall time of the last tick.
+    heard: Option<Timestamp>,
+    /// Market time of the last one told over this link.
+    instant: Option<Timestamp>,
     /// Wall time of the last one told.
     told: Option<Timestamp>,
     /// Wall time of the first change that is not told yet.
@@ -92,7 +98,10 @@ impl QuoteBook {
             halted: false,
             fed: false,
             stale: false,
+            doubted: false,
             traded_at: None,
+            heard: None,
+            instant: None,
             told: None,
             changed: None,
         }
@@ -103,9 +112,13 @@ impl QuoteBook {
     /// # Errors
     /// What is wrong with its number, for people; the side is then unknown.
     pub fn take(&mut self, now: Timestamp, at: Timestamp, tick: &Tick) -> Result<(), String> {
-        self.quote.at = self.quote.at.max(at);
+        if !std::mem::replace(&mut self.fed, true) {
+            // The clock of another link may be behind.
+            self.instant = None;
+        }
+        self.quote.at = at;
+        self.heard = Some(now);
         self.changed.get_or_insert(now);
-        self.fed = true;
         self.stale = false;
         match *tick {
             Tick::Price {
@@ -188,11 +201,30 @@ impl QuoteBook {
         self.told = None;
     }
 
-    /// Marks the quote as stale when nothing came for so long.
-    pub fn age(&mut self, at: Timestamp, most: SignedDuration) {
-        if self.fed && !self.stale && at.duration_since(self.quote.at) > most {
+    /// Marks the quote as stale when nothing came for so long in market time: by the clock, and by what passed on the wall
+    /// at the market's speed, should the clock stand still.
+    pub fn age(&mut self, now: Timestamp, at: Timestamp, speed: f64, most: SignedDuration) {
+        let passed = self
+            .heard
+            .map_or(0.0, |heard| now.duration_since(heard).as_secs_f64());
+        let silent = at.duration_since(self.quote.at) > most || passed * speed > most.as_secs_f64();
+        if self.fed && !self.stale && silent {
             self.stale = true;
             self.changed = Some(Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    /// Forgets instants of a wall clock that was set back.
+    pub fn begin_pace(&mut self, now: Timestamp) {
+        self.told = None;
+        self.heard = self.heard.map(|_| now);
+        self.changed = self.changed.map(|changed| changed.min(now));
+    }
+
+    /// Sets whether what comes may be older than the clock says.
+    pub fn doubt(&mut self, now: Timestamp, doubted: bool) {
+        if std::mem::replace(&mut self.doubted, doubted) != doubted && self.fed {
+            self.changed.get_or_insert(now);
         }
     }
 
@@ -221,9 +253,26 @@ impl QuoteBook {
         }
         self.changed = None;
         self.told = Some(now);
-        self.quote.tradable = !(self.silent() || self.delayed() || self.halted || self.crossed());
-        self.quote.id = Id::derive(&["quote", self.quote.symbol.as_str(), &self.quote.at.to_string()]);
+        self.quote.tradable =
+            !(self.silent() || self.doubted || self.delayed() || self.halted || self.crossed());
+        self.name();
         Some(self.quote.clone())
+    }
+
+    /// Gives the quote an instant and an id of its own: a clock that stands still tells several, and two quotes that
+    /// shared an id would be one cause.
+    fn name(&mut self) {
+        let next = self.instant.map(|last| last + SignedDuration::from_nanos(1));
+        let quote = &mut self.quote;
+        quote.at = next.map_or(quote.at, |next| quote.at.max(next));
+        self.instant = Some(quote.at);
+        // A clock that another process or link set back may come to an instant again, with another quote.
+        let prices = [quote.bid, quote.ask, quote.last, quote.previous_close];
+        let shown = format!(
+            "{prices:?} {:?} {:?} {}",
+            quote.bid_size, quote.ask_size, quote.tradable
+        );
+        quote.id = Id::derive(&["quote", quote.symbol.as_str(), &quote.at.to_string(), &shown]);
     }
 
     /// The wall time at which the quote is due: when its change has settled, and the interval since the one

@@ -1,6 +1,7 @@
 //! What the machine does with each input.
 
 use super::bars::Taken;
+use super::clock::DOUBT_SECONDS;
 use super::*;
 use protocol::Id;
 use protocol::market::Phase;
@@ -38,13 +39,20 @@ impl Market {
         self.tell_quotes(now, out);
     }
 
-    pub(super) fn server_time(&mut self, now: Timestamp, at: Timestamp, out: &mut Vec<Output>) {
+    pub(super) fn server_time(
+        &mut self,
+        now: Timestamp,
+        asked: Timestamp,
+        at: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
         let fresh = std::mem::take(&mut self.fresh);
         if fresh {
             self.connected = true;
             self.clock = Clock::default();
         }
-        self.clock.sample(now, at);
+        self.clock.sample(asked, now, at);
+        self.judge_clock(now, out);
         if fresh {
             for watch in self.watches.values_mut() {
                 watch.bars.restart(at);
@@ -98,6 +106,9 @@ impl Market {
     pub(super) fn tick(&mut self, now: Timestamp, symbol: Symbol, tick: &Tick, out: &mut Vec<Output>) {
         if let Tick::LastTime(at) = tick {
             self.clock.prove(now, *at);
+        }
+        if self.clock.is_late(now) {
+            self.judge_clock(now, out);
         }
         let at = self.clock.at(now);
         let Some(watch) = self.watches.get_mut(&symbol) else {
@@ -239,15 +250,25 @@ impl Market {
         }
     }
 
+    /// A wall clock that was set back: what was to be told or looked at is not put off until it is there again.
+    pub(super) fn begin_pace(&mut self, now: Timestamp) {
+        self.looked_at = None;
+        self.told_at = None;
+        self.alerts.clear();
+        for watch in self.watches.values_mut() {
+            watch.quotes.begin_pace(now);
+        }
+    }
+
     /// Looks at all symbols: what may be told by now, what went stale.
     pub(super) fn look(&mut self, now: Timestamp, wake: bool, out: &mut Vec<Output>) {
         let look = SignedDuration::from_millis(LOOK_MS);
         let due = self.looked_at.is_none_or(|at| now >= at + look);
         if due {
             self.looked_at = Some(now);
-            let at = self.clock.at(now);
+            let (at, speed) = (self.clock.at(now), self.clock.speed());
             for watch in self.watches.values_mut() {
-                watch.quotes.age(at, self.plan.stale_after);
+                watch.quotes.age(now, at, speed, self.plan.stale_after);
                 out.extend(watch.bars.shown().map(Output::Bar));
             }
         }
@@ -301,8 +322,8 @@ impl Market {
         let id = Id::derive(&[
             "session",
             &at.to_string(),
-            &format!("{phase:?}"),
-            &self.connected.to_string(),
+            &format!("{phase:?} {next_change:?} {} {speed}", self.connected),
+            &source,
         ]);
         let session = Session {
             id,
@@ -316,6 +337,33 @@ impl Market {
         self.told = Some(session.clone());
         self.told_at = Some(now);
         out.push(Output::Session(session));
+    }
+
+    /// Says of all quotes whether what comes may be older than the clock says.
+    fn judge_clock(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let doubt = if self.clock.is_late(now) {
+            Some((
+                "data-late",
+                format!(
+                    "the broker's answers come more than {DOUBT_SECONDS} s late, and so may its prices: quotes are not traded on until it answers in time"
+                ),
+            ))
+        } else {
+            self.clock.ahead(now).map(|ahead| {
+                let seconds = ahead.as_secs();
+                ("clock-ahead", format!("the market clock is {seconds} s ahead of the broker's and stands still: quotes are not traded on until that has caught up"))
+            })
+        };
+        if doubt.is_some() == self.doubt.is_some() {
+            return;
+        }
+        for watch in self.watches.values_mut() {
+            watch.quotes.doubt(now, doubt.is_some());
+        }
+        self.doubt = doubt.as_ref().map(|(_, text)| text.clone());
+        if let Some((kind, text)) = doubt {
+            self.alert(now, kind, None, Level::Warning, text, out);
+        }
     }
 
     fn refuse(

@@ -76,7 +76,7 @@ proptest! {
             let now = wall((start + 5) * 1000);
             out.extend(bars(machine.step(now, Input::Bar { symbol: symbol("SPY"), bar: raw(*start, *cents, *volume) })));
         }
-        out.extend(bars(machine.step(wall(700_000), Input::ServerTime(market(700)))));
+        out.extend(bars(machine.step(wall(700_000), server_time(wall(700_000), market(700)))));
         prop_assert_eq!(told(&out), joined(&pieces, minutes.1));
         prop_assert!(out.windows(2).all(|pair| pair[0].start < pair[1].start));
         prop_assert!(out.iter().all(|bar| bar.at == bar.size.end_of(bar.start) && !bar.gap && !bar.warm_up));
@@ -88,7 +88,7 @@ proptest! {
         let spy = symbol("SPY");
         let mut machine = machine(&["SPY"], "1m");
         machine.step(wall(asked * 1000), Input::Linked);
-        machine.step(wall(asked * 1000), Input::ServerTime(market(asked)));
+        machine.step(wall(asked * 1000), server_time(wall(asked * 1000), market(asked)));
         let mut out = Vec::new();
         let mut history = Some({
             let ended = pieces.iter().filter(|piece| piece.0 <= asked).copied().collect::<Vec<_>>();
@@ -108,7 +108,7 @@ proptest! {
         if let Some(history) = history.take() {
             out.extend(bars(machine.step(wall(650_000), Input::Past { symbol: spy, past: history })));
         }
-        out.extend(bars(machine.step(wall(700_000), Input::ServerTime(market(700)))));
+        out.extend(bars(machine.step(wall(700_000), server_time(wall(700_000), market(700)))));
         prop_assert_eq!(told(&out), joined(&pieces, 60));
         let live = out.iter().position(|bar| !bar.warm_up).unwrap_or(out.len());
         prop_assert!(out[live..].iter().all(|bar| !bar.warm_up), "warm-up comes first");
@@ -131,7 +131,7 @@ fn market_without_history_the_first_bar_has_a_gap() {
     let spy = symbol("SPY");
     let mut machine = machine(&["SPY"], "1m");
     machine.step(wall(0), Input::Linked);
-    machine.step(wall(0), Input::ServerTime(market(31)));
+    machine.step(wall(0), server_time(wall(0), market(31)));
     let missing = Past {
         missing: Some("the broker says 162: pacing violation".to_owned()),
         ..past(31, vec![], vec![])

@@ -6,3 +6,4 @@
 mod bars;
 mod odd;
 mod scene;
+mod time;

@@ -8,21 +8,6 @@ use protocol::market::{Phase, Session};
 
 use crate::scene::*;
 
-fn bid_ask(machine: &mut Market, ms: i64, bid: f64, ask: f64) -> Vec<Output> {
-    let price = |field, price| Input::Tick {
-        symbol: symbol("SPY"),
-        tick: Tick::Price {
-            field,
-            price,
-            size: Some(100.0),
-            delayed: false,
-        },
-    };
-    let mut out = machine.step(wall(ms), price(Field::Bid, bid));
-    out.extend(machine.step(wall(ms + 1), price(Field::Ask, ask)));
-    out
-}
-
 #[test]
 fn market_quotes_are_paced_and_never_forgotten() {
     let mut machine = warm("1m");
@@ -104,7 +89,7 @@ fn market_quotes_that_may_not_be_traded_on_say_so() {
         },
     );
     assert_eq!(tradable(&mut machine, 2_300), Some(true));
-    machine.step(wall(2_400), Input::ServerTime(market(40)));
+    machine.step(wall(2_400), server_time(wall(2_400), market(40)));
     assert_eq!(
         tradable(&mut machine, 2_700),
         Some(false),
@@ -227,7 +212,7 @@ fn market_a_lost_link_is_said_once_and_a_gap_in_its_bar() {
         },
     );
     assert!(alerts(&again).is_empty() && quotes(again).is_empty());
-    let out = bars(machine.step(wall(64_000), Input::ServerTime(market(64))));
+    let out = bars(machine.step(wall(64_000), server_time(wall(64_000), market(64))));
     assert_eq!(out.len(), 1);
     assert!(out[0].gap);
 }
@@ -238,7 +223,7 @@ fn market_a_new_link_fills_from_history_and_never_papers_over() {
     let mut machine = cut_off();
     // Back in the third minute; the broker's history fills the first two.
     machine.step(wall(130_000), Input::Linked);
-    let out = machine.step(wall(130_000), Input::ServerTime(market(130)));
+    let out = machine.step(wall(130_000), server_time(wall(130_000), market(130)));
     assert_eq!(alerts(&out)[0].0, "data-gap");
     assert!(session(&out).unwrap().connected);
     let minutes = [0, 60, 120].map(|start| raw(start, [16_700; 4], 7)).to_vec();
@@ -281,7 +266,7 @@ fn market_a_new_link_fills_from_history_and_never_papers_over() {
 fn market_a_symbol_that_the_broker_does_not_know_stops_no_other() {
     let mut machine = machine(&["SPY", "XXXX"], "5s");
     machine.step(wall(0), Input::Linked);
-    machine.step(wall(0), Input::ServerTime(market(0)));
+    machine.step(wall(0), server_time(wall(0), market(0)));
     let out = machine.step(
         wall(0),
         Input::Unknown {
@@ -341,11 +326,11 @@ fn market_the_session_follows_the_brokers_hours_on_the_market_clock() {
         &["20131007:0930-20131007:1600".to_owned()],
     )
     .unwrap();
-    machine.step(wall(0), Input::ServerTime(market(-3_600)));
+    machine.step(wall(0), server_time(wall(0), market(-3_600)));
     let out = sessions(machine.step(wall(1), Input::Hours { symbol: spy, hours }));
     assert_eq!((out[0].phase, out[0].next_change), (Phase::Pre, Some(market(0))));
     assert_eq!(out[0].source, "broker hours of SPY");
-    let out = sessions(machine.step(wall(60_001), Input::ServerTime(market(1))));
+    let out = sessions(machine.step(wall(60_001), server_time(wall(60_001), market(1))));
     assert_eq!(
         (out[0].phase, out[0].speed, out[0].connected),
         (Phase::Regular, 60.0, true)

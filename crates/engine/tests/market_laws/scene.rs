@@ -1,6 +1,7 @@
 //! A machine under test, its clocks, and what it said.
 
 use engine::market::bars::RawBar;
+use engine::market::quotes::{Field, Tick};
 use engine::market::{Input, Market, Output, Past, Plan};
 use jiff::{SignedDuration, Timestamp};
 use protocol::Symbol;
@@ -87,11 +88,32 @@ pub fn alerts(outputs: &[Output]) -> Vec<(&'static str, String)> {
     outputs.iter().filter_map(alert).collect()
 }
 
+/// The broker's time, asked for at a wall time.
+pub fn server_time(asked: Timestamp, at: Timestamp) -> Input {
+    Input::ServerTime { asked, at }
+}
+
+/// Two ticks of SPY, a millisecond apart.
+pub fn bid_ask(machine: &mut Market, ms: i64, bid: f64, ask: f64) -> Vec<Output> {
+    let price = |field, price| Input::Tick {
+        symbol: symbol("SPY"),
+        tick: Tick::Price {
+            field,
+            price,
+            size: Some(100.0),
+            delayed: false,
+        },
+    };
+    let mut out = machine.step(wall(ms), price(Field::Bid, bid));
+    out.extend(machine.step(wall(ms + 1), price(Field::Ask, ask)));
+    out
+}
+
 /// A machine whose one symbol is linked and warm at the start of the day.
 pub fn warm(size: &str) -> Market {
     let mut machine = machine(&["SPY"], size);
     machine.step(wall(0), Input::Linked);
-    machine.step(wall(0), Input::ServerTime(market(0)));
+    machine.step(wall(0), server_time(wall(0), market(0)));
     machine.step(
         wall(0),
         Input::Past {

@@ -132,7 +132,7 @@ impl World {
             });
         }
         if self.now.is_multiple_of(1_000) {
-            self.market_hears(Input::ServerTime(self.market_time()));
+            self.market_tells_its_time();
         }
         self.market_hears(Input::Wake);
     }
@@ -140,7 +140,7 @@ impl World {
     fn link(&mut self) {
         let now = self.market_time();
         self.market_hears(Input::Linked);
-        self.market_hears(Input::ServerTime(now));
+        self.market_tells_its_time();
         let hours = self.feed.hours.clone();
         self.market_hears(Input::Hours {
             symbol: symbol(0),
@@ -165,6 +165,11 @@ impl World {
             let bars = self.broker.venue.market().bars(symbol, from, now, size);
             self.feed.history.insert(symbol, bars.iter().map(raw).collect());
         }
+    }
+
+    fn market_tells_its_time(&mut self) {
+        let now = self.market_time();
+        self.market_hears(Input::ServerTime { asked: now, at: now });
     }
 
     fn market_hears(&mut self, input: Input) {
