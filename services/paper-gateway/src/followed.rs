@@ -39,6 +39,12 @@ impl<T> Followed<T> {
         self.numbers.contains_key(&id)
     }
 
+    /// What is known of a request, to change it.
+    pub(crate) fn get_mut(&mut self, id: i32) -> Option<&mut T> {
+        let symbol = *self.numbers.get(&id)?;
+        self.stocks.get_mut(&(symbol, id))
+    }
+
     /// How many requests there are.
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const QUEUE_FRAMES_MAX: usize = 1 << 16;
 /// Most bytes that wait for a client that does not read; above, and it is cut off.
 pub(crate) const QUEUE_BYTES_MAX: usize = 32 << 20;
-/// Most bytes that wait for all clients together; above, the one for whom most waits is cut off.
+/// Most bytes that wait for all clients together, with their requests that wait until they have read some; above, the
+/// one for whom most waits is cut off.
 pub(crate) const QUEUES_BYTES_MAX: usize = 256 << 20;
 /// Frames and bytes that wait for a client from which on its next request waits too, until it has read some. Far
 /// above what a replay that does not run ahead of its readers leaves unread.

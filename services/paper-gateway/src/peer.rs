@@ -39,6 +39,14 @@ pub(crate) enum TickKind {
     MidPoint,
 }
 
+/// Trades or quotes that are followed one by one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TickLine {
+    pub(crate) kind: TickKind,
+    /// Whether those of the past that come first are still looked up: until they are told, nothing is.
+    pub(crate) waits: bool,
+}
+
 /// Five-second bars that are followed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BarLine {
@@ -78,7 +86,7 @@ pub(crate) struct Peer {
     pub(crate) data_type: DataType,
     pub(crate) quotes: Followed<Line>,
     pub(crate) bars: Followed<BarLine>,
-    pub(crate) ticks: Followed<TickKind>,
+    pub(crate) ticks: Followed<TickLine>,
     pub(crate) depths: Followed<DepthLine>,
     pub(crate) histories: Followed<LiveHistory>,
     /// Questions about the past that wait for their turn.
@@ -192,6 +200,12 @@ impl Peer {
     /// What waits to be written.
     pub(crate) fn backlog(&self) -> Backlog {
         self.outbox.backlog().and(self.frames, self.buffer.len())
+    }
+
+    /// Bytes that are kept for it: those that wait to be written, and its requests that wait until it has read some.
+    pub(crate) fn bytes_kept(&self) -> usize {
+        let asked: usize = self.requests.iter().map(|asked| asked.bytes).sum();
+        self.backlog().bytes + asked
     }
 
     /// The next of the requests that wait, once it has read enough of the answers to those before.

@@ -20,6 +20,8 @@ pub(crate) const START_API: i32 = 71;
 pub(crate) struct Asked {
     pub(crate) number: i32,
     pub(crate) request: Box<Request>,
+    /// Its length on the wire.
+    pub(crate) bytes: usize,
     /// Its place among those of its client that the hub has not taken up yet, free again when it is dropped.
     pub(crate) place: OwnedSemaphorePermit,
 }

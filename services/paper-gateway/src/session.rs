@@ -117,6 +117,7 @@ async fn converse(
             let asked = Asked {
                 number: id,
                 request: Box::new(request),
+                bytes: length,
                 place,
             };
             hub.send(Command::Request {

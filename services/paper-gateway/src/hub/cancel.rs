@@ -58,6 +58,7 @@ impl Hub {
                 peer.positions_multi.remove(&id);
                 peer.account_multi.remove(&id);
                 peer.ticks.remove(id);
+                self.withdraw(session, kind, id);
                 return;
             }
         };

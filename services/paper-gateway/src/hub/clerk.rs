@@ -127,6 +127,7 @@ impl Hub {
             What::Bars {
                 query, live: true, ..
             } => query.to = self.five_seconds_ago(),
+            What::Ticks { end, live: true, .. } => *end = self.after_now(),
             What::Late { at, .. } => *at = self.late.at(self.venue.now()),
             _ => {}
         }
@@ -162,6 +163,15 @@ impl Hub {
     }
 
     fn tell_answer(&mut self, session: u64, Lookup { id, what }: Lookup, found: Found) {
+        if let What::Ticks {
+            symbol,
+            end,
+            live: true,
+            ..
+        } = what
+        {
+            return self.begin_ticks(session, id, &found, (symbol, end));
+        }
         let peer = self.peer(session);
         found.frames.iter().for_each(|frame| peer.send_made(frame));
         match what {
@@ -183,9 +193,11 @@ impl Hub {
         let (market, symbol) = (self.venue.market(), query.symbol);
         let fives = BarSize::Seconds(PUSHED_SECONDS);
         let missed = market.bars(symbol, query.to, self.five_seconds_ago(), fives);
+        let show = live.show;
         let updates: Vec<_> = missed
             .iter()
-            .filter_map(|five| history::update(market, symbol, &mut live, five))
+            .filter_map(|five| history::shown(market, symbol, five, show))
+            .filter_map(|five| history::update(market.calendar(), &mut live, &five))
             .collect();
         let peer = self.peer(session);
         for update in updates {

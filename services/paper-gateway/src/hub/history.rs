@@ -196,13 +196,14 @@ impl Hub {
         );
     }
 
-    /// Five seconds are over for those whose history goes on.
-    pub(super) fn tell_histories(&mut self, symbol: Symbol, five: &Bar) {
-        let market = self.venue.market();
+    /// Five seconds are over for those whose history of such bars goes on.
+    pub(super) fn tell_histories(&mut self, symbol: Symbol, show: Show, five: &Bar) {
+        let calendar = self.venue.market().calendar();
         for peer in self.peers.values_mut() {
             let histories = peer.histories.of_mut(symbol);
             let updates: Vec<_> = histories
-                .filter_map(|(id, live)| Some((id, update(market, symbol, live, five)?)))
+                .filter(|(_, live)| live.show == show)
+                .filter_map(|(id, live)| Some((id, update(calendar, live, five)?)))
                 .collect();
             for (id, bar) in updates {
                 peer.send(90, &updated(id, bar));
@@ -211,14 +212,8 @@ impl Hub {
     }
 }
 
-/// Takes five seconds into a history that goes on: its bar in progress, unless those don't count.
-pub(super) fn update(
-    market: &Market,
-    symbol: Symbol,
-    live: &mut LiveHistory,
-    five: &Bar,
-) -> Option<HistoricalDataBar> {
-    let calendar = market.calendar();
+/// Takes five seconds of what is shown into a history that goes on: its bar in progress, unless those don't count.
+pub(super) fn update(calendar: &Calendar, live: &mut LiveHistory, five: &Bar) -> Option<HistoricalDataBar> {
     let mut start = live.size.start(five.start);
     if live.regular_only {
         if calendar.phase(five.start) != Phase::Regular {
@@ -229,10 +224,14 @@ pub(super) fn update(
             start = start.max(session.open);
         }
     }
-    let five = shown(market, symbol, five, live.show)?;
     match &mut live.bar {
-        Some(bar) if bar.start == start => bar.absorb(&five),
-        bar => *bar = Some(Bar { start, ..five }),
+        Some(bar) if bar.start == start => bar.absorb(five),
+        bar => {
+            *bar = Some(Bar {
+                start,
+                ..five.clone()
+            })
+        }
     }
     let bar = live.bar.as_ref()?;
     Some(written(bar, live.size, live.show, live.as_text))

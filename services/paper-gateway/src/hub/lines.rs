@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::Hub;
 use super::lookup::{Lookup, What};
 use super::quotes::{Burst, MARK, price, size};
+use super::ticks::TICKS_MAX;
 use crate::contracts::{Stock, UNKNOWN};
 use crate::line::{Entitlement, Extras, Line, Service};
 use crate::message::market::{MarketDataType, TickGeneric, TickReqParams, TickSnapshotEnd};
 use crate::message::request::{MarketDataRequest, TickByTickRequest};
-use crate::peer::{NO_REQUEST, Peer, TickKind};
+use crate::peer::{NO_REQUEST, Peer, TickKind, TickLine};
 use crate::request::Cancel;
 
 /// Stocks that may be followed trade by trade or in depth, and one more for each so many lines above that.
@@ -148,6 +149,14 @@ impl Hub {
                 return self.peer(session).error(id, 321, text);
             }
         };
+        // Ticks of the past come first, if some are asked for.
+        let past = request.number_of_ticks.unwrap_or(0);
+        if !(0..=TICKS_MAX).contains(&past) {
+            let text = format!(
+                "Error validating request.-'cn' : cause - the number of ticks must be at most {TICKS_MAX}"
+            );
+            return self.peer(session).error(id, 321, &text);
+        }
         let full = !self.has_deep_line_for(symbol, |peer| peer.ticks.symbols());
         let entitled = self.rules.entitlement;
         let peer = self.peer(session);
@@ -164,8 +173,25 @@ impl Hub {
         if full {
             return peer.error(id, 10190, "Max number of tick-by-tick requests has been reached.");
         }
-        peer.ticks.insert(id, symbol, kind);
+        let waits = past > 0;
+        if waits && !peer.has_room_for_lookups() {
+            let text = "Error processing request.-'cn' : cause - too many questions about the past wait";
+            return peer.error(id, 322, text);
+        }
+        peer.ticks.insert(id, symbol, TickLine { kind, waits });
         self.asked = Instant::now();
+        if waits {
+            let what = What::Ticks {
+                symbol,
+                start: None,
+                end: self.after_now(),
+                most: usize::try_from(past).unwrap_or(1),
+                regular_only: false,
+                kind,
+                live: true,
+            };
+            self.look_up(session, Lookup { id, what });
+        }
     }
 
     /// Whether one more stock may be followed, or this one already is. A stock counts once, whoever follows it.

@@ -60,6 +60,8 @@ pub(crate) enum What {
         most: usize,
         regular_only: bool,
         kind: TickKind,
+        /// Whether those to come follow, one by one.
+        live: bool,
     },
     Histogram {
         query: Query,
@@ -93,6 +95,7 @@ impl Lookup {
     pub(super) fn cancel(&self) -> Cancel {
         match self.what {
             What::Bars { .. } | What::Schedule(_) => Cancel::Historical,
+            What::Ticks { live: true, .. } => Cancel::Other,
             What::Ticks { .. } => Cancel::HistoricalTicks,
             What::Histogram { .. } => Cancel::Histogram,
             What::Statistics { .. } | What::Late { .. } => Cancel::MarketData,
@@ -203,6 +206,7 @@ impl Lookup {
             most,
             regular_only,
             kind,
+            ..
         } = self.what
         else {
             return Found::default();

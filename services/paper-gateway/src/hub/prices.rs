@@ -70,8 +70,8 @@ impl Hub {
         }
         self.quotes.changed(tick.symbol);
         for peer in self.peers.values_mut() {
-            let wanted: Vec<(i32, TickKind)> =
-                peer.ticks.of(tick.symbol).map(|(id, kind)| (id, *kind)).collect();
+            let lines = peer.ticks.of(tick.symbol).filter(|(_, line)| !line.waits);
+            let wanted: Vec<(i32, TickKind)> = lines.map(|(id, line)| (id, line.kind)).collect();
             for (id, kind) in wanted {
                 peer.send(99, &one_by_one(id, kind, tick));
             }
@@ -86,7 +86,11 @@ impl Hub {
         let regular = self.is_regular(bar);
         for show in [Show::Trades, Show::Middle, Show::Bid, Show::Ask] {
             let wants = |line: &BarLine| line.show == show && (regular || !line.regular_only);
-            let is_wanted = |peer: &Peer| peer.bars.of(symbol).any(|(_, line)| wants(line));
+            // Quotes of five seconds are many trades looked at: once for all who are told of them.
+            let is_wanted = |peer: &Peer| {
+                peer.bars.of(symbol).any(|(_, line)| wants(line))
+                    || peer.histories.of(symbol).any(|(_, live)| live.show == show)
+            };
             if !self.peers.values().any(is_wanted) {
                 continue;
             }
@@ -100,8 +104,8 @@ impl Hub {
                     peer.send_numbered(50, id, &rest);
                 }
             }
+            self.tell_histories(symbol, show, &bar);
         }
-        self.tell_histories(symbol, bar);
     }
 
     pub(super) fn is_regular(&self, bar: &Bar) -> bool {
@@ -129,7 +133,8 @@ fn five_seconds(req_id: Option<i32>, bar: &Bar, show: Show) -> RealTimeBarTick {
     }
 }
 
-fn one_by_one(id: i32, kind: TickKind, tick: &Tick) -> TickByTickData {
+/// A trade or a quote, to who follows them one by one.
+pub(super) fn one_by_one(id: i32, kind: TickKind, tick: &Tick) -> TickByTickData {
     let empty = TickByTickData {
         req_id: Some(id),
         ..TickByTickData::default()

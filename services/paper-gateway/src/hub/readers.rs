@@ -46,28 +46,53 @@ impl Hub {
     }
 }
 
-/// Marks the clients for whom most waits, until no more than so many bytes wait for the others together.
+/// Marks the clients for whom most waits, answers and requests, until no more than so many bytes wait for the others
+/// together.
 fn mark_longest(peers: &mut BTreeMap<u64, Peer>, most: usize) {
-    let bytes = |peer: &Peer| peer.backlog().bytes;
     let mut left: Vec<&mut Peer> = peers.values_mut().filter(|peer| peer.late.is_none()).collect();
-    let mut total: usize = left.iter().map(|peer| bytes(peer)).sum();
+    let mut total: usize = left.iter().map(|peer| peer.bytes_kept()).sum();
     if total > most {
-        left.sort_by_key(|peer| bytes(peer));
+        left.sort_by_key(|peer| peer.bytes_kept());
     }
     while total > most
         && let Some(longest) = left.pop()
     {
-        total -= bytes(longest);
+        total -= longest.bytes_kept();
         longest.late = Some("too many bytes wait for all clients, and most of them for it");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::outbox::outbox;
+    use crate::request::{Asked, Request};
+
+    #[test]
+    fn requests_that_wait_for_a_reader_count_too() {
+        let (outbox, _end) = outbox(CancellationToken::new());
+        let mut peer = Peer::new(0, outbox);
+        let places = Arc::new(Semaphore::new(2));
+        for _ in 0..2 {
+            peer.requests.push_back(Asked {
+                number: 8,
+                request: Box::new(Request::Ids),
+                bytes: 500,
+                place: places.clone().try_acquire_owned().unwrap(),
+            });
+        }
+        peer.send_made(&[0; 24]);
+        let mut peers = BTreeMap::from([(1, peer)]);
+        mark_longest(&mut peers, 1024);
+        assert!(peers[&1].late.is_none());
+        mark_longest(&mut peers, 1023);
+        assert!(peers[&1].late.is_some());
+    }
 
     #[test]
     fn where_too_much_waits_for_all_the_longest_goes_first() {

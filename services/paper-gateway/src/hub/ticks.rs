@@ -2,17 +2,18 @@
 
 use engine::venue::bars::BarSize;
 use engine::venue::history::{Query, Show};
-use protocol::Timestamp;
+use protocol::{Symbol, Timestamp};
 
 use super::Hub;
-use super::lookup::{Lookup, What};
+use super::lookup::{Found, Lookup, What};
+use super::prices::one_by_one;
 use crate::message::request::{HistogramRequest, HistoricalTicksRequest};
 use crate::peer::{NO_REQUEST, TickKind};
 use crate::span::{Duration, said};
 use crate::times;
 
-/// Most ticks in one answer.
-const TICKS_MAX: i32 = 1000;
+/// Most ticks of the past in one answer.
+pub(super) const TICKS_MAX: i32 = 1000;
 
 impl Hub {
     pub(super) fn historical_ticks(&mut self, session: u64, request: &HistoricalTicksRequest) {
@@ -43,6 +44,7 @@ impl Hub {
             most,
             regular_only: request.use_rth.unwrap_or(false),
             kind,
+            live: false,
         };
         self.look_up(session, Lookup { id, what });
     }
@@ -58,9 +60,7 @@ impl Hub {
         if !(1..=TICKS_MAX).contains(&count) {
             return Err(format!("the number of ticks must be between 1 and {TICKS_MAX}"));
         }
-        // What was told a moment ago is of the past: the range ends after now.
-        let now = self.venue.now();
-        let now = Timestamp::from_nanosecond(now.as_nanosecond() + 1).unwrap_or(now);
+        let now = self.after_now();
         let (start, end) = match (named(&request.start_date_time), named(&request.end_date_time)) {
             (Some(start), None) => (Some(read(start)?), now),
             // Nobody is told what is yet to come.
@@ -68,6 +68,37 @@ impl Hub {
             _ => return Err("give either a start or an end time".into()),
         };
         Ok((start, end, usize::try_from(count).unwrap_or(1)))
+    }
+
+    /// The end of the past: what was told a moment ago is of it.
+    pub(super) fn after_now(&self) -> Timestamp {
+        let now = self.venue.now();
+        Timestamp::from_nanosecond(now.as_nanosecond() + 1).unwrap_or(now)
+    }
+
+    /// Tells a client the trades or quotes of the past that it asked for before those to come, and those that came
+    /// meanwhile.
+    pub(super) fn begin_ticks(
+        &mut self,
+        session: u64,
+        id: i32,
+        found: &Found,
+        (symbol, end): (Symbol, Timestamp),
+    ) {
+        let missed = self
+            .venue
+            .market()
+            .ticks(symbol, end, self.after_now(), usize::MAX, false);
+        let peer = self.peer(session);
+        let Some(line) = peer.ticks.get_mut(id).filter(|line| line.waits) else {
+            return;
+        };
+        line.waits = false;
+        let kind = line.kind;
+        found.frames.iter().for_each(|frame| peer.send_made(frame));
+        for tick in &missed {
+            peer.send(99, &one_by_one(id, kind, tick));
+        }
     }
 
     pub(super) fn histogram(&mut self, session: u64, request: &HistogramRequest) {

@@ -113,6 +113,79 @@ async fn few_stocks_can_be_followed_closely_and_no_id_is_used_twice() {
     gateway.stop().await.unwrap();
 }
 
+/// Whether a message tells trades or quotes one by one, of the past or as they come, of a request.
+fn is_tick_of(id: i64) -> impl Fn(&Message) -> bool {
+    move |message| matches!(message.number, 96..=99) && message.int(1) == Some(id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_of_the_past_come_first_and_none_is_left_out_before_those_that_follow() {
+    let (gateway, _state) = gateway(&["--trades-per-second", "50"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    let ticks = |id, kind, count| about(id, "AAPL").text(3, kind).int(4, count);
+    for (id, kind, number, field) in [(1, "Last", 98, 3), (2, "BidAsk", 97, 4), (3, "MidPoint", 96, 5)] {
+        client.send(97, &ticks(id, kind, 10)).await;
+        let first = client.until("ticks of the past", is_tick_of(id)).await;
+        assert_eq!(first.number, number, "{kind}");
+        let past = first.parts(2);
+        assert_eq!(past.len(), 10, "{kind}");
+        let next = client.until("a tick", is_tick_of(id)).await;
+        assert_eq!(next.number, 99, "{kind}");
+        assert!(next.part(field).int(1) >= past[9].int(1), "{kind}");
+    }
+    // All of the trades, each once and in order.
+    client.send(97, &ticks(4, "AllLast", 5)).await;
+    let trade = |tick: &Message| (tick.int(1), tick.double(3).map(f64::to_bits), tick.text(4));
+    let mut told: Vec<_> = client
+        .until("ticks of the past", is_tick_of(4))
+        .await
+        .parts(2)
+        .iter()
+        .map(trade)
+        .collect();
+    while told.len() < 30 {
+        told.push(trade(&client.until("a tick", is_tick_of(4)).await.part(3)));
+    }
+    let since = told[0].0.unwrap();
+    let since = time::OffsetDateTime::from_unix_timestamp(since).unwrap();
+    let format = time::macros::format_description!("[year][month][day]-[hour]:[minute]:[second]");
+    let asked = about(5, "AAPL")
+        .text(3, &since.format(format).unwrap())
+        .int(5, 200)
+        .text(6, "TRADES");
+    client.send(96, &asked).await;
+    let all = client.until("all ticks", is_tick_of(5)).await.parts(2);
+    let all: Vec<_> = all.iter().map(trade).collect();
+    assert!(
+        all.windows(told.len()).any(|part| part == told),
+        "{told:?} in {all:?}"
+    );
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_of_the_past_that_wait_hold_their_number_and_can_be_cancelled() {
+    let (gateway, _state) = gateway(&["--trades-per-second", "50"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    // What takes a while, so that the next question waits.
+    let costly = |id| about(id, "AAPL").text(4, "1 min").text(5, "60 D");
+    for id in 1..=3 {
+        client.send(20, &costly(id)).await;
+    }
+    let ticks = about(7, "AAPL").text(3, "Last").int(4, 10);
+    client.send(97, &ticks).await;
+    assert_eq!(client.codes(97, &ticks).await, [322]);
+    client.send(98, &numbered(7)).await;
+    client.send(20, &costly(4)).await;
+    let last = |message: &Message| message.number == 108 && message.int(1) == Some(4);
+    let told = client.all_until("the last answer", last).await;
+    assert!(!told.iter().any(is_tick_of(7)));
+    // The number is free again.
+    client.send(97, &ticks).await;
+    assert_eq!(client.until("ticks of the past", is_tick_of(7)).await.number, 98);
+    gateway.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn generic_ticks_are_told_or_refused() {
     let (gateway, _state) = gateway(&["--trades-per-second", "20"]).await;

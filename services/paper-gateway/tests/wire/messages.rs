@@ -289,6 +289,8 @@ fn senseless_others() -> Vec<(i32, Body, i64)> {
         (96, ticks("TRADES").text(4, "20260105-16:00:00"), 321),
         (97, about(1, "ZZZZ"), 200),
         (97, about(1, "AAPL").text(3, "last"), 321),
+        (97, about(1, "AAPL").text(3, "Last").int(4, 1001), 321),
+        (97, about(1, "AAPL").text(3, "Last").int(4, -1), 321),
     ]
 }
 
