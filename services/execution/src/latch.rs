@@ -38,7 +38,7 @@ impl Latch {
         let told = latch.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                told.latch();
+                told.set("SIGUSR1");
             }
         });
         Ok(latch)
@@ -49,16 +49,19 @@ impl Latch {
         self.told.load(Ordering::SeqCst) || self.file.try_exists().unwrap_or(true)
     }
 
-    fn latch(&self) {
+    /// Latches, and tells whether the file is there that outlives this process.
+    pub fn set(&self, by: &str) -> bool {
         // The file outlives the process; memory is the second best until the ledger has it.
         self.told.store(true, Ordering::SeqCst);
-        match std::fs::write(&self.file, "latched by SIGUSR1\n") {
+        let written = std::fs::write(&self.file, format!("latched by {by}\n"));
+        match &written {
             Ok(()) => self.told.store(false, Ordering::SeqCst),
             Err(error) => tracing::error!(
                 error = error.to_string(),
                 "the file KILL can't be written: latched until this process ends"
             ),
         }
+        written.is_ok()
     }
 }
 

@@ -2,11 +2,12 @@
 //! the first doubt: the next incarnation reads the truth again.
 //!
 //! [`start`] is the one sequence of every start; [`leader`] is the loop after it and [`ears`] what wakes it;
-//! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine;
-//! [`witness`] remembers on disk what the ledger must contain.
+//! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine; [`halted`] is what is left after a
+//! contradiction; [`witness`] remembers on disk what the ledger must contain.
 
 mod broker;
 mod ears;
+mod halted;
 mod latch;
 mod leader;
 mod start;
@@ -25,7 +26,7 @@ pub use latch::Latch;
 /// # Errors
 /// [`runtime::code::AGAIN`] at any doubt, so that the supervisor starts the next incarnation.
 pub async fn serve(context: Context, latch: Latch) -> anyhow::Result<()> {
-    let outcome = match start::lead(&context, latch).await {
+    let outcome = match start::lead(&context, latch.clone()).await {
         Ok(Some(leader)) => leader.trade(&context).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -41,6 +42,5 @@ pub async fn serve(context: Context, latch: Latch) -> anyhow::Result<()> {
     context
         .health
         .set(HealthState::Degraded, format!("halted: {text}"));
-    context.stop.cancelled().await;
-    Ok(())
+    halted::answer(&context, &latch, &text).await
 }

@@ -142,10 +142,25 @@ async fn after_forging(forge: impl FnOnce(&Record, &Hash) -> Value) -> String {
     // The next append of the one that leads is refused: it ends, and the next incarnation reads what is there.
     let _ = scene.command(Verb::Halt, None).await;
     let text = scene.halted().await;
-    assert!(
-        scene.command(Verb::Close, Some(HELD)).await.is_none(),
-        "nobody orders any more"
-    );
+    for (verb, symbol) in [
+        (Verb::Close, Some(HELD)),
+        (Verb::EmergencyExit, Some(HELD)),
+        (Verb::Flatten, None),
+    ] {
+        let reply = scene.command(verb, symbol).await.expect("an answer");
+        assert!(!reply.accepted, "{reply:?}");
+        let told = text.strip_prefix("halted: ").unwrap();
+        assert!(
+            reply.text.contains(told)
+                && reply
+                    .text
+                    .contains("cancel and close in the broker's own program")
+        );
+    }
+    let file = scene.stack.plan.state.join("KILL");
+    assert!(!file.exists());
+    let reply = scene.command(Verb::Kill, None).await.expect("an answer");
+    assert!(reply.accepted && file.exists(), "{reply:?}");
     assert_eq!(gateway.orders(), []);
     scene.stop().await;
     text
