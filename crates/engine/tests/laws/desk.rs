@@ -4,8 +4,10 @@ use engine::desk::{Deed, Desk, End, Input};
 use engine::portfolio::Portfolio;
 use engine::reconcile::{BrokerExecution, Pass, Truth};
 use engine::testing::settings;
-use engine::trader::{Heard, News};
+use engine::trader::{Ask, Heard, News};
+use jiff::SignedDuration;
 use protocol::ledger::{Fill, Identity, Side};
+use protocol::operator::{Command, Verb};
 use protocol::{Hash, Id, Timestamp};
 
 use crate::world::{World, number, symbol};
@@ -135,4 +137,51 @@ fn another_account_contradicts_and_another_address_is_told() {
     assert!(told(&deeds));
     let (_, deeds) = begin(portfolio, |_| ());
     assert!(!told(&deeds));
+}
+
+#[test]
+fn the_file_of_the_kill_switch_is_recorded_each_time_it_is_made() {
+    let (world, _) = bought();
+    let (mut desk, _) = begin(&world.trader.portfolio, |_| ());
+    let truth = Truth {
+        folded: desk.trader.portfolio.sequence,
+        ..world.truth(&[("AAPL", world.held("AAPL"))])
+    };
+    let deeds = desk.step(now(), false, Input::Truth(Ok(truth), Pass::First));
+    append(&mut desk, &deeds);
+    assert!(deeds.contains(&Deed::Trade));
+    let release = |id: &str| {
+        Input::Ask(Ask {
+            id: Id::derive(&[id]),
+            verb: Verb::Release,
+            by: "operator".to_owned(),
+            command: Command::default(),
+        })
+    };
+    // A step with the file there or not, a second after the one before; whether it was recorded, and what was answered.
+    let mut wall = now();
+    let mut step = |there: bool, input: Input| {
+        wall += SignedDuration::from_secs(1);
+        let deeds = desk.step(wall, there, input);
+        append(&mut desk, &deeds);
+        let accepted = deeds.iter().find_map(|deed| match deed {
+            Deed::Reply(reply) => Some(reply.accepted),
+            _ => None,
+        });
+        (desk.trader.portfolio.killed, accepted)
+    };
+    for round in ["one", "two", "three"] {
+        assert_eq!(step(true, Input::Tick), (true, None), "{round}");
+        assert_eq!(
+            step(true, release(&format!("{round}, too early"))),
+            (true, Some(false))
+        );
+        // Removed, released, and made anew, with no step in between.
+        assert_eq!(step(false, release(round)), (false, Some(true)));
+    }
+    assert_eq!(
+        step(true, Input::Tick),
+        (true, None),
+        "after the last release, too"
+    );
 }
