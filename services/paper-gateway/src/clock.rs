@@ -19,6 +19,10 @@ pub enum Speed {
 /// pace is what keeps a busy one from losing any.
 pub const MAX_BARS_A_SECOND: u32 = 4_000;
 
+/// How far ahead of the market the noted time is: what passes in a second, at full speed so many seconds.
+const AHEAD: Duration = Duration::from_secs(1);
+const AHEAD_SECONDS_AT_FULL_SPEED: f64 = 60.0;
+
 /// Most time behind its pace that a market at full speed makes up for.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
@@ -123,6 +127,18 @@ impl Past {
     /// Whether the market runs from event to event.
     pub(crate) fn is_at_full_speed(&self) -> bool {
         self.speed == Speed::Max
+    }
+
+    /// The time to note at `now`, for a gateway that begins again: later than all that is told before the next note
+    /// while time passes.
+    pub(crate) fn mark(&self, now: Timestamp) -> Timestamp {
+        let seconds = match self.speed {
+            _ if !self.running => return now,
+            Speed::Times(times) => times * AHEAD.as_secs_f64(),
+            Speed::Max => AHEAD_SECONDS_AT_FULL_SPEED,
+        };
+        let nanos = (seconds * 1e9).max(1.0) as i128;
+        Timestamp::from_nanosecond(now.as_nanosecond() + nanos).unwrap_or(Timestamp::MAX)
     }
 
     /// Whether time passes.

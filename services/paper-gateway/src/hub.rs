@@ -36,7 +36,7 @@ use engine::venue::bars::Bar;
 use engine::venue::past::LateBooks;
 use engine::venue::record::Record;
 use engine::venue::{Input, Output, Venue};
-use protocol::Symbol;
+use protocol::{Symbol, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,8 @@ pub(crate) struct Hub {
     clerk: clerk::Clerk,
     late: LateBooks,
     late_told: BTreeMap<Symbol, quotes::Told>,
+    /// The time on disk: what is told is not later.
+    mark: Option<Timestamp>,
     second: Instant,
     seconds: u64,
     /// When the last price was asked for.
@@ -138,6 +140,7 @@ impl Hub {
             rules,
             late: LateBooks::new(late_seconds),
             late_told: BTreeMap::new(),
+            mark: None,
             second: Instant::now() + SECOND,
             seconds: 0,
             asked: Instant::now(),
@@ -206,7 +209,9 @@ impl Hub {
 
     /// Lets the market run up to now, carries out an input, keeps what happened, tells it.
     fn step(&mut self, input: Input) -> Result<()> {
-        let outputs = self.venue.step(self.clock.now(), input);
+        let now = self.clock.now();
+        self.note_ahead(now)?;
+        let outputs = self.venue.step(now, input);
         let record = |output: &Output| match output {
             Output::Record(record) => Some(record.clone()),
             _ => None,
@@ -436,7 +441,22 @@ impl Hub {
         }
     }
 
-    /// What is told once a second: gains; more rarely the account; and the clock is noted on disk.
+    /// Notes a time of the market's own clock that whatever is told until the next note is not later than: a gateway that
+    /// was killed goes on after all that it told.
+    fn note_ahead(&mut self, now: Timestamp) -> Result<()> {
+        let Some(past) = self.clock.past() else {
+            return Ok(());
+        };
+        let mark = past.mark(now);
+        let is_good = |noted: &Timestamp| if mark == now { *noted == now } else { *noted > now };
+        if self.mark.as_ref().is_some_and(is_good) {
+            return Ok(());
+        }
+        self.mark = Some(mark);
+        self.journal.note_clock(mark)
+    }
+
+    /// What is told once a second: gains; more rarely the account.
     fn tell_second(&mut self) -> Result<()> {
         self.second = Instant::now() + SECOND;
         self.seconds += 1;
@@ -445,9 +465,6 @@ impl Hub {
         self.tell_types();
         if self.seconds.is_multiple_of(ACCOUNT_SECONDS) {
             self.tell_account();
-        }
-        if matches!(self.clock, Clock::Past(_)) {
-            self.journal.note_clock(self.venue.now())?;
         }
         Ok(())
     }

@@ -268,9 +268,12 @@ fn replay_of(
         .map(|row| row.start)
         .min();
     let begin = options.start.or(first).unwrap_or_default();
-    let longest = files.values().map(|rows| rows.seconds).max().unwrap_or(1);
     // A bar in progress when the gateway stopped is history now: the clock goes on after it.
-    let start = noted.map_or(begin, |noted| next_bar(noted, longest).max(begin));
+    let after = |noted| {
+        let ends = files.values().filter_map(|rows| rows.end_of_bar_at(noted));
+        ends.max().unwrap_or(noted)
+    };
+    let start = noted.map_or(begin, |noted| after(noted).max(begin));
     let replay = Replay::new(files, options.seed, start);
     tracing::info!(%start, end = %replay.end(), "replay begins when somebody asks for prices");
     let speed = options.speed.unwrap_or(SPEED_REPLAY);
@@ -279,12 +282,6 @@ fn replay_of(
         Clock::Past(Past::new(speed, start)),
         start,
     )
-}
-
-/// The first instant at which no bar of so many seconds is in progress.
-fn next_bar(at: Timestamp, seconds: i64) -> Timestamp {
-    let past = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
-    Timestamp::from_second(past + (-past).rem_euclid(seconds)).unwrap_or(at)
 }
 
 /// An account that has seen times further after the end of the bars than this was never theirs. A replay that is over

@@ -51,12 +51,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A market of files that begins with the first bar that starts at `from` or later. All files have bars of one
-    /// length, the shortest distance of rows in any: a stock that seldom trades has rows far apart.
+    /// A market of files that begins with the first bar that trades at `from` or later. Each file has bars of its own
+    /// length.
     #[must_use]
     pub fn new(files: BTreeMap<Symbol, Rows>, seed: u64, from: Timestamp) -> Self {
         let mut days = BTreeSet::new();
-        let seconds = files.values().map(|rows| rows.seconds).min().unwrap_or(1);
         let mut market = Self {
             stocks: Vec::new(),
             index: BTreeMap::new(),
@@ -64,9 +63,9 @@ impl Replay {
             calendar: Calendar::Always,
             end: Timestamp::UNIX_EPOCH,
         };
-        for (position, (symbol, Rows { rows, .. })) in files.into_iter().enumerate() {
+        for (position, (symbol, Rows { rows, seconds })) in files.into_iter().enumerate() {
             days.extend(rows.iter().map(|row| calendar::local(row.start).date()));
-            let next_row = rows.partition_point(|row| row.start < from);
+            let next_row = rows.partition_point(|row| interval(row, seconds).0 < from);
             if let Some(last) = rows.last() {
                 market.end = market.end.max(after(last.start, seconds));
             }
@@ -98,12 +97,6 @@ impl Replay {
     #[must_use]
     pub fn end(&self) -> Timestamp {
         self.end
-    }
-
-    /// The length of the files' bars, in seconds: between two multiples of it a bar may be in progress.
-    #[must_use]
-    pub fn seconds(&self) -> i64 {
-        self.stocks.first().map_or(1, |stock| stock.seconds)
     }
 
     pub(super) fn symbols(&self) -> Vec<Symbol> {

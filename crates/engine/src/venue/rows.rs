@@ -1,13 +1,18 @@
 //! A CSV file of bars as text: `timestamp,open,high,low,close,volume`, one bar a line, in order of time.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use protocol::{Price, Quantity};
 use rust_decimal::Decimal;
+
+use super::calendar;
+use super::unfold::interval;
 
 /// Lengths that a file's bars may have, in seconds.
 const LENGTHS: [i64; 19] = [
     1, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 14_400, 28_800, 86_400,
 ];
+const DAY_SECONDS: i64 = 86_400;
 /// The length assumed where a single bar can't tell.
 const LENGTH_DEFAULT: i64 = 60;
 /// Greatest price and volume: far above any real one, far below what arithmetic could not hold.
@@ -40,6 +45,29 @@ pub struct Rows {
     pub rows: Vec<Row>,
     /// Seconds from a bar's start to its end.
     pub seconds: i64,
+}
+
+impl Rows {
+    /// Bars in order of time. A day's bar that says midnight in UTC means its date: it starts at New York's midnight.
+    fn of(mut rows: Vec<Row>) -> Self {
+        let seconds = length(&rows);
+        let is_day = |row: &&mut Row| seconds >= DAY_SECONDS && row.start.as_second() % DAY_SECONDS == 0;
+        for row in rows.iter_mut().filter(is_day) {
+            row.start = calendar::midnight(TimeZone::UTC.to_datetime(row.start).date());
+        }
+        Self { rows, seconds }
+    }
+
+    /// When the bar ends whose trades have begun before an instant and are not over; `None` where there is none.
+    #[must_use]
+    pub fn end_of_bar_at(&self, at: Timestamp) -> Option<Timestamp> {
+        let next = self
+            .rows
+            .partition_point(|row| interval(row, self.seconds).0 < at);
+        let (start, seconds) = interval(self.rows.get(next.checked_sub(1)?)?, self.seconds);
+        let end = Timestamp::from_second(start.as_second() + seconds).ok()?;
+        (end > at).then_some(end)
+    }
 }
 
 /// What is wrong with a file, and in which line (counted from 1).
@@ -90,8 +118,7 @@ pub fn parse(text: &str) -> Result<Rows, RowError> {
             what: "there is no bar in the file".into(),
         });
     }
-    let seconds = length(&rows);
-    Ok(Rows { rows, seconds })
+    Ok(Rows::of(rows))
 }
 
 /// Joins the bars of several files of one stock in order of time; `None` where they overlap or there are none.
@@ -100,8 +127,7 @@ pub fn join(mut files: Vec<Rows>) -> Option<Rows> {
     files.sort_by_key(|file| file.rows.first().map(|row| row.start));
     let rows: Vec<Row> = files.into_iter().flat_map(|file| file.rows).collect();
     let in_order = rows.windows(2).all(|pair| pair[0].start < pair[1].start);
-    let seconds = length(&rows);
-    (in_order && !rows.is_empty()).then_some(Rows { rows, seconds })
+    (in_order && !rows.is_empty()).then(|| Rows::of(rows))
 }
 
 fn parse_row(line: &str) -> Result<Row, String> {

@@ -82,6 +82,26 @@ async fn everything_follows_the_speed_and_a_restart_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_goes_on_after_all_that_it_told() {
+    for speed in ["1440", "max"] {
+        let state = tempfile::tempdir().unwrap();
+        let gateway = start(state.path(), speed).await;
+        let client = connect(&gateway, 1).await;
+        let told = ten_minutes(&client).await[119].date;
+        // As a kill would: the state is copied while the gateway runs and never says goodbye.
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["account.log", "clock"] {
+            std::fs::copy(state.path().join(file), copy.path().join(file)).unwrap();
+        }
+        gateway.stop().await.unwrap();
+        let gateway = start(copy.path(), speed).await;
+        let client = connect(&gateway, 1).await;
+        assert!(client.server_time().await.unwrap() > told, "at speed {speed}");
+        gateway.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_saw_later_times_never_goes_back() {
     let state = tempfile::tempdir().unwrap();
     let later = OffsetDateTime::now_utc() + time::Duration::HOUR;

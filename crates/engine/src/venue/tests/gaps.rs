@@ -118,6 +118,66 @@ fn an_order_in_a_hole_of_the_day_waits_for_the_next_bar() {
 }
 
 #[test]
+fn a_bar_is_as_long_as_its_own_file_says() {
+    let begin = after(OPEN, 0);
+    let long = |place: i64| row(after(OPEN, 1800 * place), ["100", "130", "99", "130"], "90000");
+    let files = BTreeMap::from([
+        (
+            symbol("SPY"),
+            Rows {
+                rows: minutes(60),
+                seconds: 60,
+            },
+        ),
+        (
+            symbol("NVDA"),
+            Rows {
+                rows: (0..2).map(long).collect(),
+                seconds: 1800,
+            },
+        ),
+    ]);
+    let market = Market::Replay(Replay::new(files, 7, begin));
+    let shown = |until| market.ticks(symbol("NVDA"), begin, after(OPEN, until), usize::MAX, false);
+    let of_the_first = shown(1800);
+    assert!(
+        shown(60).len() < of_the_first.len() / 10,
+        "the rest of the bar is the future"
+    );
+    assert!(of_the_first.last().unwrap().at >= after(OPEN, 1795));
+}
+
+#[test]
+fn a_bar_of_a_day_that_says_midnight_in_utc_trades_on_that_day() {
+    let mut text = String::from("timestamp,open,high,low,close,volume\n");
+    for day in 3..8 {
+        text += &format!("2025-03-0{day}T00:00:00Z,103,105,102,104,1000000\n");
+    }
+    let rows = crate::venue::rows::parse(&text).unwrap();
+    let files = BTreeMap::from([(symbol("SPY"), rows.clone())]);
+    let mut market = Market::Replay(Replay::new(files, 7, rows.rows[0].start));
+    // Monday, half past nine in New York.
+    let open = after("2025-03-03T14:30:00Z", 0);
+    assert_eq!(market.take().unwrap().at, open);
+    let end = after("2025-03-05T05:00:00Z", 0);
+    let told = market.bars(symbol("SPY"), Timestamp::UNIX_EPOCH, end, BarSize::Day);
+    let dates = told
+        .iter()
+        .map(|bar| crate::venue::calendar::local(bar.start).date().to_string());
+    assert_eq!(dates.collect::<Vec<_>>(), ["2025-03-03", "2025-03-04"]);
+    // Who was stopped in a bar goes on after it, who was stopped at night with the next.
+    let resumed = |at: &str| rows.end_of_bar_at(after(at, 0));
+    assert_eq!(
+        resumed("2025-03-03T15:00:00Z"),
+        Some(after("2025-03-03T21:00:00Z", 0))
+    );
+    assert_eq!(resumed("2025-03-04T02:00:00Z"), None);
+    let night = after("2025-03-04T08:00:00Z", 0);
+    let mut market = Replay::new(BTreeMap::from([(symbol("SPY"), rows)]), 7, night);
+    assert_eq!(market.take().unwrap().at, after("2025-03-04T14:30:00Z", 0));
+}
+
+#[test]
 fn a_gateway_that_begins_between_bars_offers_nothing_before_the_next() {
     let rows = night();
     let start = after("2013-10-08T13:31:00Z", 0);
