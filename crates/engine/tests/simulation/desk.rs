@@ -1,4 +1,4 @@
-//! The loop of an execution that leads, as `services/execution/src/desk.rs` carries the engine's own desk: one thing after
+//! The loop of an execution that leads, as `services/execution/src/leader.rs` carries the engine's own desk: one thing after
 //! the other, and an end at the first doubt.
 
 use engine::desk::{Deed, End, Input as Said, Notice};
