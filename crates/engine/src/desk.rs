@@ -416,10 +416,13 @@ impl Desk {
         }
         self.failed_readings = 0;
         self.link.compared();
+        // While its link is down the gateway tells what it remembers, which says nothing of what it does not tell.
+        let lost_exit = self.trader.lost_exit(&truth).filter(|_| self.link.is_whole());
         let mut deeds = self.trade(wall, Step::Truth(truth, pass));
         if self.trader.wants_another_look() {
             deeds.push(Deed::Look(Pass::Running, AGAIN_MS));
         }
+        deeds.extend(lost_exit.map(again));
         deeds
     }
 }

@@ -9,6 +9,7 @@ mod decide;
 mod inactive;
 mod incident;
 mod message;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,7 +22,6 @@ use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
 use crate::gate::Unsent;
 use crate::market::clock::LIVE_SECONDS_MAX;
-use crate::order::OrderState;
 use crate::portfolio::{LedgerFault, Portfolio};
 use crate::restart;
 use crate::risk::{Look, Refused};
@@ -30,8 +30,6 @@ use compare::Comparison;
 use incident::Noticed;
 pub use message::{Ask, Draft, Heard, Input, News, Output};
 
-/// Seconds of wall time after which an order that the broker never spoke of is unresolved.
-const SILENCE_SECONDS_MAX: i64 = 10;
 /// Seconds by which what is told in a live market may be ahead of the clock: a wrong time must not stop the day.
 const AHEAD_SECONDS_MAX: i64 = 60;
 /// Who latched the kill switch, where no operator's command did.
@@ -56,6 +54,7 @@ pub struct Trader {
     quotes: BTreeMap<Symbol, Quote>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
+    /// Wall clock when each open order of this incarnation was recorded.
     sent_wall: BTreeMap<Id, Timestamp>,
     next_order_id: i32,
     flat_told: bool,
@@ -286,51 +285,6 @@ impl Trader {
         outputs.extend(self.excess(wall, &BTreeSet::new()));
         if self.portfolio.flattening {
             outputs.extend(self.flatten_on(wall));
-        }
-        outputs
-    }
-
-    /// An order that the broker never spoke of is unresolved after a while: silence is not an answer.
-    fn silent_orders(&mut self, wall: Timestamp) -> Vec<Output> {
-        let portfolio = &self.portfolio;
-        self.sent_wall.retain(|id, _| {
-            portfolio
-                .orders
-                .get(id)
-                .is_some_and(|order| order.state == OrderState::Sent)
-        });
-        // A wall clock that was set back must not put it off for as long.
-        self.sent_wall
-            .values_mut()
-            .for_each(|sent| *sent = wall.min(*sent));
-        let silent = self
-            .sent_wall
-            .iter()
-            .filter(|(_, sent)| wall.duration_since(**sent).as_secs() >= SILENCE_SECONDS_MAX);
-        let mut outputs = Vec::new();
-        for id in silent.map(|(id, _)| id) {
-            let Some(order) = portfolio.orders.get(id) else {
-                continue;
-            };
-            let evidence = format!("the broker did not speak of it for {SILENCE_SECONDS_MAX} s");
-            let change = OrderChange::Unresolved {
-                evidence: evidence.clone(),
-            };
-            if order.can_record(&change) {
-                outputs.push(self.event(
-                    self.now,
-                    OrderEvent {
-                        order: id.clone(),
-                        symbol: order.symbol,
-                        change,
-                    },
-                ));
-                let text = format!(
-                    "order {id} of {} is unresolved: {evidence}; entries of {0} wait",
-                    order.symbol
-                );
-                outputs.push(self.alert(wall, "order-unresolved", Level::Warning, Some(order.symbol), text));
-            }
         }
         outputs
     }

@@ -310,7 +310,7 @@ impl Trader {
                 "the ledger has {} shares of {symbol}, and the broker none of them: settle that first with `command.settle`",
                 held.normalize()
             )),
-            (None, true) => Outcome::refused(format!("the exit of {symbol} is on its way already")),
+            (None, true) => Outcome::refused(self.on_its_way(symbol)),
             (None, false) => Outcome::done(
                 outputs,
                 format!("{} shares of {symbol} are being closed", held.normalize()),

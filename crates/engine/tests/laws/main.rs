@@ -13,6 +13,7 @@ mod incident;
 mod late;
 mod many;
 mod settle;
+mod silence;
 mod story;
 mod sums;
 mod takeover;

@@ -1,0 +1,93 @@
+//! Orders that the broker does not speak of. Silence is no answer: it ends nothing, and a later incarnation decides.
+
+use jiff::SignedDuration;
+use protocol::decision::Level;
+use protocol::ledger::{OrderChange, OrderEvent, Reason};
+use protocol::{Symbol, Timestamp};
+
+use super::{Output, Trader};
+use crate::order::{Order, OrderState};
+use crate::reconcile::{self, Truth};
+
+/// Seconds of wall time after which an order that the broker never spoke of is unresolved.
+const SILENCE_SECONDS_MAX: i64 = 10;
+
+impl Trader {
+    /// An order that the broker never spoke of is unresolved after a while.
+    pub(super) fn silent_orders(&mut self, wall: Timestamp) -> Vec<Output> {
+        let portfolio = &self.portfolio;
+        let is_open = |order: &Order| !order.state.is_terminal();
+        self.sent_wall
+            .retain(|id, _| portfolio.orders.get(id).is_some_and(is_open));
+        // A wall clock that was set back must not put it off for as long.
+        self.sent_wall
+            .values_mut()
+            .for_each(|sent| *sent = wall.min(*sent));
+        let mut outputs = Vec::new();
+        for (id, sent) in &self.sent_wall {
+            let Some(order) = portfolio.orders.get(id) else {
+                continue;
+            };
+            let silent = wall.duration_since(*sent).as_secs() >= SILENCE_SECONDS_MAX;
+            let evidence = format!("the broker did not speak of it for {SILENCE_SECONDS_MAX} s");
+            let change = OrderChange::Unresolved {
+                evidence: evidence.clone(),
+            };
+            if order.state != OrderState::Sent || !silent || !order.can_record(&change) {
+                continue;
+            }
+            let symbol = order.symbol;
+            let event = OrderEvent {
+                order: id.clone(),
+                symbol,
+                change,
+            };
+            outputs.push(self.event(self.now, event));
+            let waiting = match order.reason {
+                Reason::Entry => "entries",
+                _ => "entries and other exits",
+            };
+            let text =
+                format!("order {id} of {symbol} is unresolved: {evidence}; {waiting} of {symbol} wait");
+            outputs.push(self.alert(wall, "order-unresolved", Level::Warning, Some(symbol), text));
+        }
+        outputs
+    }
+
+    /// Why this incarnation must end, if so: an exit of its own has no end, and a reading that began long after it was
+    /// sent does not show it. It would hold back every other exit of its symbol, and only a later incarnation, whose
+    /// connection it can't be on, may call it absent.
+    #[must_use]
+    pub fn lost_exit(&self, truth: &Truth) -> Option<String> {
+        let patience = SignedDuration::from_secs(self.settings.broker.second_pass_seconds.into());
+        let is_lost = |order: &&Order| {
+            let sent = self.sent_wall.get(&order.id);
+            let mut executions = truth.executions.iter();
+            order.reason != Reason::Entry
+                && sent.is_some_and(|sent| truth.began.duration_since(*sent) >= patience)
+                && !order.day_is_over(self.now)
+                && !reconcile::tells_of(truth, order)
+                && !executions.any(|execution| execution.order_ref == order.id.as_str())
+        };
+        let order = self.portfolio.open_orders().find(is_lost)?;
+        Some(format!(
+            "exit {} of {} has no end, and the broker does not show it: whether it is absent is for the next incarnation to say",
+            order.id, order.symbol
+        ))
+    }
+
+    /// What to say of a symbol whose exit is on its way: of one in doubt, what an operator can do.
+    pub(super) fn on_its_way(&self, symbol: Symbol) -> String {
+        let mut open = self.portfolio.open_orders();
+        let in_doubt = |order: &&Order| {
+            (order.symbol, order.state) == (symbol, OrderState::Unresolved) && order.order_id != 0
+        };
+        let Some(order) = open.find(in_doubt) else {
+            return format!("the exit of {symbol} is on its way already");
+        };
+        format!(
+            "order {id} of {symbol} has no answer yet, and a second one could sell the same shares again: if the broker does not show it, execution begins anew and decides; or look at the broker, and if it is over say so with `command.settle` and {{\"order\":\"{id}\",\"note\":\"why\"}}",
+            id = order.id
+        )
+    }
+}

@@ -1,0 +1,118 @@
+//! An exit without an answer holds back the next one, and not for longer than it takes to find out about it.
+
+use engine::desk::{Deed, Desk, End, Input};
+use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::testing::settings;
+use engine::trader::Ask;
+use jiff::SignedDuration;
+use protocol::operator::{Command, Verb};
+use protocol::{Id, Timestamp};
+
+use crate::desk::append;
+use crate::world::{World, number, symbol};
+
+fn ends(deeds: &[Deed]) -> bool {
+    deeds.iter().any(|deed| matches!(deed, Deed::End(End::Again(_))))
+}
+
+struct Office {
+    desk: Desk,
+    now: Timestamp,
+}
+
+impl Office {
+    /// A desk that trades, on an account with 50 shares of AAPL, whose close was asked for and never answered.
+    fn closing() -> Self {
+        let world = World::new(&[("AAPL", "50")]);
+        let portfolio = &world.trader.portfolio;
+        let desk = Desk::new(settings(), portfolio.clone(), 0, 1);
+        let now = "2026-11-23T15:00:00Z".parse().unwrap();
+        let mut office = Self { desk, now };
+        let identity = portfolio.identity.clone().unwrap();
+        let deeds = office.desk.begin(now, identity, "test", "0");
+        append(&mut office.desk, &deeds);
+        assert!(office.read(&[], Pass::First).contains(&Deed::Trade));
+        let quote = world.quote_of("AAPL", "100");
+        office.step(Input::Quote(quote));
+        assert!(office.close().contains("are being closed"));
+        office
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Deed> {
+        let deeds = self.desk.step(self.now, false, input);
+        append(&mut self.desk, &deeds);
+        deeds
+    }
+
+    fn close(&mut self) -> String {
+        let ask = Ask {
+            id: Id::derive(&["close", &self.now.to_string()]),
+            verb: Verb::Close,
+            by: "operator".into(),
+            command: Command {
+                symbol: Some(symbol("AAPL")),
+                ..Command::default()
+            },
+        };
+        let deeds = self.step(Input::Ask(ask));
+        let text = deeds.into_iter().find_map(|deed| match deed {
+            Deed::Reply(reply) => Some(reply.text),
+            _ => None,
+        });
+        text.unwrap()
+    }
+
+    fn later(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+        self.step(Input::Tick);
+    }
+
+    /// The broker is read and shows these orders as working.
+    fn read(&mut self, open: &[BrokerOrder], pass: Pass) -> Vec<Deed> {
+        self.desk.step(self.now, false, Input::Look(pass));
+        let truth = Truth {
+            folded: self.desk.trader.portfolio.sequence,
+            open: open.to_vec(),
+            ..World::new(&[("AAPL", "50")]).truth(&[("AAPL", number("50"))])
+        };
+        self.step(Input::Truth(Ok(truth), pass))
+    }
+}
+
+#[test]
+fn an_exit_that_the_broker_does_not_show_ends_the_incarnation_that_can_not_say_what_became_of_it() {
+    let mut office = Office::closing();
+    let patience = i64::from(settings().broker.second_pass_seconds);
+    assert!(!ends(&office.read(&[], Pass::Running)));
+    office.later(patience - 1);
+    let text = office.close();
+    assert!(text.contains("command.settle"), "{text}");
+    assert!(!ends(&office.read(&[], Pass::Running)), "it may be on its way");
+    office.later(1);
+    assert!(ends(&office.read(&[], Pass::Running)));
+}
+
+#[test]
+fn an_exit_that_the_broker_shows_or_that_its_link_may_hide_ends_nothing() {
+    let mut office = Office::closing();
+    office.later(3_600);
+    let order = office.desk.trader.portfolio.open_orders().next().unwrap();
+    let shown = BrokerOrder {
+        order_ref: order.id.to_string(),
+        order_id: order.order_id,
+        permanent_id: 7,
+        symbol: order.symbol,
+        side: order.side,
+        quantity: order.quantity,
+        status: BrokerStatus::Working,
+        text: String::new(),
+    };
+    assert!(!ends(&office.read(&[shown], Pass::Running)));
+    office.desk.hear(engine::desk::Notice {
+        code: 1100,
+        text: "lost".into(),
+        order_id: 0,
+    });
+    office.step(Input::Heard);
+    assert!(!ends(&office.read(&[], Pass::Running)));
+}
