@@ -30,6 +30,8 @@ const AGAIN_MS: u64 = 1_000;
 const FAILED_READINGS_MAX: u32 = 3;
 /// Notices that wait to be taken in, at most: more is a gateway that went mad.
 const NOTICES_MAX: usize = 10_000;
+/// IB's code for an order id that it has already.
+const USED_ID: i32 = 103;
 
 /// What can happen.
 #[derive(Debug, Clone)]
@@ -284,37 +286,60 @@ impl Desk {
     }
 
     fn on_order(&mut self, wall: Timestamp, heard: Heard) -> Vec<Deed> {
-        match &heard.news {
-            News::Execution(symbol, fill) => {
-                let execution = BrokerExecution {
-                    order_ref: heard.order_ref.clone(),
-                    symbol: *symbol,
-                    fill: fill.clone(),
-                };
-                if let Some(end) = self.another(&[execution]) {
-                    return vec![end];
-                }
-            }
-            News::Status(BrokerStatus::Cancelled, ..) => {}
-            _ => return self.trade(wall, Step::Broker(heard)),
+        let mut told = Truth::default();
+        if let News::Execution(symbol, fill) = &heard.news {
+            told.executions.push(BrokerExecution {
+                order_ref: heard.order_ref.clone(),
+                symbol: *symbol,
+                fill: fill.clone(),
+            });
+        } else if reconcile::is_unwritten(&self.trader.portfolio, &heard.order_ref) {
+            return vec![unwritten(&heard.order_ref)];
         }
+        if let Some(end) = self.contradiction(&told) {
+            return vec![end];
+        }
+        let end = self.used_id(&heard);
+        let reads = matches!(
+            heard.news,
+            News::Execution(..) | News::Status(BrokerStatus::Cancelled, ..)
+        );
         let mut deeds = self.trade(wall, Step::Broker(heard));
-        deeds.extend(self.read(wall, Pass::Running));
+        if reads {
+            deeds.extend(self.read(wall, Pass::Running));
+        }
+        deeds.extend(end);
         deeds
     }
 
-    /// The end, when an execution has the id of another one.
-    fn another(&self, executions: &[BrokerExecution]) -> Option<Deed> {
+    /// The end, when the broker tells what can't be: an order that only another copy can have sent, or an execution with
+    /// the id of another one.
+    fn contradiction(&self, truth: &Truth) -> Option<Deed> {
         let portfolio = &self.trader.portfolio;
-        let another = executions
-            .iter()
-            .find(|one| reconcile::is_another(portfolio, one))?;
+        if let Some(order_ref) = reconcile::unwritten(portfolio, truth) {
+            return Some(unwritten(order_ref));
+        }
+        let mut executions = truth.executions.iter();
+        let another = executions.find(|one| reconcile::is_another(portfolio, one))?;
         let fill = &another.fill;
         let text = format!(
             "the broker tells execution {} as {:?} {} {} of order `{}`, and LEDGER has another one of that id: this is another gateway, or its account began anew; use another state folder",
             fill.execution_id, fill.side, fill.quantity, another.symbol, another.order_ref
         );
         Some(Deed::End(End::Contradiction(text)))
+    }
+
+    /// The end, when the broker knows the id of an order of this incarnation from another one: somebody else sends, or
+    /// its ids went back. Who connects anew is told where they are.
+    fn used_id(&self, heard: &Heard) -> Option<Deed> {
+        let portfolio = &self.trader.portfolio;
+        let mut ours = portfolio
+            .orders
+            .values()
+            .filter(|order| order.order_id != 0 && order.epoch == portfolio.epoch);
+        let is_used = matches!(heard.news, News::Error(USED_ID, _))
+            && ours.any(|order| order.order_id == heard.order_id);
+        is_used.then(|| again(format!("the broker has the order id {} already", heard.order_id)))
     }
 
     fn on_heard(&mut self, wall: Timestamp) -> Vec<Deed> {
@@ -334,7 +359,7 @@ impl Desk {
                     permanent_id: 0,
                     news: News::Error(notice.code, notice.text),
                 };
-                self.trade(wall, Step::Broker(heard))
+                self.on_order(wall, heard)
             }
             // What is told before it is taken in first.
             Meaning::End => Vec::new(),
@@ -411,7 +436,7 @@ impl Desk {
         if pass == Pass::Second && !self.link.is_whole() {
             return vec![Deed::Look(pass, AGAIN_MS)];
         }
-        if let Some(end) = self.another(&truth.executions) {
+        if let Some(end) = self.contradiction(&truth) {
             return vec![end];
         }
         self.failed_readings = 0;
@@ -429,4 +454,10 @@ impl Desk {
 
 fn again(why: impl Into<String>) -> Deed {
     Deed::End(End::Again(why.into()))
+}
+
+fn unwritten(order_ref: &str) -> Deed {
+    Deed::End(End::Contradiction(format!(
+        "the broker has order {order_ref}, which this pipeline sent and LEDGER does not have: this is an older backup, or another copy of it traded; bring the newest LEDGER back, or begin with an empty state folder"
+    )))
 }

@@ -23,8 +23,10 @@ pub const ORDERS_KEPT_MAX: usize = 500;
 pub const TRADES_KEPT_MAX: usize = 500;
 /// Execution ids remembered, far more than a broker tells again.
 pub const EXECUTIONS_KEPT_MAX: usize = 10_000;
-/// Commands kept.
+/// Commands kept with their answers.
 pub const COMMANDS_KEPT_MAX: usize = 50;
+/// Ids remembered of orders that are not kept any more, and of commands: one that is told again is known by its id alone.
+pub const IDS_KEPT_MAX: usize = 10_000;
 
 /// Dollars by which a difference of cash may move and still be the one that was told: the broker rounds to cents, and
 /// books interest and fees when it likes.
@@ -68,6 +70,9 @@ pub struct Portfolio {
     /// `orderRef`s of orders of an earlier ledger that the broker told of when this one began.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub earlier_orders: BTreeSet<String>,
+    /// Ids of orders that are over and not kept any more, oldest first. Not in a snapshot: nothing follows from it there.
+    #[serde(skip)]
+    pub past_orders: VecDeque<Id>,
     /// Figures of the broker that an operator took over, by symbol: what was executed before is in them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub taken_over: BTreeMap<Symbol, TakenOver>,
@@ -80,6 +85,9 @@ pub struct Portfolio {
     pub killed: bool,
     /// The newest commands, oldest first.
     pub commands: VecDeque<Commanded>,
+    /// Ids of commands that are not kept any more, oldest first. Not in a snapshot either.
+    #[serde(skip)]
+    pub past_commands: VecDeque<Id>,
     /// Figures of the trading day.
     pub day: DayFigures,
     /// When broker and ledger last agreed, wall clock.
@@ -242,11 +250,13 @@ impl Default for Portfolio {
             executions: BTreeMap::new(),
             forgotten_until: None,
             earlier_orders: BTreeSet::new(),
+            past_orders: VecDeque::new(),
             taken_over: BTreeMap::new(),
             state: TradingState::Active,
             symbol_states: BTreeMap::new(),
             killed: false,
             commands: VecDeque::new(),
+            past_commands: VecDeque::new(),
             day: DayFigures::default(),
             reconciled_at: None,
             differences: Vec::new(),

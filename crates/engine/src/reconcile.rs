@@ -178,8 +178,14 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
 pub fn opening(truth: &Truth) -> Opening {
     let executions = truth.executions.iter();
     let orders = truth.open.iter().chain(&truth.completed);
-    let of_a_pipeline = orders.filter(|order| decision_of(&order.order_ref).is_some());
-    let order_refs: BTreeSet<String> = of_a_pipeline.map(|order| order.order_ref.clone()).collect();
+    // An order may be told late as completed, and its executions are here before it.
+    let refs = orders
+        .map(|order| &order.order_ref)
+        .chain(executions.clone().map(|execution| &execution.order_ref));
+    let order_refs: BTreeSet<String> = refs
+        .filter(|order_ref| decision_of(order_ref).is_some())
+        .cloned()
+        .collect();
     Opening {
         cash: truth.cash.unwrap_or_default(),
         positions: truth.positions.clone(),
@@ -195,23 +201,36 @@ fn decision_of(order_ref: &str) -> Option<Id> {
     order_ref.parse::<Id>().ok().filter(Id::is_derived)
 }
 
-/// An execution of an order that a pipeline like this one sent and this ledger has never heard of: a copy of the ledger
-/// traded on elsewhere. What the account held and did before the ledger began is no such thing, nor what its orders of
-/// then still fill.
+/// True for the reference of an order that a pipeline like this one sent and this ledger has never heard of: a copy of the
+/// ledger traded on elsewhere. Orders that a person made are no such thing, nor those of an earlier ledger that were told
+/// when this one began, nor those that the fold does not keep any more.
 #[must_use]
-pub fn unwritten<'a>(portfolio: &Portfolio, truth: &'a Truth) -> Option<&'a BrokerExecution> {
+pub fn is_unwritten(portfolio: &Portfolio, order_ref: &str) -> bool {
+    let heard_of = |id: &Id| {
+        portfolio.orders.contains_key(id)
+            || portfolio.earlier_orders.contains(order_ref)
+            || portfolio.past_orders.contains(id)
+    };
+    portfolio.opened && decision_of(order_ref).is_some_and(|id| !heard_of(&id))
+}
+
+/// The reference of an order that is open, over or executed at the broker and [`is_unwritten`]. An execution that was
+/// counted when the ledger began is none of it.
+#[must_use]
+pub fn unwritten<'a>(portfolio: &Portfolio, truth: &'a Truth) -> Option<&'a str> {
     let counted = |execution: &BrokerExecution| {
         let root = revision_of(&execution.fill.execution_id).0;
         let mut known = portfolio.executions.keys();
         portfolio.counted(&execution.fill) || known.any(|id| revision_of(id).0 == root)
     };
-    let of_no_order = |order_ref: &str| {
-        let decided_here = |id: &Id| portfolio.orders.contains_key(id);
-        let of_earlier_ledger = portfolio.earlier_orders.contains(order_ref);
-        decision_of(order_ref).is_some_and(|id| !decided_here(&id) && !of_earlier_ledger)
-    };
+    let of_copy = |order_ref: &&String| is_unwritten(portfolio, order_ref);
+    let orders = truth.open.iter().chain(&truth.completed);
     let mut executions = truth.executions.iter();
-    executions.find(|execution| portfolio.opened && of_no_order(&execution.order_ref) && !counted(execution))
+    let executed = executions.find(|execution| of_copy(&&execution.order_ref) && !counted(execution));
+    executed
+        .map(|execution| &execution.order_ref)
+        .or_else(|| orders.map(|order| &order.order_ref).find(of_copy))
+        .map(String::as_str)
 }
 
 /// True when the ledger has another execution under this one's id: of another order, symbol or side, or of other shares. A

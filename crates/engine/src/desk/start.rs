@@ -123,14 +123,7 @@ impl Desk {
     }
 
     fn fold_in(&mut self, wall: Timestamp, readings: usize, truth: Truth) -> Vec<Deed> {
-        if let Some(execution) = reconcile::unwritten(&self.trader.portfolio, &truth) {
-            let text = format!(
-                "the broker has execution {} of order {}, which this pipeline sent and LEDGER does not have: this is an older backup, or another copy of it traded; bring the newest LEDGER back, or begin with an empty state folder",
-                execution.fill.execution_id, execution.order_ref
-            );
-            return vec![Deed::End(End::Contradiction(text))];
-        }
-        if let Some(end) = self.another(&truth.executions) {
+        if let Some(end) = self.contradiction(&truth) {
             return vec![end];
         }
         let mut deeds = self.trade(wall, Step::Truth(truth, Pass::First));

@@ -1,17 +1,17 @@
 //! What each kind of record does to the state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use protocol::ledger::{
     Adjusted, Choice, Difference, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason,
     Record, Side, StateChange, TradingState,
 };
 use protocol::operator::Verb;
-use protocol::{Money, Quantity, Symbol, Timestamp};
+use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
 use super::{
-    COMMANDS_KEPT_MAX, Commanded, DayFigures, EXECUTIONS_KEPT_MAX, ORDERS_KEPT_MAX, Portfolio, Position,
-    TRADES_KEPT_MAX, TakenOver, Trade, is_as_large, revision_of,
+    COMMANDS_KEPT_MAX, Commanded, DayFigures, EXECUTIONS_KEPT_MAX, IDS_KEPT_MAX, ORDERS_KEPT_MAX, Portfolio,
+    Position, TRADES_KEPT_MAX, TakenOver, Trade, is_as_large, revision_of,
 };
 use crate::day::trading_day;
 use crate::order::{Order, OrderState};
@@ -81,7 +81,8 @@ impl Portfolio {
                 };
                 self.commands.push_back(commanded);
                 while self.commands.len() > COMMANDS_KEPT_MAX {
-                    self.commands.pop_front();
+                    let oldest = self.commands.pop_front();
+                    remember(&mut self.past_commands, oldest.map(|command| command.id));
                 }
             }
         }
@@ -349,6 +350,7 @@ impl Portfolio {
                 .min_by_key(|o| (o.updated_at, o.id.clone()));
             if let Some(id) = oldest.map(|order| order.id.clone()) {
                 self.orders.remove(&id);
+                remember(&mut self.past_orders, Some(id));
             }
         }
         if self.executions.len() > EXECUTIONS_KEPT_MAX {
@@ -361,5 +363,13 @@ impl Portfolio {
                 self.forgotten_until = self.forgotten_until.max(Some(at));
             }
         }
+    }
+}
+
+/// Keeps an id of what is not kept itself, and as many as are allowed.
+fn remember(ids: &mut VecDeque<Id>, id: Option<Id>) {
+    ids.extend(id);
+    while ids.len() > IDS_KEPT_MAX {
+        ids.pop_front();
     }
 }

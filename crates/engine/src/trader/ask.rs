@@ -17,6 +17,16 @@ fn sets_state(output: &Output) -> bool {
     )
 }
 
+fn reply(wall: Timestamp, ask: &Ask, accepted: bool, text: String) -> Output {
+    Output::Reply(Reply {
+        id: ask.id.clone(),
+        at: wall,
+        verb: ask.verb.to_string(),
+        accepted,
+        text,
+    })
+}
+
 impl Trader {
     pub(super) fn on_ask(&mut self, wall: Timestamp, ask: &Ask) -> Vec<Output> {
         if let Some(known) = self.portfolio.commands.iter().find(|known| known.id == ask.id) {
@@ -38,27 +48,24 @@ impl Trader {
                 );
                 (false, text)
             };
-            return vec![Output::Reply(Reply {
-                id: ask.id.clone(),
-                at: wall,
-                verb: ask.verb.to_string(),
-                accepted,
-                text,
-            })];
+            return vec![reply(wall, ask, accepted, text)];
+        }
+        if self.portfolio.past_commands.contains(&ask.id) {
+            if ask.verb == Verb::Kill {
+                return self.kill_anew(wall, ask);
+            }
+            let text = format!(
+                "the id {} is of an earlier command, whose answer is not kept any more: nothing is done; give a new command an id of its own",
+                ask.id
+            );
+            return vec![reply(wall, ask, false, text)];
         }
         let outcome = self.carry_out(wall, ask);
         let mut outputs = outcome.outputs;
         number_intents(&mut outputs);
-        let verb = ask.verb.to_string();
-        let reply = Reply {
-            id: ask.id.clone(),
-            at: wall,
-            verb: verb.clone(),
-            accepted: outcome.accepted,
-            text: outcome.text.clone(),
-        };
+        let reply = reply(wall, ask, outcome.accepted, outcome.text.clone());
         let record = CommandRecord {
-            verb,
+            verb: ask.verb.to_string(),
             by: ask.by.clone(),
             symbol: ask.command.symbol,
             order: ask.command.order.clone(),
@@ -76,7 +83,7 @@ impl Trader {
         // After the state that it sets and before the orders that follow from it: a restart in between goes on with it.
         let place = outputs.iter().take_while(|output| sets_state(output)).count();
         outputs.insert(place, record);
-        outputs.push(Output::Reply(reply));
+        outputs.push(reply);
         outputs
     }
 

@@ -122,7 +122,10 @@ fn a_cancellation_asks_for_a_reading_and_for_another_when_one_is_under_way() {
     deeds = desk.step(now(), false, Said::Truth(Ok(nothing()), Pass::First));
     assert!(deeds.contains(&Deed::Trade), "{deeds:?}");
     append(&mut desk, &deeds);
-    let heard = Said::Order(cancelled(&buying(), Some(number("3"))));
+    let heard = Said::Order(Heard {
+        order_ref: String::new(),
+        ..cancelled(&buying(), Some(number("3")))
+    });
     let looks_again = |deeds: &[Deed]| {
         let mut deeds = deeds.iter();
         deeds.any(|deed| matches!(deed, Deed::Look(Pass::Running, ms) if *ms < 5_000))

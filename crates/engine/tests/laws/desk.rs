@@ -12,12 +12,12 @@ use protocol::{Hash, Id, Timestamp};
 
 use crate::world::{World, number, symbol};
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     "2026-11-23T15:00:00Z".parse().unwrap()
 }
 
 /// A desk on a ledger, and what the beginning said.
-fn begin(portfolio: &Portfolio, change: impl Fn(&mut Identity)) -> (Desk, Vec<Deed>) {
+pub fn begin(portfolio: &Portfolio, change: impl Fn(&mut Identity)) -> (Desk, Vec<Deed>) {
     let mut identity = portfolio.identity.clone().unwrap();
     change(&mut identity);
     let mut desk = Desk::new(settings(), portfolio.clone(), 0, 1);
@@ -39,7 +39,7 @@ pub fn append(desk: &mut Desk, deeds: &[Deed]) {
     }
 }
 
-fn contradiction(deeds: &[Deed]) -> Option<&str> {
+pub fn contradiction(deeds: &[Deed]) -> Option<&str> {
     deeds.iter().find_map(|deed| match deed {
         Deed::End(End::Contradiction(text)) => Some(text.as_str()),
         _ => None,
@@ -47,7 +47,7 @@ fn contradiction(deeds: &[Deed]) -> Option<&str> {
 }
 
 /// A ledger with an order, all of which is filled, and that order's id.
-fn bought() -> (World, Id) {
+pub fn bought() -> (World, Id) {
     let mut world = World::new(&[]);
     world.quote("AAPL", "100");
     world.bullish("AAPL");

@@ -5,6 +5,7 @@
 
 mod cancellation;
 mod confirm;
+mod copy;
 mod desk;
 mod fold;
 mod hours;

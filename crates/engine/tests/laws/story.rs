@@ -237,6 +237,33 @@ fn an_id_that_was_used_for_another_command_is_no_answer() {
 }
 
 #[test]
+fn a_command_that_is_told_again_after_many_others_is_not_carried_out_again() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    let ask = |world: &mut World, id: &str, verb| {
+        world.step(engine::trader::Input::Ask(engine::trader::Ask {
+            id: Id::derive(&[id]),
+            verb,
+            by: "operator".into(),
+            command: protocol::operator::Command::default(),
+        }));
+        world.replies.last().unwrap().clone()
+    };
+    assert!(ask(&mut world, "first", Verb::Halt).accepted);
+    for number in 0..=engine::portfolio::COMMANDS_KEPT_MAX {
+        assert!(ask(&mut world, &number.to_string(), Verb::Resume).accepted);
+    }
+    let mut world = world.restart();
+    let records = world.records.len();
+    let reply = ask(&mut world, "first", Verb::Halt);
+    assert!(!reply.accepted && reply.text.contains("not kept"), "{reply:?}");
+    assert_eq!(
+        (world.trader.portfolio.state, world.records.len()),
+        (TradingState::Active, records)
+    );
+    assert!(ask(&mut world, "first", Verb::Kill).accepted && world.trader.portfolio.killed);
+}
+
+#[test]
 fn flatten_during_a_partial_fill_asks_once_and_closes_what_is_held() {
     let mut world = World::new(&[]);
     world.quote("AAPL", "100");

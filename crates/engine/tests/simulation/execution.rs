@@ -112,7 +112,8 @@ impl World {
         };
         if self.plan.variant == Variant::Forget {
             portfolio.positions.clear();
-            portfolio.orders.clear();
+            let orders = std::mem::take(&mut portfolio.orders);
+            portfolio.past_orders.extend(orders.into_keys());
             portfolio.day.entries.clear();
         }
         let next_order_id = self.broker.venue.account().next_order_id(CLIENT);
