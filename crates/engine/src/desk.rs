@@ -175,6 +175,12 @@ impl Desk {
         !self.heard.is_empty() || self.link.ended().is_some()
     }
 
+    /// Why the way to the broker is closed, if so: a sentence for people.
+    #[must_use]
+    pub fn closed(&self) -> Option<String> {
+        self.link.closed()
+    }
+
     /// Takes an input. `latched` says whether the kill switch of this machine is, by a look right now.
     pub fn step(&mut self, wall: Timestamp, latched: bool, input: Input) -> Vec<Deed> {
         self.set_gate(wall);
@@ -351,6 +357,8 @@ impl Desk {
                 let text = format!("{reason}; nothing is ordered until it is whole and compared");
                 self.alert(wall, "broker-link", Level::Critical, text)
             }
+            // What was compared since needs no other reading.
+            Meaning::Whole if self.link.closed().is_none() => Vec::new(),
             Meaning::Whole => self.read(wall, Pass::Running).into_iter().collect(),
             Meaning::Nothing => {
                 let heard = Heard {
@@ -388,7 +396,8 @@ impl Desk {
 
     fn look(&mut self, wall: Timestamp, pass: Pass) -> Vec<Deed> {
         match pass {
-            // While a link is down the gateway tells what it remembers, and nothing may be called absent by that.
+            // While a link is down, or not known to be up, the gateway tells what it remembers, and nothing may be called
+            // absent by that.
             Pass::Second if !self.link.is_whole() => vec![Deed::Look(pass, AGAIN_MS)],
             Pass::First | Pass::Second => self.read(wall, pass).into_iter().collect(),
             Pass::Running => {

@@ -3,9 +3,17 @@
 
 use std::collections::BTreeSet;
 
-/// What is down at the moment, each by its name: one farm does not speak for another.
+/// What a connection says until the gateway has spoken.
+const UNTOLD: &str = "the gateway has not said yet that its link to the broker is up (2104, 2106 or 2158)";
+
+/// What is down at the moment, each by its name: one farm does not speak for another. Of a new connection nothing is
+/// known: what the gateway lost before is not always told again, so its silence is not taken for a link that is up.
 #[derive(Debug, Default)]
-pub struct Broken(BTreeSet<String>);
+pub struct Broken {
+    down: BTreeSet<String>,
+    /// The gateway said on this connection that something behind it is up.
+    told: bool,
+}
 
 impl Broken {
     /// Takes over what a notice of IB's `code` says; false when it says nothing of a link or a farm.
@@ -18,19 +26,28 @@ impl Broken {
             1100..=1102 | 2110 => "the gateway's link to the broker".to_owned(),
             2103 | 2104 => farm("market data"),
             2105 | 2106 => farm("historical data"),
+            2157 | 2158 => farm("definitions"),
             _ => return false,
         };
         match code {
-            1100 | 2103 | 2105 | 2110 => self.0.insert(name),
-            _ => self.0.remove(&name),
-        };
+            1100 | 2103 | 2105 | 2110 => {
+                self.down.insert(name);
+            }
+            // What defines stocks was read before: without its farm all goes on.
+            2157 => {}
+            _ => {
+                self.down.remove(&name);
+                self.told = true;
+            }
+        }
         true
     }
 
-    /// The first of what is down, if anything.
+    /// Why the way to the broker does not count as whole, if so: the first of what is down, or that nothing was said.
     #[must_use]
-    pub fn first(&self) -> Option<&str> {
-        self.0.first().map(String::as_str)
+    pub fn why(&self) -> Option<String> {
+        let down = self.down.first().map(|name| format!("{name} is down"));
+        down.or_else(|| (!self.told).then(|| UNTOLD.to_owned()))
     }
 }
 
@@ -65,22 +82,24 @@ pub struct Link {
 impl Link {
     /// Takes over what a notice of IB's `code` says.
     pub fn hear(&mut self, code: i32, text: &str) -> Meaning {
-        let was_whole = self.is_whole();
+        let before = self.broken.why();
         // The port was reset.
         if code == 1300 {
             self.end(format!("the gateway says {code} {text}"));
             return Meaning::End;
         }
-        // Orders need no history.
-        if matches!(code, 2105 | 2106) || !self.broken.hear(code, text) {
+        // Orders need neither history nor definitions; but a gateway that has those has its link.
+        if matches!(code, 2105 | 2157) || !self.broken.hear(code, text) {
             return Meaning::Nothing;
         }
-        let meaning = match self.broken.first() {
-            Some(broken) => Meaning::Closed(format!("{broken} is down: {code} {text}")),
-            // A farm that is told to be there was there before; a link that is back was away.
-            None if was_whole && code == 2104 => return Meaning::Nothing,
-            None => Meaning::Whole,
-        };
+        let why = self.broken.why();
+        // A farm that is told to be there was there before; a link that is back was away.
+        if matches!(code, 2104 | 2106 | 2158) && why == before {
+            return Meaning::Nothing;
+        }
+        let meaning = why.map_or(Meaning::Whole, |why| {
+            Meaning::Closed(format!("{why}: {code} {text}"))
+        });
         self.changes += 1;
         meaning
     }
@@ -112,20 +131,18 @@ impl Link {
         self.compared = self.read;
     }
 
-    /// True while nothing is broken.
+    /// True while nothing is broken, from when the gateway first said so.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.broken.first().is_none()
+        self.broken.why().is_none()
     }
 
     /// Why nothing may be sent, if so.
     #[must_use]
     pub fn closed(&self) -> Option<String> {
         let down = || {
-            let broken = self.broken.first()?;
-            Some(format!(
-                "{broken} is down: nothing is ordered until it is back and compared"
-            ))
+            let why = self.broken.why()?;
+            Some(format!("{why}: nothing is ordered until it is up and compared"))
         };
         let unread = || {
             (self.compared < self.changes).then(|| "the broker is being compared with the ledger".to_owned())
@@ -142,6 +159,7 @@ mod tests {
     fn the_gate_opens_only_when_all_is_whole() {
         let mut link = Link::default();
         let mut hear = |code| link.hear(code, "said");
+        assert_eq!(hear(2104), Meaning::Whole, "the first word of it");
         assert_eq!(hear(2104), Meaning::Nothing);
         assert!(matches!(hear(1100), Meaning::Closed(_)));
         assert!(matches!(hear(2103), Meaning::Closed(_)));
@@ -165,9 +183,33 @@ mod tests {
     }
 
     #[test]
+    fn silence_is_not_a_link_that_is_up() {
+        for code in [1101, 1102, 2104, 2106, 2158] {
+            let mut link = Link::default();
+            assert!(link.closed().unwrap().contains("has not said yet"));
+            // What a gateway says of other things, or of a farm that is away or asleep, does not open it.
+            for other in [202, 399, 2105, 2107, 2108, 2157] {
+                assert_eq!(link.hear(other, "said"), Meaning::Nothing);
+            }
+            assert!(!link.is_whole());
+            assert_eq!(link.hear(code, "said"), Meaning::Whole);
+            assert!(link.closed().unwrap().contains("being compared"));
+            link.read();
+            link.compared();
+            assert_eq!(link.closed(), None);
+        }
+        let mut link = Link::default();
+        link.hear(1100, "said");
+        assert_eq!(link.hear(2158, "said"), Meaning::Nothing);
+        assert!(link.closed().unwrap().contains("link to the broker is down"));
+    }
+
+    #[test]
     fn an_outage_that_came_and_went_keeps_orders_back_until_a_later_reading() {
         let mut link = Link::default();
         link.hear(2104, "said");
+        link.read();
+        link.compared();
         assert_eq!(link.closed(), None, "nothing was broken");
         link.hear(1100, "said");
         assert!(link.closed().unwrap().contains("link to the broker is down"));

@@ -91,11 +91,17 @@ impl Leader {
             "loading positions, orders and executions from the broker",
         );
         let version = env!("CARGO_PKG_VERSION");
+        self.listen();
         let deeds = self.desk.begin(now(), identity, &context.instance, version);
         self.perform(context, deeds).await?;
         while !self.trading {
             let before = self.desk.trader.portfolio.sequence;
+            if let Some(why) = self.desk.closed() {
+                context.health.set(HealthState::Starting, why);
+            }
             let reading = self.ears.readings.next().await;
+            self.listen();
+            self.renew().await?;
             self.decide(context, reading).await?;
             let after = self.desk.trader.portfolio.sequence;
             tracing::info!(before, after, "broker truth read");

@@ -31,6 +31,8 @@ const ANSWER_SECONDS_MAX: u64 = 20;
 const BACKOFF_MS: u64 = 250;
 /// Most wall time between two tries.
 const BACKOFF_MS_MAX: u64 = 5_000;
+/// Wall time between two looks at a gateway that does not say that its own link is up.
+const SILENT_MS: u64 = 1_000;
 /// Messages of one subscription that the library holds.
 const CHANNEL_MAX: usize = 2_048;
 /// Questions about contracts that are under way at the same time.
@@ -169,7 +171,9 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&self, notices: NoticeStream) -> Result<End, End> {
+    async fn run(&self, mut notices: NoticeStream) -> Result<End, End> {
+        let mut broken = Broken::default();
+        self.wait_until_up(&mut notices, &mut broken).await?;
         self.say(Input::Linked).await?;
         let (asked, at) = self.time().await?;
         self.say(Input::ServerTime { asked, at }).await?;
@@ -181,7 +185,26 @@ impl Session<'_> {
         // Asked only now, when everything that follows is heard live.
         let (asked, at) = self.time().await?;
         self.say(Input::ServerTime { asked, at }).await?;
-        self.follow(&contracts, live, notices, at).await
+        self.follow(&contracts, live, (notices, broken), at).await
+    }
+
+    /// Waits until the gateway has said that its own link to the broker is up, and tells why while it has not.
+    async fn wait_until_up(&self, notices: &mut NoticeStream, broken: &mut Broken) -> Result<(), End> {
+        while let Some(reason) = broken.why() {
+            match tokio::time::timeout(Duration::from_millis(SILENT_MS), notices.next()).await {
+                Ok(Some(notice)) => {
+                    tracing::info!(notice = notice.to_string(), "the broker says");
+                    broken.hear(notice.code, &notice.message);
+                }
+                Ok(None) => return Err(End::Lost("the link ended".to_owned())),
+                Err(_) => {
+                    self.say(Input::Unlinked { reason }).await?;
+                    // A gateway that is gone does not answer this either.
+                    self.time().await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn say(&self, input: Input) -> Result<(), End> {
@@ -278,7 +301,7 @@ impl Session<'_> {
         &self,
         contracts: &[(Symbol, Contract)],
         mut live: Live,
-        mut notices: NoticeStream,
+        (mut notices, mut broken): (NoticeStream, Broken),
         asked_at: Timestamp,
     ) -> Result<End, End> {
         let fetch = |(symbol, contract): &(Symbol, Contract)| {
@@ -298,7 +321,6 @@ impl Session<'_> {
         let mut hours = tokio::time::interval(Duration::from_secs(HOURS_SECONDS));
         hours.reset();
         let mut before = asked_at;
-        let mut broken = Broken::default();
         loop {
             tokio::select! {
                 biased;
@@ -371,11 +393,11 @@ impl Session<'_> {
 
     async fn note(&self, notice: &Notice, broken: &mut Broken) -> Result<(), End> {
         tracing::info!(notice = notice.to_string(), "the broker says");
-        let was_whole = broken.first().is_none();
+        let was_whole = broken.why().is_none();
         if !broken.hear(notice.code, &notice.message) {
             return Ok(());
         }
-        if broken.first().is_some() {
+        if broken.why().is_some() {
             let reason = notice_text(notice);
             return self.say(Input::Unlinked { reason }).await;
         }

@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::contracts::Directory;
-use crate::fault::Line;
+use crate::fault::{Line, Weather};
 use crate::hub::lines::DataRules;
 use crate::journal::Journal;
 use crate::line::DataType;
@@ -321,11 +321,12 @@ impl Hub {
             },
         );
         peer.send(9, &self.next_id(client));
-        for (code, text) in [
-            (2104, "Market data farm connection is OK:usfarm"),
-            (2106, "HMDS data farm connection is OK:ushmds"),
-            (2158, "Sec-def data farm connection is OK:secdefnj"),
-        ] {
+        let calm = Weather::default();
+        let weather = self.trouble.as_ref().map_or(&calm, |trouble| &trouble.weather);
+        if let Some(code) = weather.lost() {
+            peer.error(NO_REQUEST, code, &self.usual(code));
+        }
+        for (code, text) in weather.farms() {
             peer.error(NO_REQUEST, code, text);
         }
         self.peers.insert(session, peer);

@@ -5,7 +5,7 @@ use protocol::decision::Level;
 use protocol::ledger::{Entry, Epoch, Identity, Mode};
 use protocol::{Hash, Id, Timestamp};
 
-use super::{Deed, Desk, End, again};
+use super::{AGAIN_MS, Deed, Desk, End, again};
 use crate::portfolio::Portfolio;
 use crate::reconcile::{self, Pass, Truth};
 use crate::trader::{Draft, Input as Step};
@@ -82,11 +82,19 @@ impl Desk {
     }
 
     pub(super) fn start_reads(&mut self, wall: Timestamp, truth: Result<Truth, String>) -> Vec<Deed> {
+        if let Some(why) = self.link.ended() {
+            return vec![again(why)];
+        }
         let truth = match truth {
             Ok(truth) => truth,
             Err(text) => return vec![again(format!("broker truth is not known: {text}"))],
         };
         match std::mem::take(&mut self.stage) {
+            // What the gateway remembers of an account is no opening: it does not tell what traded since.
+            Stage::Still(..) if !self.link.is_whole() || self.link.missed() => {
+                self.stage = Stage::Still(None, 0);
+                vec![Deed::Look(Pass::First, AGAIN_MS)]
+            }
             Stage::Still(before, readings) => self.still(wall, before, readings, truth),
             Stage::Folding(readings) => self.fold_in(wall, readings + 1, truth),
             stage => {
@@ -125,6 +133,10 @@ impl Desk {
     fn fold_in(&mut self, wall: Timestamp, readings: usize, truth: Truth) -> Vec<Deed> {
         if let Some(end) = self.contradiction(&truth) {
             return vec![end];
+        }
+        // As while it trades: what a reading told in an outage is folded in, and opens nothing.
+        if !self.link.missed() {
+            self.link.compared();
         }
         let mut deeds = self.trade(wall, Step::Truth(truth, Pass::First));
         let settled = !deeds.iter().any(is_order_event);

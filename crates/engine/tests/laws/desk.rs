@@ -1,6 +1,7 @@
 //! What a start demands of ledger, account and gateway before it trades, and what ends an incarnation.
 
-use engine::desk::{Deed, Desk, End, Input};
+use engine::desk::{Deed, Desk, End, Input, Notice};
+use engine::order::OrderState;
 use engine::portfolio::Portfolio;
 use engine::reconcile::{BrokerExecution, Pass, Truth};
 use engine::testing::settings;
@@ -184,4 +185,104 @@ fn the_file_of_the_kill_switch_is_recorded_each_time_it_is_made() {
         (true, None),
         "after the last release, too"
     );
+}
+
+/// A notice of the gateway about no order.
+pub fn notice(code: i32) -> Notice {
+    Notice {
+        code,
+        text: "said".to_owned(),
+        order_id: 0,
+    }
+}
+
+/// What the gateway tells of an account without any orders.
+fn nothing(world: &World, desk: &Desk) -> Truth {
+    Truth {
+        folded: desk.trader.portfolio.sequence,
+        ..world.truth(&[])
+    }
+}
+
+#[test]
+fn a_gateway_that_does_not_say_that_its_link_is_up_opens_nothing_and_calls_nothing_absent() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let intent = world.intents[0].0.clone();
+    let (mut desk, _) = begin(&world.trader.portfolio, |_| ());
+    let reading = |desk: &mut Desk, pass| {
+        let truth = nothing(&world, desk);
+        let deeds = desk.step(now(), false, Input::Truth(Ok(truth), pass));
+        append(desk, &deeds);
+        deeds
+    };
+    assert!(!reading(&mut desk, Pass::First).contains(&Deed::Trade));
+    assert!(reading(&mut desk, Pass::First).contains(&Deed::Trade));
+    let gate = desk.trader.closed(now()).unwrap().to_owned();
+    assert!(gate.contains("has not said yet that its link"), "{gate}");
+    desk.step(now(), false, Input::Look(Pass::Running));
+    reading(&mut desk, Pass::Running);
+    assert!(desk.trader.closed(now()).is_some(), "a reading does not open it");
+    for _ in 0..3 {
+        let deeds = desk.step(now(), false, Input::Look(Pass::Second));
+        assert!(matches!(deeds[..], [Deed::Look(Pass::Second, _)]), "{deeds:?}");
+        // Nor does an answer to a question of before.
+        let deeds = reading(&mut desk, Pass::Second);
+        assert!(matches!(deeds[..], [Deed::Look(Pass::Second, _)]), "{deeds:?}");
+    }
+    desk.hear(notice(1102));
+    let deeds = desk.step(now(), false, Input::Heard);
+    assert_eq!(deeds, [Deed::Read(Pass::Running)]);
+    reading(&mut desk, Pass::Running);
+    assert_eq!(desk.trader.closed(now()), None);
+    let deeds = desk.step(now(), false, Input::Look(Pass::Second));
+    assert_eq!(deeds, [Deed::Read(Pass::Second)]);
+    reading(&mut desk, Pass::Second);
+    let order = &desk.trader.portfolio.orders[&intent];
+    assert_eq!(order.state, OrderState::Absent);
+}
+
+#[test]
+fn a_link_that_was_up_before_the_start_is_open_at_its_end() {
+    let world = World::new(&[]);
+    let portfolio = &world.trader.portfolio;
+    let mut desk = Desk::new(settings(), portfolio.clone(), 0, 1);
+    for code in [2104, 2106, 2158] {
+        desk.hear(notice(code));
+    }
+    let deeds = desk.begin(now(), portfolio.identity.clone().unwrap(), "test", "0");
+    append(&mut desk, &deeds);
+    let truth = nothing(&world, &desk);
+    let deeds = desk.step(now(), false, Input::Truth(Ok(truth), Pass::First));
+    assert!(deeds.contains(&Deed::Trade));
+    assert_eq!(desk.trader.closed(now()), None);
+    assert_eq!(
+        desk.step(now(), false, Input::Heard),
+        [],
+        "and needs no further reading"
+    );
+}
+
+#[test]
+fn an_account_is_taken_over_only_while_the_link_is_up() {
+    let world = World::new(&[]);
+    let identity = world.trader.portfolio.identity.clone().unwrap();
+    let mut desk = Desk::new(settings(), Portfolio::default(), 0, 1);
+    let deeds = desk.begin(now(), identity, "test", "0");
+    append(&mut desk, &deeds);
+    let reading = |desk: &mut Desk| {
+        let truth = nothing(&world, desk);
+        let deeds = desk.step(now(), false, Input::Truth(Ok(truth), Pass::First));
+        append(desk, &deeds);
+        desk.step(now(), false, Input::Look(Pass::First));
+        desk.trader.portfolio.opened
+    };
+    for _ in 0..10 {
+        assert!(!reading(&mut desk));
+    }
+    desk.hear(notice(2104));
+    assert!(!reading(&mut desk), "it began before that was told");
+    assert!(!reading(&mut desk), "two must tell the same");
+    assert!(reading(&mut desk));
 }

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use protocol::operator::{Command, Verb};
 use protocol::{Id, Timestamp};
 
-use crate::desk::append;
+use crate::desk::{append, notice};
 use crate::world::{World, number, symbol};
 
 fn ends(deeds: &[Deed]) -> bool {
@@ -25,7 +25,8 @@ impl Office {
     fn closing() -> Self {
         let world = World::new(&[("AAPL", "50")]);
         let portfolio = &world.trader.portfolio;
-        let desk = Desk::new(settings(), portfolio.clone(), 0, 1);
+        let mut desk = Desk::new(settings(), portfolio.clone(), 0, 1);
+        desk.hear(notice(2158));
         let now = "2026-11-23T15:00:00Z".parse().unwrap();
         let mut office = Self { desk, now };
         let identity = portfolio.identity.clone().unwrap();

@@ -49,6 +49,8 @@ pub struct Link {
     pub at_process: bool,
     /// Nothing passes, and neither end knows.
     pub frozen: bool,
+    /// The gateway said on it that its own link is up.
+    told_up: bool,
     last_in: Ms,
     last_out: Ms,
 }
@@ -175,12 +177,18 @@ impl World {
             at_broker: true,
             at_process: true,
             frozen: false,
+            told_up: false,
             last_in: self.now,
             last_out: self.now,
         });
         let conn = self.broker.links.len() - 1;
-        if self.broker.stale.is_some() {
+        // A gateway without its link may tell a newcomer so, or nothing.
+        if self.broker.stale.is_none() {
+            self.told(conn, Told::Notice(2158));
+        } else if self.chance.one_in(2) {
             self.told(conn, Told::Notice(1100));
+        } else {
+            self.count("outage that a newcomer was not told of");
         }
         Some(conn)
     }
@@ -204,6 +212,7 @@ impl World {
     pub fn told(&mut self, conn: Conn, told: Told) {
         let delay = self.delay();
         let link = &mut self.broker.links[conn];
+        link.told_up |= matches!(told, Told::Notice(1101 | 1102 | 2104 | 2158));
         if link.at_broker && !link.frozen {
             link.last_out = link.last_out.max(self.now + delay);
             let at = link.last_out;
@@ -267,7 +276,11 @@ impl World {
             }
             Said::Cancel(_) => self.count("cancellation lost in an outage"),
             Said::Place(id, intent) => {
-                let run = self.broker.links[conn].run;
+                let Link { run, told_up, .. } = self.broker.links[conn];
+                if !told_up {
+                    let text = format!("execution {run} ordered before it was told that the link is up");
+                    self.evidence.discord.push(text);
+                }
                 self.on_order(id, intent);
                 self.point(run, Point::OrderArrived);
             }

@@ -45,7 +45,8 @@ impl World {
                 continue;
             }
             let mut inbox = process.inbox.iter();
-            let of_start = |input: &Input| matches!(input, Input::Truth(..) | Input::Look(_));
+            let of_start =
+                |input: &Input| matches!(input, Input::Truth(..) | Input::Look(_) | Input::Notice(_));
             let Some(place) = inbox.find(|(_, input)| trades || of_start(input)) else {
                 return;
             };

@@ -36,7 +36,7 @@ use world::World;
 const SEEDS: u64 = 2_000;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 67] = [
+const HAPPENED: [&str; 68] = [
     "acknowledgement lost",
     "append delivered after NATS came back",
     "append lost",
@@ -82,6 +82,7 @@ const HAPPENED: [&str; 67] = [
     "outage ended with 1101",
     "outage ended with 1102",
     "outage of the gateway's link",
+    "outage that a newcomer was not told of",
     "partial fill",
     "reader restarted",
     "signal",

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::facts::{Facts, Way};
 use super::kind::{DataType, Farm, Fault, LinkState, State};
-use crate::message::account::ErrorMessage;
 use crate::message::market::{MarketDataType, TickPrice, TickSize, TickString};
 use crate::wire;
 
@@ -92,6 +91,19 @@ impl Weather {
             (Farm::Definitions, true) => (2157, "Sec-def data farm connection is broken:secdefnj"),
             (Farm::Definitions, false) => (2158, "Sec-def data farm connection is OK:secdefnj"),
         }
+    }
+
+    /// The code with which the link's loss is told, while it lasts.
+    pub(crate) fn lost(&self) -> Option<i32> {
+        self.link
+    }
+
+    /// What a newcomer is told of the farms. A gateway without its link says of none that it is well.
+    pub(crate) fn farms(&self) -> impl Iterator<Item = (i32, &'static str)> {
+        [Farm::MarketData, Farm::History, Farm::Definitions]
+            .into_iter()
+            .filter(|farm| self.link.is_none() || self.broken.contains(farm))
+            .map(|farm| self.farm_notice(farm))
     }
 
     /// Another session gets the market data, or does no more.
@@ -178,9 +190,6 @@ impl Weather {
 
     fn rewritten(&self, facts: &Facts, frame: &Bytes, asked: bool) -> Sky {
         let number = facts.number;
-        if number == ERROR && facts.order_id.is_none() {
-            return self.farm_now(facts, frame);
-        }
         if self.kind == DataType::Live {
             return Sky::Pass;
         }
@@ -201,27 +210,6 @@ impl Weather {
             DataType::Frozen | DataType::DelayedFrozen => Sky::Drop,
             DataType::Delayed => delayed(number, frame),
         }
-    }
-
-    /// Who connects while a farm is broken is told so, not that it is fine.
-    fn farm_now(&self, facts: &Facts, frame: &Bytes) -> Sky {
-        let farm = match facts.code {
-            Some(2104) => Farm::MarketData,
-            Some(2106) => Farm::History,
-            Some(2158) => Farm::Definitions,
-            _ => return Sky::Pass,
-        };
-        let told = body(frame).and_then(|body| ErrorMessage::decode(body).ok());
-        let Some(told) = told.filter(|_| self.broken.contains(&farm)) else {
-            return Sky::Pass;
-        };
-        let (code, text) = self.farm_notice(farm);
-        let broken = ErrorMessage {
-            error_code: Some(code),
-            error_msg: Some(text.into()),
-            ..told
-        };
-        Sky::Instead(made(ERROR, &broken))
     }
 
     /// The faults that end everything that lasts, where a client has to hear of the end.

@@ -225,7 +225,7 @@ impl Hub {
     }
 
     /// What IB says with a code.
-    fn usual(&self, code: i32) -> String {
+    pub(super) fn usual(&self, code: i32) -> String {
         let port = self.trouble.as_ref().map_or(0, |trouble| trouble.port);
         match code {
             1100 => "Connectivity between IB and Trader Workstation has been lost.".into(),

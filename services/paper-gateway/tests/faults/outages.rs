@@ -56,6 +56,7 @@ async fn an_order_sent_into_a_lost_link_outlives_its_client() {
     client.sync().await;
     drop(client);
     let mut other = stage.client(2).await;
+    assert_eq!(lines(&other.notices), ["error 2110"], "a newcomer is told of it");
     stage.order(r#"{"fault":"link","state":"restored"}"#).await;
     other.story("error 1102").await;
     assert_eq!(other.open_orders().await, ["open Submitted", "Submitted 0/5"]);

@@ -63,7 +63,7 @@ impl Raw {
     pub async fn connect(address: impl ToSocketAddrs + Clone, client: i32) -> Self {
         let mut raw = Self::on(Self::greeted(address).await);
         raw.send(71, &numbered(client.into())).await;
-        let is_last = |message: &Message| matches!(message.code(), Some(2157 | 2158));
+        let is_last = |message: &Message| matches!(message.code(), Some(1100 | 2110 | 2157 | 2158));
         let told = raw.all_until("the last notice of the start", is_last).await;
         let next = told.iter().find(|message| message.number == 9).unwrap();
         raw.next_id = i32::try_from(next.int(1).unwrap()).unwrap();
