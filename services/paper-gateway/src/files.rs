@@ -86,7 +86,27 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         let joined = rows::join(of_stock).ok_or(FilesError::Overlap(path))?;
         Ok((symbol, joined))
     };
-    files.into_iter().map(join).collect()
+    let files = files
+        .into_iter()
+        .map(join)
+        .collect::<Result<BTreeMap<_, Rows>, _>>()?;
+    Ok(of_one_length(files))
+}
+
+/// Bars of a folder are of one length, the shortest distance between two rows in any of its files: the rows of a stock that
+/// seldom trades are far apart, whatever the length of its bars.
+fn of_one_length(mut files: BTreeMap<Symbol, Rows>) -> BTreeMap<Symbol, Rows> {
+    let shortest = files.values().map(|rows| rows.seconds).min().unwrap_or(1);
+    for (symbol, rows) in &mut files {
+        if rows.seconds != shortest {
+            let apart = rows.seconds;
+            tracing::warn!(
+                "rows of {symbol} are {apart} s apart or more: they count as bars of {shortest} s, as other files of the folder have them; put bars of another length in a folder of their own"
+            );
+        }
+        rows.seconds = shortest;
+    }
+    files
 }
 
 /// What is wrong with a line that can't be read.
@@ -121,7 +141,11 @@ mod tests {
         let spy = &files[&"SPY".parse().unwrap()];
         assert_eq!((spy.rows.len(), spy.seconds), (4, 60));
         assert!(spy.rows.windows(2).all(|pair| pair[0].start < pair[1].start));
-        assert_eq!(files[&"BRK_B".parse().unwrap()].seconds, 300);
+        assert_eq!(
+            files[&"BRK_B".parse().unwrap()].seconds,
+            60,
+            "one that seldom trades"
+        );
 
         write("SPY.csv", &[33, 34]);
         let refused = read(folder.path(), &[]).unwrap_err();
