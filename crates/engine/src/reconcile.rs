@@ -201,6 +201,15 @@ fn decision_of(order_ref: &str) -> Option<Id> {
     order_ref.parse::<Id>().ok().filter(Id::is_derived)
 }
 
+/// The ids of those open orders that a pipeline like this one decided and that are not over: what the kill switch
+/// cancels where no ledger can be read.
+#[must_use]
+pub fn decided(open: &[BrokerOrder]) -> Vec<i32> {
+    let alive = |status| matches!(status, BrokerStatus::Working | BrokerStatus::Inactive);
+    let ours = |order: &&BrokerOrder| decision_of(&order.order_ref).is_some() && alive(order.status);
+    open.iter().filter(ours).map(|order| order.order_id).collect()
+}
+
 /// True for the reference of an order that a pipeline like this one sent and this ledger has never heard of: a copy of the
 /// ledger traded on elsewhere. Orders that a person made are no such thing, nor those of an earlier ledger that were told
 /// when this one began, nor those that the fold does not keep any more.

@@ -101,14 +101,14 @@ where
     F: FnOnce(Context) -> B,
     B: Future<Output = anyhow::Result<()>>,
 {
-    run_watching(name, |_| Ok(()), |context, ()| body(context))
+    run_watching(name, |_, _| Ok(()), |context, ()| body(context))
 }
 
-/// The same for a stage that must hear something from its first moment: `watch` is given the state folder before
-/// anything is looked for on the network, and what it makes is handed to `body`.
+/// The same for a stage that must hear something from its first moment: `watch` is given the settings and the
+/// state folder before anything is looked for on the network, and what it makes is handed to `body`.
 pub fn run_watching<W, T, F, B>(name: &'static str, watch: W, body: F) -> ExitCode
 where
-    W: FnOnce(&Path) -> anyhow::Result<T>,
+    W: FnOnce(&Settings, &Path) -> anyhow::Result<T>,
     F: FnOnce(Context, T) -> B,
     B: Future<Output = anyhow::Result<()>>,
 {
@@ -134,7 +134,7 @@ where
 
 async fn stage<W, T, F, B>(name: &'static str, arguments: &Arguments, watch: W, body: F) -> anyhow::Result<()>
 where
-    W: FnOnce(&Path) -> anyhow::Result<T>,
+    W: FnOnce(&Settings, &Path) -> anyhow::Result<T>,
     F: FnOnce(Context, T) -> B,
     B: Future<Output = anyhow::Result<()>>,
 {
@@ -143,7 +143,7 @@ where
         .state
         .clone()
         .unwrap_or_else(|| Path::new("var").join(&settings.market.name));
-    let watched = watch(&state)?;
+    let watched = watch(&settings, &state)?;
     let secret = read_secret(&state, name)?;
     let stop = CancellationToken::new();
     watch_signals(&stop)?;

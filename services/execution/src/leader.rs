@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::desk::{Desk, Input as Said, Notice as Told};
+use engine::desk::{Deed, Desk, Input as Said, Notice as Told};
 use engine::trader::Ask;
 use ibapi::orders::OrderUpdate;
 use ibapi::subscriptions::SubscriptionItem;
@@ -133,8 +133,28 @@ impl Leader {
                 break outcome;
             }
         };
+        if let Err(error) = &outcome
+            && !error.is::<Contradiction>()
+        {
+            self.look_once_more().await;
+        }
         self.end().await;
         outcome
+    }
+
+    /// Cancels what the kill switch wants cancelled, before it lets go at a doubt: the switch may have been latched
+    /// while this one waited for the bus, and nobody knows when the next one leads.
+    async fn look_once_more(&mut self) {
+        if !self.latch.is_set() {
+            return;
+        }
+        for deed in self.desk.step(now(), true, Said::Tick) {
+            if let Deed::Cancel(order_id) = deed
+                && let Err(error) = self.broker.cancel(order_id).await
+            {
+                tracing::error!(order_id, error = format!("{error:#}"), "not cancelled");
+            }
+        }
     }
 
     /// Lets go of what only one can hold.

@@ -2,7 +2,8 @@
 //! the first doubt: the next incarnation reads the truth again.
 //!
 //! [`start`] is the one sequence of every start; [`leader`] is the loop after it and [`ears`] what wakes it;
-//! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine; [`halted`] is what is left after a
+//! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine and [`sweep`] what
+//! it does before there is a bus; [`halted`] is what is left after a
 //! contradiction; [`witness`] remembers on disk what the ledger must contain.
 
 mod broker;
@@ -11,21 +12,46 @@ mod halted;
 mod latch;
 mod leader;
 mod start;
+mod sweep;
 mod truth;
 mod witness;
 mod writer;
 
+use std::path::Path;
+
 use protocol::decision::Level;
 use protocol::operator::HealthState;
+use protocol::settings::Settings;
 use runtime::Context;
 
-pub use latch::Latch;
+use latch::Latch;
+use sweep::Sweep;
+
+/// What must be heard from the first moment: the kill switch of this machine, and what it does while there is no bus.
+#[derive(Debug)]
+pub struct Watch {
+    latch: Latch,
+    sweep: Sweep,
+}
+
+/// Begins to watch the kill switch of a state folder.
+///
+/// # Errors
+/// When the signal can't be watched.
+pub fn watch(settings: &Settings, state: &Path) -> anyhow::Result<Watch> {
+    let latch = Latch::watch(state)?;
+    let sweep = Sweep::start(latch.clone(), &settings.broker);
+    Ok(Watch { latch, sweep })
+}
 
 /// Runs one incarnation: stands by until it may lead, then trades until it must end.
 ///
 /// # Errors
 /// [`runtime::code::AGAIN`] at any doubt, so that the supervisor starts the next incarnation.
-pub async fn serve(context: Context, latch: Latch) -> anyhow::Result<()> {
+pub async fn serve(context: Context, watch: Watch) -> anyhow::Result<()> {
+    let Watch { latch, sweep } = watch;
+    // From here on the one that leads looks at the switch, and needs the client id.
+    sweep.end().await;
     let outcome = match start::lead(&context, latch.clone()).await {
         Ok(Some(leader)) => leader.trade(&context).await,
         Ok(None) => Ok(()),

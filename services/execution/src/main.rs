@@ -1,5 +1,5 @@
 //! The stage that orders.
 
 fn main() -> std::process::ExitCode {
-    runtime::run_watching("execution", execution::Latch::watch, execution::serve)
+    runtime::run_watching("execution", execution::watch, execution::serve)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use engine::desk::{Desk, Memory, Recall};
 use engine::portfolio::Portfolio;
 use ibapi::subscriptions::NoticeStream;
+use protocol::decision::Level;
 use protocol::ledger::{Identity, Mode, Record};
 use protocol::operator::HealthState;
 use protocol::subject::stream;
@@ -36,9 +37,9 @@ pub async fn lead(context: &Context, latch: Latch) -> anyhow::Result<Option<Box<
 }
 
 async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Leader>> {
-    let (mut broker, notices) = connect(context).await;
+    let (mut broker, notices) = connect(context, &latch).await;
     broker.account = account(context, &broker).map_err(Contradiction)?;
-    let lease = take_lease(context, &broker.account).await?;
+    let lease = take_lease(context, &latch, &broker.account).await?;
     context.health.set(HealthState::Starting, "reading the ledger");
     let (witness, memory, portfolio, ears) = match read(context, &broker, notices).await {
         Ok(read) => read,
@@ -81,18 +82,45 @@ async fn read(
     Ok((witness, memory, portfolio, ears))
 }
 
+/// What one that stands by says of itself.
+#[derive(Default)]
+struct Standby {
+    /// True while the kill switch of this machine is latched and that was told.
+    latched: bool,
+}
+
+impl Standby {
+    /// Says that another one leads. A kill switch here stops nothing there, which a person must know at once.
+    async fn tell(&mut self, context: &Context, latch: &Latch, leads: &str) {
+        let before = std::mem::replace(&mut self.latched, latch.is_set());
+        if !self.latched {
+            let text = format!("{leads}; this one takes over when it ends");
+            context.health.set(HealthState::Standby, text);
+            return;
+        }
+        let text = format!(
+            "the file KILL is here, but {leads} and does not see it: use `command.kill`, or the file in its own state folder"
+        );
+        context.health.set(HealthState::Standby, text.clone());
+        if !before {
+            context.bus.alert("kill-on-standby", Level::Critical, text).await;
+        }
+    }
+}
+
 /// Connects; while another incarnation holds the one client id, stands by.
-async fn connect(context: &Context) -> (Broker, NoticeStream) {
+async fn connect(context: &Context, latch: &Latch) -> (Broker, NoticeStream) {
     let settings = &context.settings.broker;
+    let mut standby = Standby::default();
     loop {
         match Broker::connect(&settings.address, settings.ordering_client_id).await {
             Ok(connected) => return connected,
             Err(ConnectError::InUse) => {
-                let text = format!(
-                    "another execution orders as client {}; this one takes over when it ends",
+                let holder = format!(
+                    "another execution orders as client {}",
                     settings.ordering_client_id
                 );
-                context.health.set(HealthState::Standby, text);
+                standby.tell(context, latch, &holder).await;
             }
             Err(ConnectError::Down(reason)) => {
                 let text = format!(
@@ -144,14 +172,15 @@ fn mode_of(account: &str) -> Mode {
     }
 }
 
-async fn take_lease(context: &Context, account: &str) -> anyhow::Result<Lease> {
+async fn take_lease(context: &Context, latch: &Latch, account: &str) -> anyhow::Result<Lease> {
+    let mut standby = Standby::default();
     loop {
         let asked = Lease::ask(&context.bus, account, &context.instance).await;
         match asked.map_err(doubt)? {
             Asked::Held(lease) => return Ok(lease),
             Asked::Taken { holder } => {
-                let text = format!("{holder} holds the lease on {account}; this one takes over when it ends");
-                context.health.set(HealthState::Standby, text);
+                let holder = format!("{holder} holds the lease on {account}");
+                standby.tell(context, latch, &holder).await;
                 tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
             }
         }

@@ -12,6 +12,7 @@ mod crash;
 mod errors;
 mod gateway;
 mod harness;
+mod kill;
 mod ledger;
 mod life;
 mod live;
