@@ -18,7 +18,7 @@ use protocol::{Id, Timestamp};
 use crate::gate::{Gate, Moment, Unsent};
 use crate::link::{Link, Meaning};
 use crate::portfolio::Portfolio;
-use crate::reconcile::{self, BrokerExecution, BrokerStatus, Pass, Truth};
+use crate::reconcile::{self, BrokerExecution, Pass, Truth};
 use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader};
 
 pub use memory::{Memory, Recall};
@@ -306,12 +306,9 @@ impl Desk {
             return vec![end];
         }
         let end = self.used_id(&heard);
-        let reads = matches!(
-            heard.news,
-            News::Execution(..) | News::Status(BrokerStatus::Cancelled, ..)
-        );
+        let needs_reading = self.trader.needs_reading(&heard);
         let mut deeds = self.trade(wall, Step::Broker(heard));
-        if reads {
+        if needs_reading {
             deeds.extend(self.read(wall, Pass::Running));
         }
         deeds.extend(end);

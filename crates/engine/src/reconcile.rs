@@ -26,6 +26,8 @@ pub struct Truth {
     pub completed: Vec<BrokerOrder>,
     /// Executions of the last days.
     pub executions: Vec<BrokerExecution>,
+    /// What else it told and nobody can read, in sentences: it is left out. Shares and prices never are.
+    pub left_out: Vec<String>,
     /// Last LEDGER sequence that was folded before reading began: what came later is not compared.
     pub folded: u64,
 }
@@ -173,9 +175,10 @@ pub fn missing(portfolio: &Portfolio, truth: &Truth, pass: Pass) -> Vec<OrderEve
     events
 }
 
-/// The account as a ledger takes it over when it begins.
+/// The account as a ledger takes it over when it begins. `None` when its cash is not known: a ledger that begins with
+/// too little or too much would be wrong for good.
 #[must_use]
-pub fn opening(truth: &Truth) -> Opening {
+pub fn opening(truth: &Truth) -> Option<Opening> {
     let executions = truth.executions.iter();
     let orders = truth.open.iter().chain(&truth.completed);
     // An order may be told late as completed, and its executions are here before it.
@@ -186,14 +189,14 @@ pub fn opening(truth: &Truth) -> Opening {
         .filter(|order_ref| decision_of(order_ref).is_some())
         .cloned()
         .collect();
-    Opening {
-        cash: truth.cash.unwrap_or_default(),
+    Some(Opening {
+        cash: truth.cash?,
         positions: truth.positions.clone(),
         execution_ids: executions
             .map(|execution| execution.fill.execution_id.clone())
             .collect(),
         order_refs: order_refs.into_iter().collect(),
-    }
+    })
 }
 
 /// The decision that an order of a pipeline like this one carries.

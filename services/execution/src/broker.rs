@@ -143,9 +143,9 @@ impl Broker {
     }
 }
 
-/// An event of the order stream in our words. `None` for what says nothing about an order of ours, and an error for
-/// what can't be read exactly.
-pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, String> {
+/// An event of the order stream in our words. `None` for what says nothing about an order of ours or is of another
+/// account, and an error for what can't be read exactly.
+pub fn heard(update: OrderUpdate, account: &str) -> Result<Option<Heard>, String> {
     Ok(Some(match update {
         OrderUpdate::OrderStatus(status) => Heard {
             order_ref: String::new(),
@@ -164,7 +164,7 @@ pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, Strin
             news: News::Status(status_of(&data.order_state.status), None, words(&data)),
         },
         OrderUpdate::ExecutionData(data) => {
-            let Some(execution) = execution(&data, now)? else {
+            let Some(execution) = execution(&data, account)? else {
                 return Ok(None);
             };
             Heard {
@@ -186,20 +186,23 @@ pub fn heard(update: OrderUpdate, now: Timestamp) -> Result<Option<Heard>, Strin
 
 /// A commission, exactly.
 pub fn commission(report: &CommissionReport) -> Result<protocol::Money, String> {
-    exact_commission(report.commission).ok_or_else(|| {
+    let in_dollars = ["", "USD"].contains(&report.currency.as_str());
+    let amount = exact_commission(report.commission).filter(|_| in_dollars);
+    amount.ok_or_else(|| {
         format!(
-            "the commission of execution {} is {}, which is no amount",
-            report.execution_id, report.commission
+            "the commission of execution {} is {} {}, which is no amount of US dollars",
+            report.execution_id, report.commission, report.currency
         )
     })
 }
 
-/// An execution in our words; `None` for what is not a US stock.
-pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<Option<BrokerExecution>, String> {
-    let Some(symbol) = stock_of(&data.contract) else {
+/// An execution in our words; `None` for what is not a US stock, or not of the account.
+pub fn execution(data: &ExecutionData, account: &str) -> Result<Option<BrokerExecution>, String> {
+    let theirs = &data.execution;
+    let of_account = ["", account].contains(&theirs.account_number.as_str());
+    let Some(symbol) = stock_of(&data.contract).filter(|_| of_account) else {
         return Ok(None);
     };
-    let theirs = &data.execution;
     let number = |what: &str, value: f64| {
         exact(value).ok_or_else(|| {
             format!(
@@ -217,7 +220,13 @@ pub fn execution(data: &ExecutionData, now: Timestamp) -> Result<Option<BrokerEx
         quantity: number("quantity", theirs.shares)?,
         price: number("price", theirs.price)?,
         commission: None,
-        executed_at: instant(&theirs.time).unwrap_or(now),
+        // By it an execution is of before or after what was taken over, so none is made up.
+        executed_at: instant(&theirs.time).ok_or_else(|| {
+            format!(
+                "the time of execution {} is `{}`, which is no instant",
+                theirs.execution_id, theirs.time
+            )
+        })?,
         permanent_id: theirs.perm_id,
     };
     Ok(Some(BrokerExecution {
@@ -275,9 +284,13 @@ fn status_of(status: &OrderStatusKind) -> BrokerStatus {
     }
 }
 
-/// `YYYYMMDD HH:MM:SS zone`, the broker's way to write an instant.
+/// `YYYYMMDD HH:MM:SS zone` or `YYYYMMDD-HH:MM:SS` in UTC, the broker's ways to write an instant.
 fn instant(text: &str) -> Option<Timestamp> {
-    let (local, zone) = text.trim().rsplit_once(' ')?;
+    let text = text.trim();
+    if let Ok(utc) = jiff::civil::DateTime::strptime("%Y%m%d-%H:%M:%S", text) {
+        return Some(utc.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp());
+    }
+    let (local, zone) = text.rsplit_once(' ')?;
     let local = jiff::civil::DateTime::strptime("%Y%m%d %H:%M:%S", local.trim()).ok()?;
     let zone = jiff::tz::TimeZone::get(zone).ok()?;
     Some(local.to_zoned(zone).ok()?.timestamp())
@@ -295,7 +308,19 @@ mod tests {
             instant("20131007 09:30:00 US/Eastern"),
             "2013-10-07T13:30:00Z".parse().ok()
         );
-        assert_eq!(instant("20131007 09:30:00"), None);
+        assert_eq!(
+            instant("20131007-13:30:00"),
+            "2013-10-07T13:30:00Z".parse().ok(),
+            "without a zone in UTC"
+        );
+        for text in [
+            "20131007 09:30:00",
+            "20131007  09:30:00",
+            "09:30:00 US/Eastern",
+            "",
+        ] {
+            assert_eq!(instant(text), None, "{text}");
+        }
     }
 
     #[test]
@@ -319,7 +344,7 @@ mod tests {
             (OrderUpdate::OpenOrder(open), None),
         ];
         for (update, filled) in told {
-            let heard = heard(update, Timestamp::UNIX_EPOCH).unwrap().unwrap();
+            let heard = heard(update, "DU1").unwrap().unwrap();
             assert_eq!(
                 heard.news,
                 News::Status(BrokerStatus::Inactive, filled, "Inactive".into())
@@ -327,17 +352,61 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_number_that_is_none_is_refused() {
+    type Spoil = fn(&mut ExecutionData);
+
+    fn bought() -> ExecutionData {
         let mut data = ExecutionData {
             contract: Contract::stock("AAPL").build(),
             ..ExecutionData::default()
         };
-        data.execution.shares = f64::NAN;
-        assert!(
-            execution(&data, Timestamp::UNIX_EPOCH)
-                .unwrap_err()
-                .contains("NaN")
-        );
+        data.execution.time = "20131007 09:30:00 US/Eastern".into();
+        data.execution.shares = 3.0;
+        data.execution.price = 100.5;
+        data
+    }
+
+    #[test]
+    fn an_execution_is_read_exactly_or_refused() {
+        assert!(execution(&bought(), "DU1").unwrap().is_some());
+        let spoilt: [(&str, Spoil); 3] = [
+            ("NaN", |data| data.execution.shares = f64::NAN),
+            ("inf", |data| data.execution.price = f64::INFINITY),
+            ("20131007 09:30:00", |data| {
+                data.execution.time = "20131007 09:30:00".into();
+            }),
+        ];
+        for (told, spoil) in spoilt {
+            let mut data = bought();
+            spoil(&mut data);
+            let error = execution(&data, "DU1").unwrap_err();
+            assert!(error.contains(told), "{error}");
+            assert!(heard(OrderUpdate::ExecutionData(data), "DU1").is_err());
+        }
+    }
+
+    #[test]
+    fn what_another_account_executes_is_left_out() {
+        for (account, counts) in [("DU1", true), ("", true), ("DU2", false)] {
+            let mut data = bought();
+            data.execution.account_number = account.into();
+            let heard = heard(OrderUpdate::ExecutionData(data), "DU1").unwrap();
+            assert_eq!(heard.is_some(), counts, "{account}");
+        }
+    }
+
+    #[test]
+    fn a_commission_is_an_amount_of_dollars() {
+        let report = |commission, currency: &str| CommissionReport {
+            commission,
+            currency: currency.into(),
+            ..CommissionReport::default()
+        };
+        assert_eq!(commission(&report(1.25, "USD")), Ok("1.25".parse().unwrap()));
+        for (amount, currency) in [(f64::MAX, "USD"), (f64::NAN, "USD"), (1.25, "EUR")] {
+            assert!(
+                commission(&report(amount, currency)).is_err(),
+                "{amount} {currency}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use engine::desk::{Deed, Desk, Input as Said, Notice as Told};
+use engine::reconcile::Pass;
 use engine::trader::Ask;
 use ibapi::orders::OrderUpdate;
 use ibapi::subscriptions::SubscriptionItem;
@@ -245,14 +246,14 @@ impl Leader {
     ) -> anyhow::Result<()> {
         let row = row.ok_or_else(|| again("the stream of order events ended"))?;
         match row.map_err(|error| again(format!("the stream of order events broke: {error}")))? {
-            SubscriptionItem::Data(update) => match broker::heard(update, now()) {
+            SubscriptionItem::Data(update) => match broker::heard(update, &self.broker.account) {
                 Ok(Some(heard)) => self.decide(context, Said::Order(heard)).await,
                 Ok(None) => Ok(()),
                 Err(text) => {
-                    let text = format!("{text}; it is left out, compare with the broker");
+                    let text = format!("{text}; it is left out, and the broker is read");
                     let bus = &context.bus;
                     bus.alert("unreadable-number", Level::Critical, text).await;
-                    Ok(())
+                    self.decide(context, Said::Look(Pass::Running)).await
                 }
             },
             SubscriptionItem::Notice(notice) => {

@@ -10,9 +10,10 @@ use engine::desk::Input;
 use engine::reconcile::{Pass, Truth};
 use futures::StreamExt as _;
 use ibapi::accounts::types::AccountGroup;
-use ibapi::accounts::{AccountSummaryResult, PositionUpdate};
+use ibapi::accounts::{AccountSummary, AccountSummaryResult, Position, PositionUpdate};
 use ibapi::orders::{ExecutionFilter, Executions, Orders};
 use ibapi::subscriptions::SubscriptionItem;
+use protocol::Price;
 use protocol::ledger::Holding;
 use protocol::units::exact;
 use tokio::sync::mpsc;
@@ -89,7 +90,8 @@ impl Readings {
 /// Reads everything. `folded` is the last LEDGER sequence before the reading.
 ///
 /// # Errors
-/// When an answer breaks off, takes too long, or can't be read exactly: then nothing of it is used.
+/// When an answer breaks off, takes too long, or tells shares, a price or a time that can't be read exactly: then nothing
+/// of it is used. Any other figure that can't is left out, so that it keeps no exit from going out.
 async fn read(broker: &Broker, folded: u64) -> anyhow::Result<Truth> {
     let mut truth = Truth {
         folded,
@@ -143,22 +145,26 @@ async fn executions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
     };
     let mut rows = broker.client.executions(filter).await?;
     while let Some(row) = rows.next().await {
-        match row? {
-            SubscriptionItem::Data(Executions::ExecutionData(data)) => {
-                let execution = broker::execution(&data, runtime::now()).map_err(anyhow::Error::msg)?;
-                truth.executions.extend(execution);
+        if let SubscriptionItem::Data(row) = row? {
+            take_execution(truth, &broker.account, &row).map_err(anyhow::Error::msg)?;
+        }
+    }
+    Ok(())
+}
+
+fn take_execution(truth: &mut Truth, account: &str, row: &Executions) -> Result<(), String> {
+    match row {
+        Executions::ExecutionData(data) => truth.executions.extend(broker::execution(data, account)?),
+        Executions::CommissionReport(report) => {
+            let told = truth
+                .executions
+                .iter_mut()
+                .find(|execution| execution.fill.execution_id == report.execution_id);
+            match (told, broker::commission(report)) {
+                (Some(execution), Ok(commission)) => execution.fill.commission = Some(commission),
+                (Some(_), Err(text)) => truth.left_out.push(text),
+                (None, _) => {}
             }
-            SubscriptionItem::Data(Executions::CommissionReport(report)) => {
-                let commission = broker::commission(&report).map_err(anyhow::Error::msg)?;
-                let told = truth
-                    .executions
-                    .iter_mut()
-                    .find(|execution| execution.fill.execution_id == report.execution_id);
-                if let Some(execution) = told {
-                    execution.fill.commission = Some(commission);
-                }
-            }
-            SubscriptionItem::Notice(_) => {}
         }
     }
     Ok(())
@@ -171,27 +177,36 @@ async fn positions(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
             SubscriptionItem::Data(PositionUpdate::Position(position))
                 if position.account == broker.account =>
             {
-                let Some(symbol) = broker::stock_of(&position.contract) else {
-                    continue;
-                };
-                let quantity = exact(position.position).context("a position that is no number")?;
-                let average_cost =
-                    exact(position.average_cost).context("an average cost that is no number")?;
-                if !quantity.is_zero() {
-                    truth.positions.insert(
-                        symbol,
-                        Holding {
-                            quantity,
-                            average_cost,
-                        },
-                    );
-                }
+                take_position(truth, &position)?;
             }
             SubscriptionItem::Data(PositionUpdate::PositionEnd) => return Ok(()),
             _ => {}
         }
     }
     anyhow::bail!("the rows ended without their end marker")
+}
+
+fn take_position(truth: &mut Truth, position: &Position) -> anyhow::Result<()> {
+    let Some(symbol) = broker::stock_of(&position.contract) else {
+        return Ok(());
+    };
+    let quantity = exact(position.position).context("a position that is no number")?;
+    if quantity.is_zero() {
+        return Ok(());
+    }
+    let average_cost = exact(position.average_cost).unwrap_or_else(|| {
+        truth.left_out.push(format!(
+            "the average cost of {symbol} is {}, which is no price: a position taken over without one has no stop and no target",
+            position.average_cost
+        ));
+        Price::ZERO
+    });
+    let holding = Holding {
+        quantity,
+        average_cost,
+    };
+    truth.positions.insert(symbol, holding);
+    Ok(())
 }
 
 async fn summary(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
@@ -205,19 +220,107 @@ async fn summary(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
             SubscriptionItem::Data(AccountSummaryResult::Summary(value))
                 if value.account == broker.account =>
             {
-                let amount = value
-                    .value
-                    .parse()
-                    .with_context(|| format!("{} is `{}`", value.tag, value.value))?;
-                match value.tag.as_str() {
-                    "TotalCashValue" => truth.cash = Some(amount),
-                    "NetLiquidation" => truth.equity = Some(amount),
-                    _ => {}
-                }
+                take_value(truth, &value);
             }
             SubscriptionItem::Data(AccountSummaryResult::End) => return Ok(()),
             _ => {}
         }
     }
     anyhow::bail!("the rows ended without their end marker")
+}
+
+fn take_value(truth: &mut Truth, value: &AccountSummary) {
+    let AccountSummary {
+        tag, value, currency, ..
+    } = value;
+    let figure = match tag.as_str() {
+        "TotalCashValue" => &mut truth.cash,
+        "NetLiquidation" => &mut truth.equity,
+        _ => return,
+    };
+    *figure = None;
+    if currency != "USD" {
+        let text = format!("{tag} is told in `{currency}`: the base currency of the account must be USD");
+        return truth.left_out.push(text);
+    }
+    match value.parse() {
+        Ok(amount) => *figure = Some(amount),
+        Err(_) => truth
+            .left_out
+            .push(format!("{tag} is `{value}`, which is no amount")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ibapi::contracts::Contract;
+    use ibapi::orders::{CommissionReport, ExecutionData};
+
+    use super::*;
+
+    #[test]
+    fn a_commission_that_is_no_number_is_left_out_of_the_reading() {
+        let mut data = ExecutionData {
+            contract: Contract::stock("AAPL").build(),
+            ..ExecutionData::default()
+        };
+        data.execution.execution_id = "one".into();
+        data.execution.time = "20131007 09:30:00 US/Eastern".into();
+        let mut truth = Truth::default();
+        let mut told = |row| take_execution(&mut truth, "DU1", &row);
+        told(Executions::ExecutionData(data.clone())).unwrap();
+        let report = |commission| {
+            Executions::CommissionReport(CommissionReport {
+                execution_id: "one".into(),
+                commission,
+                ..CommissionReport::default()
+            })
+        };
+        told(report(f64::MAX)).unwrap();
+        data.execution.shares = f64::MAX;
+        assert!(told(Executions::ExecutionData(data)).is_err(), "shares are money");
+        assert_eq!(truth.executions.len(), 1);
+        assert_eq!(truth.executions[0].fill.commission, None);
+        assert_eq!(truth.left_out.len(), 1, "{:?}", truth.left_out);
+        take_execution(&mut truth, "DU1", &report(1.25)).unwrap();
+        assert!(truth.executions[0].fill.commission.is_some());
+    }
+
+    #[test]
+    fn a_position_whose_average_cost_is_no_number_is_held_all_the_same() {
+        let mut position = Position {
+            account: "DU1".into(),
+            contract: Contract::stock("AAPL").build(),
+            position: 3.0,
+            average_cost: f64::MAX,
+        };
+        let mut truth = Truth::default();
+        take_position(&mut truth, &position).unwrap();
+        let holding = truth.positions.values().next().unwrap();
+        assert_eq!(
+            (holding.quantity, holding.average_cost),
+            (Price::from(3), Price::ZERO)
+        );
+        assert!(truth.left_out[0].contains("AAPL"), "{:?}", truth.left_out);
+        position.position = f64::NAN;
+        assert!(take_position(&mut truth, &position).is_err());
+    }
+
+    #[test]
+    fn cash_counts_in_dollars_only() {
+        let told = |value: &str, currency: &str| {
+            let mut truth = Truth::default();
+            let summary = AccountSummary {
+                account: "DU1".into(),
+                tag: "TotalCashValue".into(),
+                value: value.into(),
+                currency: currency.into(),
+            };
+            take_value(&mut truth, &summary);
+            (truth.cash, truth.left_out.len())
+        };
+        assert_eq!(told("100.5", "USD"), ("100.5".parse().ok(), 0));
+        assert_eq!(told("100.5", "EUR"), (None, 1));
+        assert_eq!(told("much", "USD"), (None, 1));
+    }
 }

@@ -114,8 +114,11 @@ impl Desk {
         truth: Truth,
     ) -> Vec<Deed> {
         if before.is_some_and(|before| truth.is_of_the_same_moment(&before)) {
+            let Some(opening) = opening(wall, &truth) else {
+                return vec![again(cash_unknown(&truth))];
+            };
             self.stage = Stage::Folding(0);
-            let mut deeds = vec![Deed::Append(self.trader.portfolio.epoch, opening(wall, &truth))];
+            let mut deeds = vec![Deed::Append(self.trader.portfolio.epoch, opening)];
             if let Some(text) = working(&truth) {
                 deeds.extend(self.alert(wall, "orders-at-opening", Level::Warning, text));
             }
@@ -184,15 +187,23 @@ fn is_order_event(deed: &Deed) -> bool {
     )
 }
 
-fn opening(wall: Timestamp, truth: &Truth) -> Draft {
-    let opening = reconcile::opening(truth);
+fn cash_unknown(truth: &Truth) -> String {
+    let why = match truth.left_out.as_slice() {
+        [] => "it does not tell it".to_owned(),
+        sentences => sentences.join("; "),
+    };
+    format!("no ledger begins before the broker tells the account's cash in US dollars: {why}")
+}
+
+fn opening(wall: Timestamp, truth: &Truth) -> Option<Draft> {
+    let opening = reconcile::opening(truth)?;
     let text = serde_json::to_string(&opening).expect("an opening is plain data");
-    Draft {
+    Some(Draft {
         id: Id::derive(&["opening", &Hash::of(text.as_bytes()).0]),
         at: wall,
         cause: None,
         entry: Entry::Opening(opening),
-    }
+    })
 }
 
 /// What a person must know of orders that work at the broker when a ledger begins: nobody here decided them.

@@ -4,6 +4,7 @@ use protocol::decision::Level;
 use protocol::ledger::{Entry, OrderChange, OrderEvent};
 use protocol::{Id, Timestamp};
 
+use super::incident::UNDEAD;
 use super::{Heard, News, Output, Trader};
 use crate::order::{Order, OrderState};
 use crate::reconcile::{self, BrokerStatus};
@@ -13,6 +14,13 @@ use crate::reconcile::{self, BrokerStatus};
 const NOT_AN_END: [i32; 8] = [135, 161, 202, 399, 404, 10147, 10148, 10349];
 /// Warnings of any kind.
 const WARNINGS: std::ops::Range<i32> = 2100..2200;
+/// Codes that refuse an order the broker has not spoken of: price off its tick (110), no such stock (200), refused (201),
+/// not allowed for the account (203), a field that is not valid (321), size zero (434), no such order by API (10289,
+/// 10293). Others, such as those that ask a person in the gateway's window (109, 163, 382, 383), may be followed by a
+/// working order.
+const REFUSES: [i32; 8] = [110, 200, REFUSED, 203, 321, 434, 10289, 10293];
+/// The broker refuses an order, whatever it said before.
+const REFUSED: i32 = 201;
 /// Duplicate order id (103) and modification of what is filled (104): an order with this id exists, so nothing ended.
 const NEEDS_A_LOOK: [i32; 3] = [100, 103, 104];
 
@@ -96,7 +104,7 @@ impl Trader {
                     BrokerStatus::Cancelled if filled.is_none_or(|filled| order.filled < filled) => None,
                     BrokerStatus::Cancelled => Some(OrderChange::Cancelled { text: text.clone() }),
                     BrokerStatus::Rejected => Some(OrderChange::Rejected {
-                        code: 201,
+                        code: REFUSED,
                         text: text.clone(),
                     }),
                     // Executions are the truth about fills; a status only repeats them.
@@ -115,33 +123,51 @@ impl Trader {
         if NOT_AN_END.contains(&code) || WARNINGS.contains(&code) {
             return Vec::new();
         }
-        let symbol = Some(order.symbol);
-        let mut outputs = if NEEDS_A_LOOK.contains(&code) {
-            let evidence = format!("the broker says {code}: {text}");
-            self.change(
-                self.now_or(wall),
-                order,
-                Some(OrderChange::Unresolved { evidence }),
-            )
-        } else if matches!(order.state, OrderState::Sent | OrderState::Unresolved) || code == 201 {
-            self.change(
-                self.now_or(wall),
-                order,
-                Some(OrderChange::Rejected {
-                    code,
-                    text: text.to_owned(),
-                }),
-            )
-        } else {
-            // After a status an order lives on whatever an error says; the next comparison with the broker decides.
-            Vec::new()
+        let change = self.meaning(order, code, text);
+        let said = match change {
+            Some(OrderChange::Rejected { .. }) => "the broker refuses order",
+            _ => "the broker says of order",
         };
-        let text = format!(
-            "the broker refuses order {} of {}: {code} {text}",
-            order.id, order.symbol
-        );
-        outputs.push(self.alert(wall, "order-error", Level::Warning, symbol, text));
+        let alert = format!("{said} {} of {}: {code} {text}", order.id, order.symbol);
+        let mut outputs = self.change(self.now_or(wall), order, change);
+        outputs.push(self.alert(wall, "order-error", Level::Warning, Some(order.symbol), alert));
         outputs
+    }
+
+    /// What an error, which is no mere warning, makes of an order. One message ends it only if its code always does: what
+    /// is over frees its symbol, and an order that works all the same would be a second one.
+    fn meaning(&self, order: &Order, code: i32, text: &str) -> Option<OrderChange> {
+        let in_doubt = matches!(order.state, OrderState::Sent | OrderState::Unresolved);
+        let was_seen = order.kinds.contains("acknowledged") || self.noticed.inactive.contains(&order.id);
+        if code == REFUSED || (in_doubt && !was_seen && REFUSES.contains(&code)) {
+            let text = text.to_owned();
+            return Some(OrderChange::Rejected { code, text });
+        }
+        // After a status an order lives on whatever an error says; the next comparison with the broker decides.
+        (in_doubt || NEEDS_A_LOOK.contains(&code)).then(|| OrderChange::Unresolved {
+            evidence: format!("the broker says {code}: {text}"),
+        })
+    }
+
+    /// True when a reading must follow at once what the broker says of an order: the ledger and it, or one message and
+    /// the next, may not agree.
+    #[must_use]
+    pub fn needs_reading(&self, heard: &Heard) -> bool {
+        match &heard.news {
+            News::Execution(..) | News::Status(BrokerStatus::Cancelled, ..) => true,
+            // It works although it was refused. Once that is told the readings go on at their own pace.
+            News::Status(BrokerStatus::Working, ..) => self.find(heard).is_some_and(|order| {
+                let told = || self.noticed.told.contains(&(UNDEAD, order.id.clone()));
+                order.state == OrderState::Rejected && heard.permanent_id != 0 && !told()
+            }),
+            News::Error(code, text) if !NOT_AN_END.contains(code) && !WARNINGS.contains(code) => {
+                let change = self
+                    .find(heard)
+                    .and_then(|order| self.meaning(order, *code, text));
+                matches!(change, Some(OrderChange::Unresolved { .. }))
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn change(&self, at: Timestamp, order: &Order, change: Option<OrderChange>) -> Vec<Output> {

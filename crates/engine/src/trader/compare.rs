@@ -13,6 +13,8 @@ use crate::reconcile::{self, Pass, Truth};
 
 /// Wall seconds between two records that broker and ledger agree, when nothing happens.
 const RECONCILED_RECORD_SECONDS: i64 = 600;
+/// Sentences of what was left out that one alert tells, at most.
+const LEFT_OUT_TOLD_MAX: usize = 10;
 /// By how much the broker's clock, this machine's and the market's may be apart.
 const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_secs(10);
 
@@ -36,9 +38,31 @@ pub(super) struct Comparison {
 
 impl Trader {
     pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
-        let mut outputs = self.inactive_at_broker(wall, truth);
+        let mut outputs = self.left_out(wall, truth);
+        outputs.extend(self.inactive_at_broker(wall, truth));
         outputs.extend(self.compare(wall, truth, pass));
         outputs
+    }
+
+    /// Tells what a reading left out, once for as long as each reading does.
+    fn left_out(&mut self, wall: Timestamp, truth: &Truth) -> Vec<Output> {
+        let now: BTreeSet<String> = truth.left_out.iter().cloned().collect();
+        let before = std::mem::replace(&mut self.noticed.left_out, now);
+        let news: Vec<&str> = self
+            .noticed
+            .left_out
+            .difference(&before)
+            .map(String::as_str)
+            .collect();
+        if news.is_empty() {
+            return Vec::new();
+        }
+        let told = news[..news.len().min(LEFT_OUT_TOLD_MAX)].join("; ");
+        let text = format!(
+            "{} figures of the broker can't be read and are left out: {told}",
+            news.len()
+        );
+        vec![self.alert(wall, "unreadable-number", Level::Critical, None, text)]
     }
 
     fn compare(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {

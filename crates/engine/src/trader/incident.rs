@@ -23,12 +23,16 @@ pub(super) struct Noticed {
     suspects: BTreeMap<Id, Timestamp>,
     /// True when the last reading brought news, or contradicts an order and is not yet enough.
     pub(super) another_look: bool,
+    /// What the last reading left out.
+    pub(super) left_out: BTreeSet<String>,
     /// Orders that the broker has as inactive.
     pub(super) inactive: BTreeSet<Id>,
     /// Exits whose cancellation was asked for because there were too many.
     asked: BTreeSet<Id>,
 }
 
+/// An order that is over here and works at the broker.
+pub(super) const UNDEAD: &str = "order-undead";
 /// Wall time between two readings that confirm each other.
 const CONFIRMED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
@@ -126,7 +130,7 @@ impl Trader {
             outputs.extend(self.incident(
                 wall,
                 Incident {
-                    kind: "order-undead",
+                    kind: UNDEAD,
                     order: order.id,
                     symbol: order.symbol,
                     text,

@@ -104,11 +104,12 @@ fn orders_of_a_person_of_an_earlier_ledger_and_long_forgotten_are_no_other_copys
     let (mut world, ours) = bought();
     let [open, executed] = ["open", "executed"].map(|name| Id::derive(&["earlier", name]).to_string());
     let before = Truth {
+        cash: Some(number("100000")),
         open: vec![order(&open, BrokerStatus::Working)],
         executions: vec![by_hand(&executed, &world)],
         ..Truth::default()
     };
-    world.append(Entry::Opening(reconcile::opening(&before)));
+    world.append(Entry::Opening(reconcile::opening(&before).unwrap()));
     for order_id in 100..=100 + i32::try_from(ORDERS_KEPT_MAX).unwrap() {
         world.later(1);
         world.append(intent(order_id));

@@ -199,6 +199,7 @@ pub fn notice(code: i32) -> Notice {
 /// What the gateway tells of an account without any orders.
 fn nothing(world: &World, desk: &Desk) -> Truth {
     Truth {
+        cash: Some(number("100000")),
         folded: desk.trader.portfolio.sequence,
         ..world.truth(&[])
     }

@@ -19,4 +19,5 @@ mod story;
 mod sums;
 mod takeover;
 mod trading;
+mod unclear;
 mod world;

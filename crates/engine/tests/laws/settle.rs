@@ -292,7 +292,7 @@ fn what_an_order_of_an_earlier_ledger_fills_is_taken_over_as_traded_by_hand() {
         }],
         ..Truth::default()
     };
-    world.append(Entry::Opening(reconcile::opening(&truth)));
+    world.append(Entry::Opening(reconcile::opening(&truth).unwrap()));
     let mut world = world.restart();
     let other = Truth {
         executions: vec![by_hand(unknown.as_str(), &world)],
