@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use engine::reconcile::{BrokerStatus, Truth};
 use engine::trader::{Heard, News};
 use engine::venue::account::Account;
-use engine::venue::desk::Desk;
 use engine::venue::market::Market;
-use engine::venue::order::{Kind, Order, Side as VenueSide, Status, Ticket};
+use engine::venue::order::{Order, Status};
 use engine::venue::record::{Fill as VenueFill, Record};
 use engine::venue::synthetic::Synthetic;
 use engine::venue::{Input as Deed, Output, Refusal, Venue};
-use protocol::ledger::{Holding, Intent, OrderType, Side};
+use protocol::ledger::{Holding, Intent};
 use protocol::{Id, Money, Quantity, Symbol};
 
 use crate::answers::{self, Question};
@@ -287,75 +286,6 @@ impl World {
         }
     }
 
-    fn on_order(&mut self, id: Id, intent: Intent) {
-        let late = self.mishap(60);
-        if self.broker.stale.is_some() {
-            if self.chance.one_in(2) {
-                self.count("order held in an outage");
-                self.broker.held.push((id, intent));
-            } else {
-                self.count("order lost in an outage");
-            }
-        } else if late {
-            self.count("order appeared late");
-            self.evidence.late.push(id.clone());
-            let ms = self.chance.between(5_000, 40_000);
-            self.after(ms, Event::Appear(id, intent));
-        } else if self.mishap(50) {
-            self.count("order swallowed by the gateway");
-        } else {
-            self.take_in(&id, &intent);
-        }
-    }
-
-    /// The exchange gets an order.
-    pub fn take_in(&mut self, id: &Id, intent: &Intent) {
-        let side = match intent.side {
-            Side::Buy => VenueSide::Buy,
-            Side::Sell => VenueSide::Sell,
-        };
-        let kind = match (intent.order_type, intent.limit_price) {
-            (OrderType::Limit, Some(limit)) => Kind::Limit(limit),
-            _ => Kind::Market,
-        };
-        let mut ticket = Ticket::new(intent.symbol, side, kind, intent.quantity);
-        ticket.reference = id.to_string();
-        let (ticket, client, order_id) = (Box::new(ticket), CLIENT, intent.order_id);
-        let in_parts = self.plan.crash.is_some() && intent.order_id % 2 == 0;
-        if in_parts || self.mishap(12) {
-            self.count("partial fill");
-            let shares = (intent.quantity / Quantity::from(3)).floor();
-            self.exchange(Deed::Desk(Desk::Limit {
-                client,
-                order_id,
-                shares,
-            }));
-            if self.troubled() {
-                self.heal_after(crate::faults::Trouble::Limits, 15_000);
-            }
-        }
-        if self.mishap(25) {
-            self.count("order rejected");
-            let reason = "margin, by chance".to_owned();
-            self.exchange(Deed::Desk(Desk::Refuse {
-                client,
-                order_id,
-                ticket,
-                reason,
-            }));
-        } else {
-            let again = self.mishap(200).then(|| ticket.clone());
-            self.exchange(Deed::Place {
-                client,
-                order_id,
-                ticket,
-            });
-            if let Some(ticket) = again {
-                self.make_again(ticket);
-            }
-        }
-    }
-
     /// Lets the exchange do something, and tells what follows.
     pub fn exchange(&mut self, deed: Deed) {
         let at = self.market_time();
@@ -452,7 +382,7 @@ impl World {
     }
 
     /// Tells the session of an order, now and then twice, late or not at all.
-    fn say(&mut self, news: Heard) {
+    pub fn say(&mut self, news: Heard) {
         let told = Told::Heard(news);
         if self.broker.stale.is_some() {
             self.broker.withheld.push(told);
@@ -477,7 +407,7 @@ impl World {
     }
 }
 
-fn heard(order_ref: &str, order_id: i32, permanent_id: i64, news: News) -> Heard {
+pub fn heard(order_ref: &str, order_id: i32, permanent_id: i64, news: News) -> Heard {
     Heard {
         order_ref: order_ref.to_owned(),
         order_id,

@@ -29,6 +29,7 @@ pub fn judge(world: &World) -> Vec<String> {
     judges.broker_day();
     judges.entries();
     judges.absent();
+    judges.rejected();
     judges.killed();
     judges.doubled();
     judges.restart();
@@ -230,6 +231,22 @@ impl Judges<'_> {
                 ));
             }
         }
+        self.wrong.extend(wrong);
+    }
+
+    /// What was called rejected never works at the broker.
+    fn rejected(&mut self) {
+        let works = |order: &Order| order.status != Status::Rejected;
+        let taken = self.taken().into_iter().map(|(_, order)| order);
+        let wrong: Vec<_> = taken
+            .filter(|order| works(order))
+            .map(|order| &order.ticket.reference)
+            .filter(|reference| {
+                self.decided(reference)
+                    .is_some_and(|decided| decided.has("rejected"))
+            })
+            .map(|reference| format!("order {reference} was called rejected and works at the broker"))
+            .collect();
         self.wrong.extend(wrong);
     }
 

@@ -8,6 +8,7 @@
 
 mod account;
 mod answers;
+mod arrival;
 mod broker;
 mod chance;
 mod checks;
@@ -39,7 +40,7 @@ const SEEDS: u64 = 2_000;
 const CONTROL_SEEDS: u64 = 5 * SEEDS;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 68] = [
+const HAPPENED: [&str; 71] = [
     "acknowledgement lost",
     "append delivered after NATS came back",
     "append lost",
@@ -81,6 +82,9 @@ const HAPPENED: [&str; 68] = [
     "order rejected",
     "order sent",
     "order stopped at the last gate",
+    "order refused by an error alone",
+    "order that an error came before",
+    "order that an error ended",
     "order swallowed by the gateway",
     "outage ended with 1101",
     "outage ended with 1102",
