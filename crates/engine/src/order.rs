@@ -160,6 +160,9 @@ pub struct Order {
     pub epoch: u64,
     /// The broker's words, or the evidence for a doubt.
     pub text: String,
+    /// Its limit; absent for a market order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_price: Option<Price>,
     /// Price of the market when it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_price: Option<Price>,
@@ -189,6 +192,7 @@ impl Order {
             updated_at: at,
             epoch,
             text: String::new(),
+            limit_price: intent.limit_price,
             reference_price: intent.reference_price,
             kinds: BTreeSet::new(),
         }

@@ -8,6 +8,7 @@ mod compare;
 mod decide;
 mod inactive;
 mod incident;
+mod limit;
 mod message;
 mod silence;
 
@@ -27,7 +28,9 @@ use crate::restart;
 use crate::risk::{Look, Refused};
 
 use compare::Comparison;
+use decide::number_intents;
 use incident::Noticed;
+use limit::Standing;
 pub use message::{Ask, Draft, Heard, Input, News, Output};
 
 /// Seconds by which what is told in a live market may be ahead of the clock: a wrong time must not stop the day.
@@ -60,6 +63,7 @@ pub struct Trader {
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
     noticed: Noticed,
+    standing: Standing,
     comparison: Comparison,
 }
 
@@ -99,6 +103,7 @@ impl Trader {
             flat_told: true,
             refused_exits: BTreeMap::new(),
             noticed: Noticed::default(),
+            standing: Standing::default(),
             comparison: Comparison::default(),
         }
     }
@@ -262,6 +267,7 @@ impl Trader {
         if !latched {
             return Vec::new();
         }
+        self.standing.forget();
         let mut outputs = self.cancels("the kill switch is latched", |_| true);
         if !self.portfolio.killed {
             // Whoever leads next may be on another machine, which has no such file.
@@ -283,9 +289,15 @@ impl Trader {
     fn on_tick(&mut self, wall: Timestamp) -> Vec<Output> {
         let mut outputs = self.silent_orders(wall);
         outputs.extend(self.excess(wall, &BTreeSet::new()));
+        outputs.extend(self.left_exits(wall));
         if self.portfolio.flattening {
+            // It closes all that is held, so nothing is closed twice in one step.
+            self.standing.forget();
             outputs.extend(self.flatten_on(wall));
+        } else {
+            outputs.extend(self.wished_exits(wall));
         }
+        number_intents(&mut outputs);
         outputs
     }
 

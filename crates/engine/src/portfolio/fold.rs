@@ -264,6 +264,7 @@ impl Portfolio {
             updated_at: record.at,
             epoch: record.epoch,
             text: "seen at the broker, not ordered here".to_owned(),
+            limit_price: None,
             reference_price: None,
             kinds: BTreeSet::new(),
         };

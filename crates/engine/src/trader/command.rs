@@ -7,7 +7,7 @@ use protocol::ledger::{
 use protocol::operator::Verb;
 use protocol::{Id, Quantity, Symbol, Timestamp};
 
-use super::decide::{Source, number_intents};
+use super::decide::Source;
 use super::{Ask, Draft, Output, Trader};
 use crate::order::OrderState;
 
@@ -66,6 +66,7 @@ impl Trader {
             Verb::Kill => self.kill(wall, ask, true),
             Verb::Release => self.kill(wall, ask, false),
             Verb::CancelAll => {
+                self.standing.forget();
                 let cancels = self.cancels("cancel-all", |_| true);
                 let count = cancels
                     .iter()
@@ -180,6 +181,7 @@ impl Trader {
                 "the kill switch is released; the trading state is as before",
             );
         }
+        self.standing.forget();
         outputs.extend(self.cancels("the kill switch is latched", |_| true));
         Outcome::done(
             outputs,
@@ -248,7 +250,6 @@ impl Trader {
         }
         self.flat_told = false;
         let mut outputs = self.close_all(wall, &command);
-        number_intents(&mut outputs);
         // A market that is closed refuses every second; the command's own answer told it once.
         outputs.retain(|output| !matches!(output, Output::Refuse(_)));
         outputs
@@ -310,7 +311,10 @@ impl Trader {
                 "the ledger has {} shares of {symbol}, and the broker none of them: settle that first with `command.settle`",
                 held.normalize()
             )),
-            (None, true) => Outcome::refused(self.on_its_way(symbol)),
+            (None, true) => match self.wait_for(wall, symbol, reason, &ask.id) {
+                Some((outputs, text)) => Outcome::done(outputs, text),
+                None => Outcome::refused(self.on_its_way(symbol)),
+            },
             (None, false) => Outcome::done(
                 outputs,
                 format!("{} shares of {symbol} are being closed", held.normalize()),

@@ -3,7 +3,7 @@
 //! show it.
 
 use protocol::decision::Level;
-use protocol::ledger::OrderChange;
+use protocol::ledger::{OrderChange, Reason};
 use protocol::{Id, Timestamp};
 
 use super::{Output, Trader};
@@ -26,12 +26,17 @@ impl Trader {
         let doubt = OrderChange::Unresolved {
             evidence: evidence.clone(),
         };
+        let (then, level) = match order.reason {
+            Reason::Entry => ("entries of it wait until it is over", Level::Warning),
+            _ if is_news => (self.wish_again(&order), Level::Critical),
+            _ => ("", Level::Critical),
+        };
         let mut outputs = self.change(self.now_or(wall), &order, Some(doubt));
         outputs.extend(self.cancels("the broker has it as inactive", |other| other.id == *id));
         if is_news {
             let symbol = order.symbol;
-            let text = format!("order {id} of {symbol} is unresolved and is cancelled: {evidence}");
-            outputs.push(self.alert(wall, "order-inactive", Level::Warning, Some(symbol), text));
+            let text = format!("order {id} of {symbol} is unresolved and is cancelled: {evidence}; {then}");
+            outputs.push(self.alert(wall, "order-inactive", level, Some(symbol), text));
         }
         outputs
     }

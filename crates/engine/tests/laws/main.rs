@@ -12,6 +12,7 @@ mod hours;
 mod inactive;
 mod incident;
 mod late;
+mod limit;
 mod many;
 mod settle;
 mod silence;
