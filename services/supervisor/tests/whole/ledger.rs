@@ -4,104 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use protocol::ledger::{Entry, Kill, Record};
-use protocol::operator::{Command, HealthState, Reply, Verb};
-use protocol::subject::{self, stream};
+use protocol::operator::{HealthState, Verb};
 use protocol::{Hash, Id};
 use runtime::{Bus, now};
 use serde_json::{Value, json};
-use supervisor::arguments::RunAll;
-use supervisor::{Plan, Stack, state};
+use supervisor::{Plan, Stack};
 
 use crate::gateway::Gateway;
-use crate::harness::{PATIENCE, arguments, root, say, turn, until};
+use crate::harness::{PATIENCE, say, until};
+use crate::scene::{HELD, Scene, hold, plan};
 
-/// A stock that is held from the beginning.
-const HELD: &str = "AAPL";
 /// Seconds in which execution writes nothing of itself: longer than any test.
 const STILL: u32 = 600;
-
-/// The part of the pipeline that matters here, beside a gateway of its own.
-struct Scene {
-    stack: Stack,
-    _turn: tokio::sync::SemaphorePermit<'static>,
-}
-
-fn plan(state: &Path, gateway: &Gateway) -> Plan {
-    let run = RunAll {
-        broker: Some(gateway.address.clone()),
-        gateway_port: None,
-        ..arguments(state)
-    };
-    let mut plan = Plan::new(&root(), &run).unwrap();
-    plan.settings.broker.second_pass_seconds = 1;
-    // No opinions here; what is ordered, the test orders.
-    plan.settings.entry.up_min = 1.0;
-    plan
-}
-
-impl Scene {
-    async fn start(plan: Plan) -> Self {
-        let turn = turn().await;
-        let mut stack = Stack::prepare(plan, say()).unwrap();
-        stack.start_server().await.unwrap();
-        stack.start_stage("execution").await.unwrap();
-        Self { stack, _turn: turn }
-    }
-
-    /// The user of the bus whose secret was stolen.
-    async fn user(&self, name: &'static str) -> Bus {
-        let plan = &self.stack.plan;
-        let secret = state::secret_of(&plan.state, name).unwrap();
-        Bus::connect(name, &plan.settings.nats.address, &secret)
-            .await
-            .unwrap()
-    }
-
-    async fn ready(&self) {
-        let look = || async {
-            let health = self.stack.health("execution")?;
-            (health.state == HealthState::Ready).then_some(())
-        };
-        until("execution is ready", PATIENCE, look).await;
-    }
-
-    /// Waits until execution has stopped for good, and tells its sentence.
-    async fn halted(&self) -> String {
-        let look = || async {
-            let health = self.stack.health("execution")?;
-            (health.state == HealthState::Degraded && health.text.starts_with("halted: "))
-                .then_some(health.text)
-        };
-        until("execution is halted", PATIENCE, look).await
-    }
-
-    async fn command(&self, verb: Verb, symbol: Option<&str>) -> Option<Reply> {
-        let command = Command {
-            symbol: symbol.map(|symbol| symbol.parse().unwrap()),
-            ..Command::default()
-        };
-        let bus = self.stack.bus().unwrap();
-        bus.request(&subject::command(verb.as_str()), &command).await.ok()
-    }
-
-    /// LEDGER as it is stored.
-    async fn records(&self) -> Vec<(String, Record, Hash)> {
-        let bus = self.stack.bus().unwrap();
-        let mut history = bus.history::<Record>(stream::LEDGER, ">", 1).await.unwrap();
-        let (mut records, mut sequence) = (Vec::new(), 0);
-        while sequence < history.head {
-            let stored = history.next().await.unwrap();
-            sequence = stored.sequence;
-            let hash = stored.hash();
-            records.push((stored.subject, stored.message, hash));
-        }
-        records
-    }
-
-    async fn stop(self) {
-        self.stack.stop().await;
-    }
-}
 
 /// What a thief of execution's secret would write: the kill switch is released.
 fn forged(epoch: u64, previous_hash: Hash) -> Value {
@@ -338,13 +252,7 @@ async fn another_ledger_of_the_same_length_halts() {
 async fn a_machine_restored_from_a_backup_stands_by_and_then_halts() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(folder.path(), &[]).await;
-    let buy = json!({"fault": "manual-trade", "symbol": HELD, "side": "buy", "quantity": "10"});
-    gateway.order(&buy);
-    let bought = || async {
-        let facts = gateway.facts();
-        facts.iter().any(|fact| fact["record"] == "filled").then_some(())
-    };
-    until("a position at the broker", PATIENCE, bought).await;
+    hold(&gateway).await;
     let (first, backup) = with_copy(folder.path(), &gateway).await;
     let mut scene = Scene::start(first).await;
     scene.stack.start_stage("market-data").await.unwrap();

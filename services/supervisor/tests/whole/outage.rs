@@ -1,0 +1,85 @@
+//! The gateway's link to the broker is lost while an order is on its way, and execution dies: the next incarnation waits
+//! for the link before it judges the order.
+
+use nix::sys::signal::Signal;
+use protocol::ledger::{Entry, OrderChange};
+use protocol::operator::{HealthState, Verb};
+use serde_json::json;
+
+use crate::gateway::Gateway;
+use crate::harness::{PATIENCE, until};
+use crate::scene::{HELD, Scene, hold, plan};
+
+impl Scene {
+    /// What LEDGER says of orders, in order.
+    async fn order_changes(&self) -> Vec<OrderChange> {
+        let records = self.records().await.into_iter();
+        records
+            .filter_map(|(_, record, _)| match record.entry {
+                Entry::Order(event) => Some(event.change),
+                _ => None,
+            })
+            .collect()
+    }
+
+    async fn epoch(&self) -> u64 {
+        let records = self.records().await;
+        records.last().map_or(0, |(_, record, _)| record.epoch)
+    }
+}
+
+#[tokio::test]
+async fn an_exit_that_left_into_an_outage_is_not_absent_and_not_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    hold(&gateway).await;
+    let mut scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.stack.start_stage("market-data").await.unwrap();
+    scene.ready().await;
+
+    // The exit leaves before the outage is heard of: nobody tells.
+    gateway.order(&json!({"fault": "swallow", "when": {"out": "error", "code": 1100, "client": 11}}));
+    gateway.order(&json!({"fault": "link", "state": "lost"}));
+    let sent = || async {
+        let _ = scene.command(Verb::Close, Some(HELD)).await;
+        let records = scene.records().await;
+        let intent = |entry: &Entry| matches!(entry, Entry::Intent(_));
+        records
+            .iter()
+            .any(|(_, record, _)| intent(&record.entry))
+            .then_some(())
+    };
+    until("the exit is sent", PATIENCE, sent).await;
+    let (before, epoch) = (scene.stack.pid("execution"), scene.epoch().await);
+    scene.stack.signal("execution", Signal::SIGKILL);
+
+    // The next one leads, has read the broker, and orders nothing. Exits that are asked for meanwhile wait.
+    let waits = || async {
+        let _ = scene.command(Verb::Close, Some(HELD)).await;
+        let health = scene.stack.health("execution")?;
+        let leads = scene.stack.pid("execution") != before && scene.epoch().await > epoch;
+        assert!(!leads || health.state != HealthState::Ready, "ready in an outage");
+        (leads
+            && health
+                .text
+                .contains("nothing is ordered until it is up and compared"))
+        .then_some(())
+    };
+    until("the next incarnation waits for the link", PATIENCE, waits).await;
+
+    gateway.order(&json!({"fault": "link", "state": "restored"}));
+    scene.ready().await;
+    let closed = || async {
+        let sold = |change: &OrderChange| matches!(change, OrderChange::Fill(_));
+        scene.order_changes().await.iter().any(sold).then_some(())
+    };
+    until("the exit is filled", PATIENCE, closed).await;
+    let absent = |change: &OrderChange| matches!(change, OrderChange::Absent { .. });
+    assert!(
+        !scene.order_changes().await.iter().any(absent),
+        "called absent in an outage"
+    );
+    let ours = gateway.orders().into_iter().filter(|(client, ..)| *client == 11);
+    assert_eq!(ours.count(), 1, "the exit was sent again");
+    scene.stop().await;
+}
