@@ -247,7 +247,7 @@ impl Look<'_> {
         refuse(!watched, Check::NotWatched, || {
             format!("{symbol} is not in market.watchlist")
         })?;
-        let entries = if self.portfolio.day.date == Some(trading_day(self.now)) {
+        let entries = if self.portfolio.day.date >= Some(trading_day(self.now)) {
             self.portfolio
                 .day
                 .entries
@@ -332,11 +332,12 @@ impl Look<'_> {
     #[must_use]
     pub fn loss_today(&self) -> Money {
         let day = &self.portfolio.day;
-        let same_day = day.date == Some(trading_day(self.now));
-        let closed = if same_day {
-            day.realized - day.commission
-        } else {
+        // Where the clocks are apart at midnight, figures of a day that has just begun count as well.
+        let is_over = day.date < Some(trading_day(self.now));
+        let closed = if is_over {
             Decimal::ZERO
+        } else {
+            day.realized - day.commission
         };
         -(closed
             + self

@@ -289,6 +289,7 @@ impl Trader {
     fn on_tick(&mut self, wall: Timestamp) -> Vec<Output> {
         let mut outputs = self.silent_orders(wall);
         outputs.extend(self.excess(wall, &BTreeSet::new()));
+        outputs.extend(self.costs_unknown(wall));
         outputs.extend(self.left_exits(wall));
         if self.portfolio.flattening {
             // It closes all that is held, so nothing is closed twice in one step.

@@ -157,7 +157,8 @@ impl Portfolio {
             }
             OrderChange::Fill(fill) => {
                 moved = Some(fill);
-                self.roll_day(fill.executed_at);
+                // A time ahead would make the figures of today those of another day.
+                self.roll_day(fill.executed_at.min(record.at));
                 corrected = self.uncount(fill);
                 self.executions
                     .insert(fill.execution_id.clone(), fill.executed_at);

@@ -1,7 +1,7 @@
 //! What the broker says of orders as it happens, turned into records. Told twice, or in another order, it is the same.
 
 use protocol::decision::Level;
-use protocol::ledger::{Entry, OrderChange, OrderEvent};
+use protocol::ledger::{Entry, Fill, OrderChange, OrderEvent};
 use protocol::{Id, Timestamp};
 
 use super::incident::UNDEAD;
@@ -53,7 +53,7 @@ impl Trader {
                     reconcile::order_of(&self.portfolio, &heard.order_ref, heard.permanent_id)
                 });
                 vec![self.event(
-                    at,
+                    self.heard_at(wall, fill),
                     OrderEvent {
                         order,
                         symbol: *symbol,
@@ -114,6 +114,13 @@ impl Trader {
             }
             News::Error(code, text) => self.on_order_error(wall, heard, *code, text),
         }
+    }
+
+    /// When an execution is recorded. The market's clock may stand where the last decision was made, days ago; what was
+    /// executed since is of its own day, but of none that no clock has reached.
+    pub(super) fn heard_at(&self, wall: Timestamp, fill: &Fill) -> Timestamp {
+        let clock = self.now_or(wall);
+        fill.executed_at.min(clock.max(wall)).max(clock)
     }
 
     fn on_order_error(&self, wall: Timestamp, heard: &Heard, code: i32, text: &str) -> Vec<Output> {

@@ -10,6 +10,7 @@ use protocol::{Id, Quantity, Symbol, Timestamp};
 use super::decide::Source;
 use super::{Ask, Draft, Output, Trader};
 use crate::order::OrderState;
+use crate::portfolio::Position;
 
 /// What a command comes to: what is done, and the answer.
 pub(super) struct Outcome {
@@ -44,12 +45,48 @@ fn is_of_the_account(verb: Verb) -> bool {
     )
 }
 
+fn is_of_whole_shares(position: &&Position) -> bool {
+    !position.quantity.trunc().is_zero()
+}
+
+/// The fractions of a share among these, in words; empty when there is none.
+fn fractions_left(held: impl Iterator<Item = (Symbol, Quantity)>) -> String {
+    let fractions = held
+        .map(|(symbol, held)| (symbol, held.fract().normalize()))
+        .filter(|(_, fraction)| !fraction.is_zero());
+    let named: Vec<_> = fractions
+        .map(|(symbol, fraction)| format!("{fraction} of {symbol}"))
+        .collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    format!(
+        "{}, which only the broker's own program can sell, as it takes whole shares from here,",
+        named.join(" and ")
+    )
+}
+
+fn and_stay(fractions: &str) -> String {
+    if fractions.is_empty() {
+        return String::new();
+    }
+    format!("; {fractions} stays")
+}
+
 impl Trader {
     pub(super) fn carry_out(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
         match ask.verb {
             verb if ask.command.symbol.is_some() && is_of_the_account(verb) => Outcome::refused(format!(
                 "`{verb}` is of the whole account: leave the symbol out, or close one with `command.close`"
             )),
+            // A kill switch is thrown whatever else is said.
+            verb if !matches!(verb, Verb::Settle | Verb::Kill)
+                && (ask.command.choice.is_some() || ask.command.order.is_some()) =>
+            {
+                Outcome::refused(format!(
+                    "`{verb}` knows no choice and no order, only `command.settle` does: leave them out"
+                ))
+            }
             Verb::Halt => self.set_state(
                 wall,
                 ask,
@@ -206,11 +243,12 @@ impl Trader {
         outputs.extend(self.close_all(wall, &ask.id));
         self.flat_told = false;
         self.comparison.agreed = None;
-        let count = self.portfolio.open_positions().count();
+        let count = self.portfolio.open_positions().filter(is_of_whole_shares).count();
+        let left = and_stay(&self.fractions());
         Outcome::done(
             outputs,
             format!(
-                "trading is halted, and {count} positions are being closed; `flat` is told when the broker confirms"
+                "trading is halted, and {count} positions are being closed{left}; `flat` is told when the broker confirms"
             ),
         )
     }
@@ -243,8 +281,11 @@ impl Trader {
         let Some(command) = command.map(|known| known.id.clone()) else {
             return Vec::new();
         };
-        let open =
-            self.portfolio.open_positions().next().is_some() || self.portfolio.open_orders().next().is_some();
+        let portfolio = &self.portfolio;
+        let open = portfolio
+            .open_positions()
+            .any(|position| is_of_whole_shares(&position))
+            || portfolio.open_orders().next().is_some();
         if !open {
             return self.tell_flat(wall, command).into_iter().collect();
         }
@@ -255,10 +296,22 @@ impl Trader {
         outputs
     }
 
+    /// What no order from here can close.
+    fn fractions(&self) -> String {
+        let positions = self.portfolio.open_positions();
+        fractions_left(positions.map(|position| (position.symbol, position.quantity)))
+    }
+
     /// Nothing is held and nothing works by the ledger: that is told once the broker says so too.
     fn tell_flat(&mut self, wall: Timestamp, command: Id) -> Option<Output> {
         if self.flat_told {
             return None;
+        }
+        let fractions = self.fractions();
+        if !fractions.is_empty() {
+            let text = format!("not flat: {fractions} is held");
+            let is_news = self.noticed.told.insert(("not-flat-fraction", command));
+            return is_news.then(|| self.alert(wall, "not-flat", Level::Warning, None, text));
         }
         let differences = self.portfolio.differences.iter();
         let of_shares = differences.filter(|difference| difference.symbol.is_some());
@@ -311,13 +364,21 @@ impl Trader {
                 "the ledger has {} shares of {symbol}, and the broker none of them: settle that first with `command.settle`",
                 held.normalize()
             )),
+            (None, true) if self.portfolio.certain(symbol).trunc().is_zero() => Outcome::refused(format!(
+                "{} is held",
+                fractions_left([(symbol, held)].into_iter())
+            )),
             (None, true) => match self.wait_for(wall, symbol, reason, &ask.id) {
                 Some((outputs, text)) => Outcome::done(outputs, text),
                 None => Outcome::refused(self.on_its_way(symbol)),
             },
             (None, false) => Outcome::done(
                 outputs,
-                format!("{} shares of {symbol} are being closed", held.normalize()),
+                format!(
+                    "{} shares of {symbol} are being closed{}",
+                    held.trunc().normalize(),
+                    and_stay(&fractions_left([(symbol, held)].into_iter()))
+                ),
             ),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use protocol::decision::Level;
-use protocol::ledger::{Adjusted, Difference, Entry, Reconciled};
+use protocol::ledger::{Adjusted, Difference, Entry, OrderChange, Reconciled};
 use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp};
 
 use super::{Ask, Draft, Output, Trader};
@@ -65,12 +65,36 @@ impl Trader {
         vec![self.alert(wall, "unreadable-number", Level::Critical, None, text)]
     }
 
+    /// Tells of positions without a known cost, once for as long as each is held so: no price is their stop or target.
+    pub(super) fn costs_unknown(&mut self, wall: Timestamp) -> Vec<Output> {
+        let positions = self.portfolio.open_positions();
+        let now: BTreeSet<Symbol> = positions
+            .filter(|position| position.cost.is_zero())
+            .map(|position| position.symbol)
+            .collect();
+        let before = std::mem::replace(&mut self.noticed.cost_unknown, now);
+        let news = self.noticed.cost_unknown.difference(&before);
+        news.map(|symbol| {
+            let text = format!(
+                "{} shares of {symbol} are held at an unknown cost, so they have no stop and no target: only an opinion, a regime, `command.close` or `command.flatten` sells them",
+                self.portfolio.held(*symbol).normalize()
+            );
+            self.alert(wall, "cost-unknown", Level::Critical, Some(*symbol), text)
+        })
+        .collect()
+    }
+
     fn compare(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
         let missing = reconcile::missing(&self.portfolio, truth, pass);
         let brings_news = !missing.is_empty();
         let mut outputs = self.incidents_of(wall, &missing);
-        let at = self.now_or(wall);
-        outputs.extend(missing.into_iter().map(|event| self.event(at, event)));
+        outputs.extend(missing.into_iter().map(|event| {
+            let at = match &event.change {
+                OrderChange::Fill(fill) => self.heard_at(wall, fill),
+                _ => self.now_or(wall),
+            };
+            self.event(at, event)
+        }));
         let differences = if brings_news {
             self.differences_after(&outputs, truth)
         } else {

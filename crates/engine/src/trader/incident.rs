@@ -21,10 +21,14 @@ pub(super) struct Noticed {
     /// Orders that the last reading of the broker contradicts, and since which wall time: one reading may be of another
     /// moment, two that are some time apart are not.
     suspects: BTreeMap<Id, Timestamp>,
+    /// Orders that were late and that the last reading does not show again, and since which wall time.
+    pub(super) vanished: BTreeMap<Id, Timestamp>,
     /// True when the last reading brought news, or contradicts an order and is not yet enough.
     pub(super) another_look: bool,
     /// What the last reading left out.
     pub(super) left_out: BTreeSet<String>,
+    /// Symbols held at no known cost.
+    pub(super) cost_unknown: BTreeSet<Symbol>,
     /// Orders that the broker has as inactive.
     pub(super) inactive: BTreeSet<Id>,
     /// Exits whose cancellation was asked for because there were too many.
@@ -138,6 +142,7 @@ impl Trader {
             ));
             outputs.push(Output::Cancel(order.order_id));
         }
+        outputs.extend(self.tell_vanished(wall, truth, now));
         let expired = expired
             .into_iter()
             .map(|order| (order, "its day is over, and the broker does not have it"));
@@ -165,15 +170,7 @@ impl Trader {
 
     /// Remembers the orders that a reading contradicts; tells those that a reading some time before contradicts too.
     fn suspect<'a>(&mut self, wall: Timestamp, orders: impl Iterator<Item = &'a Order>) -> BTreeSet<Id> {
-        let before = std::mem::take(&mut self.noticed.suspects);
-        // A wall clock that was set back must not put the second reading off for as long.
-        let since = |id: &Id| before.get(id).map_or(wall, |since| wall.min(*since));
-        self.noticed.suspects = orders.map(|order| (order.id.clone(), since(&order.id))).collect();
-        let suspects = self.noticed.suspects.iter();
-        let confirmed: BTreeSet<Id> = suspects
-            .filter(|(_, since)| wall.duration_since(**since) >= CONFIRMED_AFTER)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let confirmed = confirmed(&mut self.noticed.suspects, wall, orders);
         self.noticed.another_look = confirmed.len() < self.noticed.suspects.len();
         confirmed
     }
@@ -255,6 +252,21 @@ impl Trader {
         outputs.extend(self.cancel_entries(Some(symbol)));
         outputs
     }
+}
+
+/// Keeps since when orders are suspected, of those that still are; those that were so a while ago.
+pub(super) fn confirmed<'a>(
+    suspects: &mut BTreeMap<Id, Timestamp>,
+    wall: Timestamp,
+    orders: impl Iterator<Item = &'a Order>,
+) -> BTreeSet<Id> {
+    let before = std::mem::take(suspects);
+    // A wall clock that was set back must not put the second reading off for as long.
+    let since = |id: &Id| before.get(id).map_or(wall, |since| wall.min(*since));
+    *suspects = orders.map(|order| (order.id.clone(), since(&order.id))).collect();
+    let is_old = |since: Timestamp| wall.duration_since(since) >= CONFIRMED_AFTER;
+    let old = suspects.iter().filter(|(_, since)| is_old(**since));
+    old.map(|(id, _)| id.clone()).collect()
 }
 
 /// The broker's permanent id that an event tells; 0 when it tells none.

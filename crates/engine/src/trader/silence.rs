@@ -5,12 +5,15 @@ use protocol::decision::Level;
 use protocol::ledger::{OrderChange, OrderEvent, Reason};
 use protocol::{Symbol, Timestamp};
 
+use super::incident::confirmed;
 use super::{Output, Trader};
 use crate::order::{Order, OrderState};
 use crate::reconcile::{self, Truth};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
 const SILENCE_SECONDS_MAX: i64 = 10;
+/// An order that was late and that the broker does not show again.
+const VANISHED: &str = "order-vanished";
 
 impl Trader {
     /// An order that the broker never spoke of is unresolved after a while.
@@ -76,11 +79,39 @@ impl Trader {
         ))
     }
 
+    /// Tells once of an order that was called absent, appeared, and is not shown again by two readings. No doubt of a kind
+    /// can be recorded twice, so only a person can say before its day ends that it is over.
+    pub(super) fn tell_vanished(&mut self, wall: Timestamp, truth: &Truth, now: Timestamp) -> Vec<Output> {
+        let open = self.portfolio.open_orders();
+        let lost_again = open.filter(|order| {
+            order.kinds.contains("absent")
+                && order.state != OrderState::Absent
+                && !self.noticed.inactive.contains(&order.id)
+                && !order.day_is_over(now)
+                && !reconcile::tells_of(truth, order)
+        });
+        let sure = confirmed(&mut self.noticed.vanished, wall, lost_again);
+        let mut outputs = Vec::new();
+        for order in sure.iter().filter_map(|id| self.portfolio.orders.get(id)) {
+            let (id, symbol) = (&order.id, order.symbol);
+            if !self.noticed.told.insert((VANISHED, id.clone())) {
+                continue;
+            }
+            let text = format!(
+                "order {id} of {symbol} was absent, appeared and is not shown by the broker any more: it counts as working until its day is over; look at the broker, and if it is over say so with `command.settle` and {{\"order\":\"{id}\",\"note\":\"why\"}}"
+            );
+            outputs.push(self.alert(wall, VANISHED, Level::Critical, Some(symbol), text));
+        }
+        outputs
+    }
+
     /// What to say of a symbol whose exit is on its way: of one in doubt, what an operator can do.
     pub(super) fn on_its_way(&self, symbol: Symbol) -> String {
         let mut open = self.portfolio.open_orders();
         let in_doubt = |order: &&Order| {
-            (order.symbol, order.state) == (symbol, OrderState::Unresolved) && order.order_id != 0
+            let vanished = || self.noticed.vanished.contains_key(&order.id);
+            let unclear = order.state == OrderState::Unresolved || vanished();
+            order.symbol == symbol && order.order_id != 0 && unclear
         };
         let Some(order) = open.find(in_doubt) else {
             return format!("the exit of {symbol} is on its way already");

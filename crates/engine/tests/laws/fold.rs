@@ -263,3 +263,61 @@ fn two_readings_are_of_one_moment_when_nothing_moved() {
     };
     assert!(!paid.is_of_the_same_moment(&still));
 }
+
+#[test]
+fn an_execution_dated_ahead_moves_the_day_no_further_than_it_was_heard() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let ahead = Fill {
+        executed_at: world.now + jiff::SignedDuration::from_hours(400 * 24),
+        ..fill(1, 50, 10_000)
+    };
+    hear(&mut world, &ahead);
+    let today = |world: &World| {
+        let day = &world.trader.portfolio.day;
+        (day.date, day.commission)
+    };
+    let date = |world: &World| Some(engine::day::trading_day(world.now));
+    assert_eq!(today(&world), (date(&world), ahead.commission.unwrap()));
+    world.later(86_400);
+    world.quote("AAPL", "90");
+    let (_, exit) = world.intents.last().unwrap();
+    assert_eq!(exit.side, Side::Sell);
+    assert_eq!(
+        today(&world),
+        (date(&world), Decimal::ZERO),
+        "the next day begins"
+    );
+    world.fill_last("90");
+    assert_eq!(world.trader.portfolio.day.realized, Decimal::from(-500));
+}
+
+#[test]
+fn what_was_traded_before_the_market_spoke_counts_to_its_day() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    hear(&mut world, &fill(1, 50, 10_000));
+    let mut world = world.restart();
+    // Days later; the market's clock stands where the last decision was made.
+    world.later(3 * 86_400);
+    let sold = BrokerExecution {
+        order_ref: String::new(),
+        symbol: symbol("AAPL"),
+        fill: Fill {
+            side: Side::Sell,
+            executed_at: world.now,
+            permanent_id: 99,
+            ..fill(2, 50, 9_000)
+        },
+    };
+    let truth = Truth {
+        executions: vec![sold],
+        ..world.truth(&[])
+    };
+    world.step(Input::Truth(truth, Pass::First));
+    let day = &world.trader.portfolio.day;
+    assert_eq!(day.date, Some(engine::day::trading_day(world.now)));
+    assert_eq!(day.realized, Decimal::from(-500));
+}

@@ -238,3 +238,47 @@ fn an_order_that_outlives_its_day_at_the_broker_is_cancelled_and_halts_its_symbo
     assert!(world.cancels.contains(&entry.1.order_id));
     assert!(world.trader.portfolio.symbol_states.contains_key(&symbol("AAPL")));
 }
+
+#[test]
+fn an_exit_that_was_late_and_vanishes_again_is_told_and_can_be_settled() {
+    let (mut world, exit) = absent_exit();
+    read(&mut world, &[&exit], "50", Pass::Running);
+    assert_eq!(state(&world, &exit.0), OrderState::Working);
+    let mut world = world.restart();
+    let told = |world: &World| {
+        let alerts = world.alerts.iter();
+        alerts.filter(|alert| alert.kind == "order-vanished").count()
+    };
+    read(&mut world, &[], "50", Pass::First);
+    assert_eq!(told(&world), 0, "one reading is not enough");
+    for _ in 0..3 {
+        read(&mut world, &[], "50", Pass::Second);
+    }
+    assert_eq!((told(&world), state(&world, &exit.0)), (1, OrderState::Working));
+    world.quote("AAPL", "100");
+    assert!(
+        !world.ask(Verb::Close, Some("AAPL")),
+        "it may be there all the same"
+    );
+    let text = &world.replies.last().unwrap().text;
+    assert!(
+        text.contains("command.settle") && text.contains(exit.0.as_str()),
+        "{text}"
+    );
+    let settle = protocol::operator::Command {
+        order: Some(exit.0.clone()),
+        note: "I looked".into(),
+        ..Default::default()
+    };
+    assert!(world.command(Verb::Settle, settle).accepted);
+    assert_eq!(state(&world, &exit.0), OrderState::Cancelled);
+    assert!(world.ask(Verb::Close, Some("AAPL")));
+    assert_eq!(world.intents.len(), 1);
+    // One that is there again says nothing of that.
+    let (mut world, exit) = absent_exit();
+    read(&mut world, &[&exit], "50", Pass::Running);
+    for _ in 0..3 {
+        read(&mut world, &[&exit], "50", Pass::Running);
+    }
+    assert_eq!(told(&world), 0);
+}

@@ -21,4 +21,5 @@ mod sums;
 mod takeover;
 mod trading;
 mod unclear;
+mod unsaid;
 mod world;
