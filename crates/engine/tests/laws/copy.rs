@@ -180,3 +180,19 @@ fn an_order_id_that_the_broker_knows_already_ends_the_incarnation_that_used_it()
     let unresolved = |deed: &Deed| matches!(deed, Deed::Append(_, draft) if matches!(&draft.entry, Entry::Order(event) if matches!(event.change, OrderChange::Unresolved { .. })));
     assert!(deeds.iter().any(unresolved), "first it is written down");
 }
+
+#[test]
+fn without_a_ledger_the_kill_switch_cancels_what_a_pipeline_decided_and_that_may_trade() {
+    use BrokerStatus::{Cancelled, Filled, Inactive, Rejected, Working};
+    let decision = Id::derive(&["somewhere"]).to_string();
+    let all = [Working, Inactive, Filled, Cancelled, Rejected].map(|status| (decision.as_str(), status));
+    let others = ["", "by hand", "an id"].map(|reference| (reference, Working));
+    let open: Vec<BrokerOrder> = (1..)
+        .zip(all.into_iter().chain(others))
+        .map(|(order_id, (reference, status))| BrokerOrder {
+            order_id,
+            ..order(reference, status)
+        })
+        .collect();
+    assert_eq!(reconcile::decided(&open), [1, 2]);
+}

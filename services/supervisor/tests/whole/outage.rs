@@ -1,5 +1,5 @@
-//! The gateway's link to the broker is lost while an order is on its way, and execution dies: the next incarnation waits
-//! for the link before it judges the order.
+//! The gateway's link to the broker is lost while an order is on its way, and its clients die: the next incarnation of
+//! execution waits for the link before it judges the order, and that of market-data is not ready.
 
 use nix::sys::signal::Signal;
 use protocol::ledger::{Entry, OrderChange};
@@ -51,7 +51,9 @@ async fn an_exit_that_left_into_an_outage_is_not_absent_and_not_sent_again() {
     };
     until("the exit is sent", PATIENCE, sent).await;
     let (before, epoch) = (scene.stack.pid("execution"), scene.epoch().await);
+    let data = scene.stack.pid("market-data");
     scene.stack.signal("execution", Signal::SIGKILL);
+    scene.stack.signal("market-data", Signal::SIGKILL);
 
     // The next one leads, has read the broker, and orders nothing. Exits that are asked for meanwhile wait.
     let waits = || async {
@@ -67,8 +69,15 @@ async fn an_exit_that_left_into_an_outage_is_not_absent_and_not_sent_again() {
     };
     until("the next incarnation waits for the link", PATIENCE, waits).await;
 
+    let is_ready = |name: &str| Some(scene.stack.health(name)?.state == HealthState::Ready);
+    let blind =
+        || async { (scene.stack.pid("market-data") != data && !is_ready("market-data")?).then_some(()) };
+    until("market data says that it has none", PATIENCE, blind).await;
+
     gateway.order(&json!({"fault": "link", "state": "restored"}));
     scene.ready().await;
+    let sees = || async { is_ready("market-data")?.then_some(()) };
+    until("market data comes again", PATIENCE, sees).await;
     let closed = || async {
         let sold = |change: &OrderChange| matches!(change, OrderChange::Fill(_));
         scene.order_changes().await.iter().any(sold).then_some(())
