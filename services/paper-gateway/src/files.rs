@@ -15,7 +15,7 @@ pub enum FilesError {
     /// The folder holds no CSV file.
     #[error("the market folder {0} holds no CSV file: put files such as AAPL.csv into it")]
     Empty(PathBuf),
-    /// None of the files is of a stock that is asked for.
+    /// No file is of a stock that is asked for.
     #[error("the market folder {0} holds no file of {1}: give --symbols stocks that it has files of")]
     Missing(PathBuf, String),
     /// A file can't be read.
@@ -78,9 +78,10 @@ pub fn read(folder: &Path, only: &[Symbol]) -> Result<BTreeMap<Symbol, Rows>, Fi
         *latest = path;
         of_stock.push(rows);
     }
-    if files.is_empty() {
-        let names: Vec<String> = only.iter().map(Symbol::broker_text).collect();
-        return Err(FilesError::Missing(folder.to_path_buf(), names.join(", ")));
+    let missing = only.iter().filter(|symbol| !files.contains_key(symbol));
+    let missing: Vec<String> = missing.map(Symbol::broker_text).collect();
+    if !missing.is_empty() {
+        return Err(FilesError::Missing(folder.to_path_buf(), missing.join(", ")));
     }
     let join = |(symbol, (path, of_stock))| {
         let joined = rows::join(of_stock).ok_or(FilesError::Overlap(path))?;

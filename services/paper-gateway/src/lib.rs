@@ -28,10 +28,10 @@ mod times;
 mod trace;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use anyhow::{Context, Result};
 use engine::venue::Venue;
@@ -44,10 +44,9 @@ use engine::venue::synthetic::Synthetic;
 use jiff::SignedDuration;
 use protocol::{Symbol, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use clock::{MAX_BARS_A_SECOND, Speed};
 pub use control::ControlError;
@@ -61,12 +60,14 @@ use clock::{Clock, Past};
 use door::Entrance;
 use hub::lines::DataRules;
 use journal::Journal;
+use session::House;
 
 /// Names of the accounts: IB's paper accounts begin with DU.
 const ACCOUNT_SYNTHETIC: &str = "DU1000001";
 const ACCOUNT_REPLAY: &str = "DU1000002";
-/// Most clients at a time.
-const CLIENTS_MAX: usize = 256;
+/// Most connections that have not been greeted; the oldest of them goes when one more comes. As many as there can be
+/// clients, so that none is cut when all come back together.
+const SILENT_MAX: usize = session::CLIENTS_MAX;
 
 /// The port is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +158,13 @@ impl Gateway {
         if let Some(control) = control {
             tokio::spawn(control::serve(control, commands.clone(), stop.clone()));
         }
-        tokio::spawn(accept(entrance, commands, drained, trace, stop.clone()));
+        let house = House {
+            hub: commands,
+            drained,
+            trace,
+            places: Arc::new(Semaphore::new(session::CLIENTS_MAX)),
+        };
+        tokio::spawn(accept(entrance, house, stop.clone()));
         Ok(Self {
             address,
             control: told,
@@ -328,14 +335,8 @@ fn own(journal: &Journal, account: &Account, options: &Options, name: &str, mark
     Ok(())
 }
 
-async fn accept(
-    mut entrance: Entrance,
-    commands: mpsc::Sender<hub::Command>,
-    drained: Arc<Notify>,
-    trace: trace::Trace,
-    stop: CancellationToken,
-) {
-    let sessions = TaskTracker::new();
+async fn accept(mut entrance: Entrance, house: House, stop: CancellationToken) {
+    let mut silent: VecDeque<(Weak<()>, CancellationToken)> = VecDeque::new();
     let mut number = 0;
     loop {
         let socket = tokio::select! {
@@ -350,19 +351,19 @@ async fn accept(
                 }
             },
         };
-        if sessions.len() >= CLIENTS_MAX {
-            tracing::warn!(limit = CLIENTS_MAX, "too many clients, connection closed");
-            continue;
+        silent.retain(|(held, _)| held.strong_count() > 0);
+        if silent.len() >= SILENT_MAX
+            && let Some((_, cut)) = silent.pop_front()
+        {
+            tracing::warn!(
+                limit = SILENT_MAX,
+                "too many connections that say nothing, the oldest is closed"
+            );
+            cut.cancel();
         }
         number += 1;
-        let (commands, drained, trace) = (commands.clone(), drained.clone(), trace.clone());
-        sessions.spawn(session::serve(
-            socket,
-            number,
-            commands,
-            drained,
-            trace,
-            stop.clone(),
-        ));
+        let (held, cut) = (Arc::new(()), stop.child_token());
+        silent.push_back((Arc::downgrade(&held), cut.clone()));
+        tokio::spawn(session::serve(socket, number, house.clone(), cut, held));
     }
 }

@@ -8,7 +8,8 @@ use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ use crate::{times, wire};
 
 /// Time from the connection to the client's first request.
 const GREETING_SECONDS_MAX: u64 = 10;
+/// Most clients at a time that have been greeted.
+pub(crate) const CLIENTS_MAX: usize = 256;
 /// Longest time in which a client takes no byte though some wait for it.
 const STALLED: Duration = Duration::from_secs(20);
 /// Most requests of a client that the hub has not taken up; then its socket waits.
@@ -29,22 +32,56 @@ const SILENCE: Duration = Duration::from_secs(60);
 const SILENT_INTERVAL: Duration = Duration::from_secs(10);
 const SILENT_TRIES: u32 = 3;
 
-/// Serves one connection to its end. Whatever is wrong with the client ends this connection and no other.
+/// What all connections have in common.
+#[derive(Clone)]
+pub(crate) struct House {
+    pub(crate) hub: mpsc::Sender<Command>,
+    pub(crate) drained: Arc<Notify>,
+    pub(crate) trace: Trace,
+    /// A place for each client that has been greeted.
+    pub(crate) places: Arc<Semaphore>,
+}
+
+/// A client that has been greeted.
+struct Guest {
+    client: i32,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    /// Free again when the connection ends.
+    _place: OwnedSemaphorePermit,
+}
+
+/// Serves one connection to its end. Whatever is wrong with the client ends this connection and no other. `silent` is
+/// held until the client has been greeted.
 pub(crate) async fn serve(
     socket: TcpStream,
     number: u64,
-    hub: mpsc::Sender<Command>,
-    drained: Arc<Notify>,
-    trace: Trace,
-    stop: CancellationToken,
+    house: House,
+    cut: CancellationToken,
+    silent: Arc<()>,
 ) {
     let peer = socket
         .peer_addr()
         .map_or_else(|_| "unknown".into(), |address| address.to_string());
-    let cut = stop.child_token();
-    let result = tokio::select! {
-        result = converse(socket, number, &hub, drained, trace, &cut) => result,
-        () = cut.cancelled() => Ok(()),
+    let greeted = tokio::select! {
+        greeted = greet(socket, &house.places) => greeted,
+        () = cut.cancelled() => Ok(None),
+    };
+    drop(silent);
+    let result = match greeted {
+        // The hub never heard of it.
+        Ok(None) => return,
+        Err(error) => Err(error),
+        Ok(Some(guest)) => {
+            let hub = house.hub.clone();
+            let result = tokio::select! {
+                result = converse(guest, number, house, &cut) => result,
+                () = cut.cancelled() => Ok(()),
+            };
+            // The hub is gone only when the gateway stops.
+            hub.send(Command::Gone { session: number }).await.ok();
+            result
+        }
     };
     if let Err(error) = result {
         tracing::warn!(
@@ -54,18 +91,10 @@ pub(crate) async fn serve(
             "connection cut"
         );
     }
-    // The hub is gone only when the gateway stops.
-    hub.send(Command::Gone { session: number }).await.ok();
 }
 
-async fn converse(
-    socket: TcpStream,
-    number: u64,
-    hub: &mpsc::Sender<Command>,
-    drained: Arc<Notify>,
-    trace: Trace,
-    cut: &CancellationToken,
-) -> Result<()> {
+/// Reads a client's greeting and start, unless it leaves before, and takes a place for it.
+async fn greet(socket: TcpStream, places: &Arc<Semaphore>) -> Result<Option<Guest>> {
     socket.set_nodelay(true).context("can't set TCP_NODELAY")?;
     keep_alive(&socket).context("can't set TCP keepalive")?;
     let (reader, mut writer) = socket.into_split();
@@ -85,8 +114,27 @@ async fn converse(
     let started = started
         .await
         .context("the client did not finish its greeting in time")??;
-    let Some(client) = started else { return Ok(()) };
+    let Some(client) = started else { return Ok(None) };
+    let place = places.clone().try_acquire_owned();
+    let place = place.with_context(|| format!("{CLIENTS_MAX} clients are connected, as many as can be"))?;
+    Ok(Some(Guest {
+        client,
+        reader,
+        writer,
+        _place: place,
+    }))
+}
 
+async fn converse(guest: Guest, number: u64, house: House, cut: &CancellationToken) -> Result<()> {
+    let House {
+        hub, drained, trace, ..
+    } = house;
+    let Guest {
+        client,
+        mut reader,
+        writer,
+        _place,
+    } = guest;
     let (outbox, outgoing) = outbox(cut.clone());
     let frozen = outbox.frozen();
     let writing = tokio::spawn(write(

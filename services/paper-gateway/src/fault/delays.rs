@@ -21,9 +21,9 @@ pub(crate) enum Due {
     Frame(u64, Bytes),
     /// A message from a client.
     Request(u64, i32, Box<Request>),
-    /// The gateway is back after its restart.
+    /// The gateway is back after its restart. At most one waits.
     Reopen,
-    /// A half-open connection is given up.
+    /// A half-open connection is given up. At most one waits for each client.
     GiveUp(u64),
     /// The broker trades an order of this client and id that it had as inactive.
     Activate(i32, i32),
@@ -38,14 +38,25 @@ pub(crate) struct Delays {
 }
 
 impl Delays {
-    /// Puts something off to an instant. What finds no room comes back.
+    /// Puts something off to an instant. What finds no room comes back; the end of a half-open connection
+    /// always finds some.
     pub(crate) fn put(&mut self, at: Duration, due: Due) -> Option<Due> {
-        if self.timed.len() >= DELAYS_MAX {
+        if self.timed.len() >= DELAYS_MAX && !matches!(due, Due::GiveUp(_)) {
             return Some(due);
         }
+        self.insert(at, due);
+        None
+    }
+
+    /// Opens the port at an instant, and not before. There is always room: a port that stays closed is the end of all.
+    pub(crate) fn reopen(&mut self, at: Duration) {
+        self.timed.retain(|_, due| !matches!(due, Due::Reopen));
+        self.insert(at, Due::Reopen);
+    }
+
+    fn insert(&mut self, at: Duration, due: Due) {
         self.last += 1;
         self.timed.insert((at, self.last), due);
-        None
     }
 
     /// Puts a client's message behind the next one of a kind. What finds no room comes back.
@@ -87,5 +98,24 @@ impl Delays {
             .chain(behind.map(|(session, _, frame)| Due::Frame(session, frame)))
             .filter(|due| !matches!(due, Due::Order(_)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_opens_again_however_much_waits() {
+        let mut delays = Delays::default();
+        let second = Duration::from_secs;
+        while delays.put(second(9), Due::Activate(1, 1)).is_none() {}
+        delays.reopen(second(1));
+        delays.reopen(second(2));
+        assert!(delays.put(second(3), Due::GiveUp(7)).is_none());
+        assert!(delays.due(second(1)).is_none());
+        assert!(matches!(delays.due(second(3)), Some(Due::Reopen)));
+        assert!(matches!(delays.due(second(3)), Some(Due::GiveUp(7))));
+        assert!(delays.due(second(3)).is_none());
     }
 }

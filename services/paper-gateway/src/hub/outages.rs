@@ -115,7 +115,7 @@ impl Hub {
                     trouble.door.send_replace(door);
                     let end = trouble.now() + time(seconds);
                     trouble.closed_until = trouble.closed_until.max(end);
-                    trouble.delays.put(end, Due::Reopen);
+                    trouble.delays.reopen(trouble.closed_until);
                 }
             }
             Fault::RollBackIds { .. } | Fault::ManualTrade { .. } | Fault::CorrectExecution { .. } => {

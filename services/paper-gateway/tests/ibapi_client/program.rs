@@ -250,13 +250,11 @@ fn a_refusal_gives_the_advice_that_helps() {
     let market = folder.path().join("market");
     std::fs::create_dir(&market).unwrap();
     std::fs::write(market.join("SPY.csv"), BARS).unwrap();
-    let (code, said) = refusal(
-        &state,
-        &["--market", market.to_str().unwrap(), "--symbols", "NOPE"],
-    );
-    assert_eq!(code, 66, "{said}");
-    assert!(
-        said.contains("no file of NOPE") && said.contains("--symbols"),
-        "{said}"
-    );
+    let market = market.to_str().unwrap();
+    for symbols in ["NOPE", "SPY,NOPE"] {
+        let (code, said) = refusal(&state, &["--market", market, "--symbols", symbols]);
+        assert_eq!(code, 66, "{said}");
+        let names_it = said.contains("no file of NOPE:") && said.contains(market);
+        assert!(names_it && said.contains("--symbols"), "{said}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Connecting: the greeting, ids, time, and clients that don't belong.
 
 use ibapi::prelude::*;
+use paper_gateway::Gateway;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -97,4 +98,55 @@ async fn a_request_that_is_not_served_gets_an_error() {
     let error = asked.expect("an answer").unwrap_err();
     assert!(error.to_string().contains("10276"), "{error}");
     gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_speaks_keeps_nobody_out_and_256_clients_are_served() {
+    let (gateway, _state) = synthetic().await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(gateway.address()).await.unwrap());
+    }
+    assert!(
+        speak(&gateway, 0).await.is_ok(),
+        "the first after the silent ones"
+    );
+    drop(silent);
+    let mut clients = Vec::new();
+    for client in 0..256 {
+        // The one above is leaving.
+        let id = client + 1;
+        clients.push(soon(&gateway, id).await);
+    }
+    let more = speak(&gateway, 300).await;
+    assert!(more.is_err(), "one more than the limit: {more:?}");
+    clients.pop();
+    soon(&gateway, 301).await;
+    gateway.stop().await.unwrap();
+}
+
+/// A client that may have to wait for one that leaves.
+async fn soon(gateway: &Gateway, client: u16) -> TcpStream {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        match speak(gateway, client).await {
+            Ok(socket) => return socket,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
+/// A connection that is greeted and has read the first answer to its start.
+async fn speak(gateway: &Gateway, client: u16) -> std::io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(gateway.address()).await?;
+    socket.write_all(b"API\0\0\0\0\x09v213..226").await?;
+    let start = [8, (client % 128) as u8 | 128, (client / 128) as u8];
+    let number = 271u32.to_be_bytes();
+    let frame = [&7u32.to_be_bytes()[..], &number, &start].concat();
+    socket.write_all(&frame).await?;
+    for _ in 0..2 {
+        let length = socket.read_u32().await? as usize;
+        socket.read_exact(&mut vec![0; length]).await?;
+    }
+    Ok(socket)
 }
