@@ -323,10 +323,10 @@ fn bar_of(row: &Row) -> Bar {
     }
 }
 
-/// Decimal places of the price step: cents, and finer where the prices are below a dollar.
+/// Decimal places of the price step: cents, and finer where the prices begin below a dollar. What comes later says nothing.
 fn places(rows: &[Row]) -> u32 {
-    match rows.last() {
-        Some(row) if row.close < Decimal::ONE => STEP_PLACES_PENNY,
+    match rows.first() {
+        Some(row) if row.open < Decimal::ONE => STEP_PLACES_PENNY,
         _ => STEP_PLACES,
     }
 }

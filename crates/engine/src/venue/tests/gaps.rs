@@ -191,3 +191,15 @@ fn a_gateway_that_begins_between_bars_offers_nothing_before_the_next() {
     let traded = fills(&venue.step(after("2013-10-08T14:00:01Z", 0), Input::Time));
     assert_eq!(traded, [(decimal("120"), decimal("10"))]);
 }
+
+#[test]
+fn the_step_of_a_price_tells_nothing_of_what_the_price_becomes() {
+    let step = |first: &str, last: &str| {
+        let begins = row(after("2013-10-07T13:30:00Z", 0), [first; 4], "100");
+        let ends = row(after("2013-10-07T13:31:00Z", 0), [last; 4], "100");
+        let venue = replay(vec![begins, ends], 60);
+        venue.market().price_step(symbol("SPY")).unwrap().to_string()
+    };
+    assert_eq!([step("0.5", "0.5"), step("0.5", "2")], ["0.0001", "0.0001"]);
+    assert_eq!([step("2", "2"), step("2", "0.5")], ["0.01", "0.01"]);
+}
