@@ -2,6 +2,7 @@
 
 use engine::reconcile::{BrokerExecution, Pass, Truth};
 use engine::trader::{Heard, Input, News};
+use proptest::prelude::*;
 use protocol::ledger::{Fill, Side};
 use protocol::{Money, Quantity};
 
@@ -195,4 +196,103 @@ fn shares_without_any_price_are_not_taken_over_until_one_is_known() {
         world.trader.portfolio.positions[&symbol("AAPL")].cost,
         number("500")
     );
+}
+
+/// A fill: of the order that was sent or by hand, bought, shares, before the figure was read, and told before that too.
+type Part = (bool, bool, u32, bool, bool);
+
+/// A world with an entry on its way and a fill of each part, at $100 each. They are told to it in this order, those that
+/// are told before the figure is taken over first. Whether it was taken over.
+fn told_around_an_accept(parts: &[Part], first: &[usize], then: &[usize]) -> (World, bool) {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    world.bullish("AAPL");
+    let (entry, started) = (world.intents[0].0.clone(), world.now);
+    let heard = |number: usize| {
+        let (own, buys, quantity, before, _) = parts[number];
+        let permanent_id = if own {
+            7
+        } else {
+            100 + i64::try_from(number).unwrap()
+        };
+        let seconds = if before { 60 } else { 1_200 } + i64::try_from(number).unwrap();
+        let fill = Fill {
+            execution_id: format!("x{number}"),
+            side: if own || buys { Side::Buy } else { Side::Sell },
+            quantity: quantity.into(),
+            price: Money::ONE_HUNDRED,
+            commission: Some(Money::ONE),
+            executed_at: started + jiff::SignedDuration::from_secs(seconds),
+            permanent_id,
+        };
+        Heard {
+            order_ref: if own { entry.to_string() } else { String::new() },
+            order_id: 0,
+            permanent_id,
+            news: News::Execution(symbol("AAPL"), fill),
+        }
+    };
+    let numbers = |wanted: &dyn Fn(&Part) -> bool, order: &[usize]| -> Vec<usize> {
+        let all = order.iter().copied().chain(0..parts.len());
+        all.filter(|number| parts.get(*number).is_some_and(wanted))
+            .collect()
+    };
+    world.later(300);
+    for number in numbers(&|(.., before, early)| *before && *early, first) {
+        world.step(Input::Broker(heard(number)));
+    }
+    world.later(300);
+    world.quote("AAPL", "100");
+    let figure = sum(parts, |(.., before, _)| *before).to_string();
+    for _ in 0..2 {
+        read(&mut world, &figure);
+    }
+    let accepted = settle(&mut world, None);
+    world.later(900);
+    for number in numbers(&|_| true, then) {
+        world.step(Input::Broker(heard(number)));
+    }
+    (world, accepted)
+}
+
+/// Shares of the parts that `which` picks, signed.
+fn sum(parts: &[Part], which: impl Fn(&Part) -> bool) -> Quantity {
+    let picked = parts.iter().filter(|part| which(part));
+    let signed = picked.map(|(own, buys, quantity, ..)| {
+        let sign = if *own || *buys {
+            Quantity::ONE
+        } else {
+            -Quantity::ONE
+        };
+        sign * Quantity::from(*quantity)
+    });
+    signed.sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn fills_in_any_order_and_number_around_a_figure_that_is_taken_over_come_to_the_same(
+        parts in prop::collection::vec((any::<bool>(), any::<bool>(), 1u32..10, any::<bool>(), any::<bool>()), 1..6),
+        first in prop::collection::vec(0usize..6, 0..10),
+        then in prop::collection::vec(0usize..6, 0..20),
+    ) {
+        let (mut world, accepted) = told_around_an_accept(&parts, &first, &then);
+        let early = |(.., before, early): &Part| *before && *early;
+        let figure = sum(&parts, |(.., before, _)| *before);
+        prop_assert_eq!(accepted, figure != sum(&parts, early));
+        let all = sum(&parts, |_| true);
+        prop_assert_eq!(world.held("AAPL"), all);
+        // What was taken over is paid already.
+        let counts = |part: &Part| !accepted || !part.3 || early(part);
+        let commissions = Money::from(parts.iter().filter(|part| counts(part)).count());
+        let cash = Money::from(100_000) - sum(&parts, counts) * Money::ONE_HUNDRED - commissions;
+        prop_assert_eq!(world.trader.portfolio.cash, cash);
+        let entry = &world.trader.portfolio.orders[&world.intents[0].0];
+        prop_assert_eq!(entry.filled, sum(&parts, |(own, ..)| *own));
+        read(&mut world, &all.to_string());
+        prop_assert!(world.trader.portfolio.differences.is_empty());
+        prop_assert_eq!(world.restart().held("AAPL"), all);
+    }
 }
