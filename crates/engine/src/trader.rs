@@ -3,6 +3,7 @@
 
 mod ask;
 mod broker;
+mod cancel;
 mod command;
 mod compare;
 mod decide;
@@ -27,6 +28,7 @@ use crate::portfolio::{LedgerFault, Portfolio};
 use crate::restart;
 use crate::risk::{Look, Refused};
 
+use cancel::Requests;
 use compare::Comparison;
 use decide::number_intents;
 use incident::Noticed;
@@ -64,6 +66,7 @@ pub struct Trader {
     refused_exits: BTreeMap<Symbol, Check>,
     noticed: Noticed,
     standing: Standing,
+    requests: Requests,
     comparison: Comparison,
 }
 
@@ -104,6 +107,7 @@ impl Trader {
             refused_exits: BTreeMap::new(),
             noticed: Noticed::default(),
             standing: Standing::default(),
+            requests: Requests::default(),
             comparison: Comparison::default(),
         }
     }
@@ -238,6 +242,12 @@ impl Trader {
 
     /// Takes an input. `wall` is the wall clock, for liveness only.
     pub fn step(&mut self, wall: Timestamp, input: Input) -> Vec<Output> {
+        let outputs = self.take(wall, input);
+        self.note_requests(wall, &outputs);
+        outputs
+    }
+
+    fn take(&mut self, wall: Timestamp, input: Input) -> Vec<Output> {
         match input {
             Input::Signal(signal) => {
                 self.see(wall, signal.at);
@@ -267,8 +277,7 @@ impl Trader {
         if !latched {
             return Vec::new();
         }
-        self.standing.forget();
-        let mut outputs = self.cancels("the kill switch is latched", |_| true);
+        let mut outputs = self.cancel_all("the kill switch is latched");
         if !self.portfolio.killed {
             // Whoever leads next may be on another machine, which has no such file.
             let kill = Kill {
@@ -292,12 +301,14 @@ impl Trader {
         outputs.extend(self.costs_unknown(wall));
         outputs.extend(self.left_exits(wall));
         if self.portfolio.flattening {
-            // It closes all that is held, so nothing is closed twice in one step.
-            self.standing.forget();
+            if !self.killed() {
+                // It closes all that is held, so nothing is closed twice in one step.
+                self.standing.forget();
+            }
             outputs.extend(self.flatten_on(wall));
-        } else {
-            outputs.extend(self.wished_exits(wall));
         }
+        outputs.extend(self.wished_exits(wall));
+        outputs.extend(self.cancel_again(wall, &outputs));
         number_intents(&mut outputs);
         outputs
     }
@@ -415,31 +426,6 @@ impl Trader {
             check: refused.check,
             text: refused.text,
         })
-    }
-
-    /// Cancellations of our working orders that `which` picks, recorded before they are asked for.
-    fn cancels(&self, why: &str, which: impl Fn(&crate::order::Order) -> bool) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        for order in self
-            .portfolio
-            .open_orders()
-            .filter(|order| order.order_id != 0 && which(order))
-        {
-            let change = OrderChange::CancelRequested { text: why.to_owned() };
-            // With the bus down a kill switch must still cancel, so the local one is not recorded first.
-            if order.can_record(&change) && !self.killed_here {
-                outputs.push(self.event(
-                    self.now,
-                    OrderEvent {
-                        order: order.id.clone(),
-                        symbol: order.symbol,
-                        change,
-                    },
-                ));
-            }
-            outputs.push(Output::Cancel(order.order_id));
-        }
-        outputs
     }
 
     /// What may be traded.

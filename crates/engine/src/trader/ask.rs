@@ -40,7 +40,11 @@ impl Trader {
                 return self.kill_anew(wall, ask);
             }
             let (accepted, text) = if same {
-                (first.accepted, first.text.clone())
+                let text = format!(
+                    "answered at {} already, and nothing more is done: {}",
+                    known.at, first.text
+                );
+                (first.accepted, text)
             } else {
                 let text = format!(
                     "the id {} is of another command, `{}` at {}: give this one an id of its own",

@@ -2,7 +2,7 @@
 
 use protocol::decision::Level;
 use protocol::ledger::{
-    Choice, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, Side, StateChange, TradingState,
+    Choice, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, StateChange, TradingState,
 };
 use protocol::operator::Verb;
 use protocol::{Id, Quantity, Symbol, Timestamp};
@@ -103,8 +103,7 @@ impl Trader {
             Verb::Kill => self.kill(wall, ask, true),
             Verb::Release => self.kill(wall, ask, false),
             Verb::CancelAll => {
-                self.standing.forget();
-                let cancels = self.cancels("cancel-all", |_| true);
+                let cancels = self.cancel_all("cancel-all");
                 let count = cancels
                     .iter()
                     .filter(|output| matches!(output, Output::Cancel(_)))
@@ -188,15 +187,6 @@ impl Trader {
         Outcome::done(outputs, format!("{whose}{text}"))
     }
 
-    /// Cancellations of entries: of a symbol, or of all.
-    pub(super) fn cancel_entries(&self, symbol: Option<Symbol>) -> Vec<Output> {
-        self.cancels("no entries", |order| {
-            symbol.is_none_or(|symbol| symbol == order.symbol)
-                && order.side == Side::Buy
-                && self.portfolio.held(order.symbol) >= Quantity::ZERO
-        })
-    }
-
     fn kill(&mut self, wall: Timestamp, ask: &Ask, latched: bool) -> Outcome {
         if !latched && self.killed_here {
             return Outcome::refused(
@@ -218,8 +208,7 @@ impl Trader {
                 "the kill switch is released; the trading state is as before",
             );
         }
-        self.standing.forget();
-        outputs.extend(self.cancels("the kill switch is latched", |_| true));
+        outputs.extend(self.cancel_all("the kill switch is latched"));
         Outcome::done(
             outputs,
             "the kill switch is latched: nothing goes out but cancellations and emergency exits",

@@ -169,14 +169,12 @@ impl Trader {
             Err(refused) => return self.refuse_exit(wall, source.cause, &proposal, refused),
         };
         self.refused_exits.remove(&symbol);
-        // What an earlier incarnation asked to cancel may never have been asked: asking again is harmless. An absent exit
-        // does not block this one; but if the broker has it after all, it must not sell the same shares again.
-        let asked =
-            |order: &crate::order::Order| order.cancel_requested() && order.epoch == self.portfolio.epoch;
+        // An absent exit does not block this one; but if the broker has it after all, it must not sell the same shares
+        // again.
         let in_the_way =
             |order: &crate::order::Order| order.side != side || order.state == OrderState::Absent;
         let mut outputs = self.cancels("its position is being closed", |order| {
-            order.symbol == symbol && in_the_way(order) && !asked(order)
+            order.symbol == symbol && in_the_way(order) && !self.is_asked_for(order)
         });
         outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO, limit));
         outputs

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use protocol::decision::Level;
+use protocol::decision::{Check, Level};
 use protocol::ledger::{Reason, Side};
 use protocol::{Id, Price, Symbol, Timestamp};
 
@@ -13,8 +13,7 @@ use super::{Output, Trader};
 use crate::order::{Order, OrderState};
 use crate::risk::Proposal;
 
-/// Seconds of market time for which the market may be beyond an exit's limit; after as many its cancellation is asked for
-/// again.
+/// Seconds of market time for which the market may be beyond an exit's limit.
 const LEFT_SECONDS_MAX: i64 = 10;
 
 /// An operator's exit that is to be made again.
@@ -48,23 +47,22 @@ impl Trader {
         let now = self.live_clock(wall);
         let open = self.portfolio.open_orders();
         let left: Vec<(Order, Price)> = open
+            .filter(|order| !order.cancel_requested() && !self.is_asked_for(order))
             .filter_map(|order| Some((order.clone(), self.beyond(wall, order)?)))
             .collect();
         let before = std::mem::take(&mut self.standing.left);
         let mut outputs = Vec::new();
         for (order, price) in left {
             let since = before.get(&order.id).map_or(now, |since| now.min(*since));
-            let is_due = now.duration_since(since) >= SignedDuration::from_secs(LEFT_SECONDS_MAX);
-            let since = if is_due { now } else { since };
             self.standing.left.insert(order.id.clone(), since);
-            if is_due {
+            if now.duration_since(since) >= SignedDuration::from_secs(LEFT_SECONDS_MAX) {
                 outputs.extend(self.cancel_left(wall, &order, price));
             }
         }
         outputs
     }
 
-    /// Makes an operator's exits again whose order is cancelled now: each once.
+    /// Makes an operator's exits again whose order is cancelled now: each once, as soon as the way to the broker is open.
     pub(super) fn wished_exits(&mut self, wall: Timestamp) -> Vec<Output> {
         let orders = &self.portfolio.orders;
         let is_over = |wish: &Wish| {
@@ -82,7 +80,17 @@ impl Trader {
                 decided_at: self.now_or(wall),
                 model_hash: None,
             };
-            outputs.extend(self.exit(wall, symbol, wish.reason, &source));
+            let made = self.exit(wall, symbol, wish.reason, &source);
+            match refused(&made) {
+                None => outputs.extend(made),
+                Some((Check::BrokerGate, _)) => drop(self.standing.wishes.insert(symbol, wish)),
+                Some((_, why)) => {
+                    let text = format!(
+                        "the exit of {symbol} that was to be made again is not: {why}; ask for it again"
+                    );
+                    outputs.push(self.alert(wall, "exit-refused", Level::Critical, Some(symbol), text));
+                }
+            }
         }
         outputs
     }
@@ -100,8 +108,7 @@ impl Trader {
             let is_exit =
                 (order.symbol, order.order_id != 0) == (symbol, true) && order.reason != Reason::Entry;
             let price = self.beyond(wall, order);
-            let asked = order.cancel_requested() && order.epoch == self.portfolio.epoch;
-            let stands = price.is_some() || asked || self.noticed.inactive.contains(&order.id);
+            let stands = price.is_some() || self.is_asked_for(order) || self.noticed.inactive.contains(&order.id);
             (is_exit && stands && order.state != OrderState::Absent).then(|| (order.clone(), price))
         };
         let (order, price) = self.portfolio.open_orders().find_map(stands)?;
@@ -129,7 +136,7 @@ impl Trader {
             return "once that is final it is decided anew";
         }
         match order.cause.clone() {
-            Some(command) if !order.cancel_requested() && !self.killed() => {
+            Some(command) if !order.cancel_requested() && self.may_be_made(order.reason) => {
                 let wish = Wish {
                     order: order.id.clone(),
                     reason: order.reason,
@@ -140,6 +147,10 @@ impl Trader {
             }
             _ => "once that is final, ask for it again",
         }
+    }
+
+    fn may_be_made(&self, reason: Reason) -> bool {
+        reason == Reason::EmergencyExit || !self.killed()
     }
 
     fn why_it_stands(&self, order: &Order, price: Option<Price>) -> String {
@@ -188,4 +199,12 @@ impl Trader {
         };
         self.look(wall, order.symbol).exit(&next).is_ok().then_some(price)
     }
+}
+
+/// The check that refused an exit, and its words.
+fn refused(made: &[Output]) -> Option<(Check, String)> {
+    made.iter().find_map(|output| match output {
+        Output::Refuse(refusal) => Some((refusal.check, refusal.text.clone())),
+        _ => None,
+    })
 }

@@ -72,7 +72,7 @@ fn a_stop_whose_limit_the_market_left_is_cancelled_and_priced_anew_once_that_is_
     assert_eq!(world.cancels, [order_id]);
     // Nothing else goes out before the cancellation is final, however long that takes; it is asked for again.
     stays(&mut world, "80", 60);
-    assert!((5..=7).contains(&world.cancels.len()), "{:?}", world.cancels);
+    assert!((12..=13).contains(&world.cancels.len()), "{:?}", world.cancels);
     assert_eq!((world.intents.len(), told(&world, "exit-left").len()), (1, 1));
     let id = world.intents[0].0.clone();
     world.fill(&id, "20", "89.55");
