@@ -1,6 +1,7 @@
 //! The account on disk: a file of records, one JSON object a line, and a snapshot that shortens it.
 //!
-//! Records are on the disk before anybody is told of them, and all of one turn wait for it together. The state folder belongs to one gateway at a time.
+//! Records are on the disk before anybody is told of them, and all of one turn wait for it together. What one append holds
+//! counts as a whole: of one that the disk has in part, nothing is read. The state folder belongs to one gateway at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -29,7 +30,7 @@ pub(crate) struct Journal {
     log: File,
     /// Number of the last record.
     last: u64,
-    /// Length of the log up to its last whole record.
+    /// Length of the log up to the end of its last whole append.
     length: u64,
     /// Whether something was written that the disk may not have yet.
     ahead: bool,
@@ -40,6 +41,9 @@ pub(crate) struct Journal {
 #[derive(Serialize, Deserialize)]
 struct Line<R> {
     n: u64,
+    /// True when the next line is of the same append.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    more: bool,
     #[serde(flatten)]
     record: R,
 }
@@ -83,15 +87,21 @@ impl Journal {
         ))
     }
 
-    /// Writes records. `account` is what they led to. Nobody may be told of them before [`Journal::sync`].
+    /// Writes records, of which a later start finds all or none. `account` is what they led to. Nobody may be told of them
+    /// before [`Journal::sync`].
     pub(crate) fn append(&mut self, records: &[Record], account: &Account) -> Result<()> {
         if records.is_empty() {
             return Ok(());
         }
         let mut text = Vec::with_capacity(512 * records.len());
-        for record in records {
+        for (place, record) in records.iter().enumerate() {
             self.last += 1;
-            serde_json::to_writer(&mut text, &Line { n: self.last, record })?;
+            let line = Line {
+                n: self.last,
+                more: place + 1 < records.len(),
+                record,
+            };
+            serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
         let failed = || format!("can't write to {}", self.folder.join("account.log").display());
@@ -197,29 +207,35 @@ fn read_snapshot(path: &Path) -> Result<(u64, Account)> {
     }
 }
 
-/// Applies all records that come after `last` and returns where the last whole one ends. A last line that
-/// was not written to its end was never acknowledged to anyone, and is left out.
+/// Applies all records that come after `last` and returns where the last whole append ends. One that was not written to
+/// its end was never acknowledged to anyone, and is left out.
 fn fold(log: &mut File, last: &mut u64, account: &mut Account) -> Result<u64> {
     let mut text = Vec::new();
     log.read_to_end(&mut text)?;
-    let mut end = 0;
+    let (mut read, mut end) = (0, 0);
+    let mut begun: Vec<Record> = Vec::new();
     for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let whole = line.ends_with(b"\n");
+        read += line.len();
         let record: Line<Record> = match serde_json::from_slice(line) {
             Ok(record) if whole => record,
-            _ if end + line.len() == text.len() => break,
+            _ if read == text.len() => break,
             Ok(_) => bail!("line {} has no end", index + 1),
             Err(error) => bail!("line {} is no record: {error}", index + 1),
         };
-        end += line.len();
-        if record.n <= *last {
-            continue;
+        // A snapshot holds whole appends.
+        if record.n > *last {
+            let next = *last + begun.len() as u64 + 1;
+            if record.n != next {
+                bail!("line {} holds record {}, not {next}", index + 1, record.n);
+            }
+            begun.push(record.record);
         }
-        if record.n != *last + 1 {
-            bail!("line {} holds record {}, not {}", index + 1, record.n, *last + 1);
+        if !record.more {
+            *last += begun.len() as u64;
+            begun.drain(..).for_each(|record| account.apply(&record));
+            end = read;
         }
-        *last = record.n;
-        account.apply(&record.record);
     }
     Ok(end as u64)
 }
@@ -296,6 +312,45 @@ mod tests {
             Journal::open(folder.path()).unwrap().1.day,
             Some(jiff::civil::date(2026, 11, 3))
         );
+    }
+
+    #[test]
+    fn an_append_that_was_cut_anywhere_is_there_as_a_whole_or_not_at_all() {
+        let appends = [
+            vec![opening()],
+            vec![day(2), day(3), day(4)],
+            vec![day(5), day(6)],
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, mut account) = Journal::open(folder.path()).unwrap();
+        let mut states = vec![(0, account.clone())];
+        for records in &appends {
+            records.iter().for_each(|record| account.apply(record));
+            journal.append(records, &account).unwrap();
+            states.push((journal.length, account.clone()));
+        }
+        drop(journal);
+        let path = folder.path().join("account.log");
+        let text = std::fs::read(&path).unwrap();
+        for length in 0..=text.len() {
+            std::fs::write(&path, &text[..length]).unwrap();
+            let (mut journal, account) = Journal::open(folder.path()).unwrap();
+            let whole = states
+                .iter()
+                .rev()
+                .find(|(end, _)| *end <= length as u64)
+                .unwrap();
+            assert_eq!((journal.length, &account), (whole.0, &whole.1), "cut at {length}");
+            let mut expected = account.clone();
+            expected.apply(&day(7));
+            journal.append(&[day(7)], &expected).unwrap();
+            drop(journal);
+            assert_eq!(
+                Journal::open(folder.path()).unwrap().1,
+                expected,
+                "cut at {length}"
+            );
+        }
     }
 
     #[test]
