@@ -110,6 +110,8 @@ pub enum Refusal {
     Rejected(String),
     /// New terms name another stock or the other side, or fewer shares than have traded.
     Mismatch,
+    /// New terms that are not to be transmitted, for an order that was.
+    NotTransmitted,
     /// A price is not above zero, or not a multiple of the stock's price step, or beyond all measure.
     PriceStep,
     /// The quantity is zero or below, not a whole number, or beyond all measure.

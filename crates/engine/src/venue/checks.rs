@@ -46,10 +46,12 @@ impl Venue {
         self.check_ticket(ticket)?;
         if let Some(order) = self.account.find_open(client, order_id) {
             let same = order.ticket.symbol == ticket.symbol && order.ticket.side == ticket.side;
-            return if same && ticket.quantity > order.filled {
-                Ok(())
-            } else {
-                Err(Refusal::Mismatch)
+            return match () {
+                () if !same || ticket.quantity <= order.filled => Err(Refusal::Mismatch),
+                () if !ticket.transmit && order.status != Status::Untransmitted => {
+                    Err(Refusal::NotTransmitted)
+                }
+                () => Ok(()),
             };
         }
         if order_id < self.account.next_order_id(client) {

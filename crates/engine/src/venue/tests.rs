@@ -351,10 +351,15 @@ fn what_can_not_be_done_is_said_and_changes_nothing() {
         symbol: symbol("ZZZZ"),
         ..ticket(Side::Buy, Kind::Market, 1)
     };
+    let kept_back = Ticket {
+        transmit: false,
+        ..ticket(Side::Buy, Kind::Limit(decimal("2")), 10)
+    };
     for (input, why) in [
         (place(9, unknown), Refusal::UnknownSymbol),
         (place(3, ticket(Side::Buy, Kind::Market, 1)), Refusal::UsedId),
         (place(5, ticket(Side::Sell, Kind::Market, 1)), Refusal::Mismatch),
+        (place(5, kept_back), Refusal::NotTransmitted),
         (
             place(9, ticket(Side::Buy, Kind::Limit(decimal("1.001")), 1)),
             Refusal::PriceStep,

@@ -28,7 +28,11 @@ impl Hub {
             }
         };
         let today = calendar::local(self.venue.now()).date();
-        let days = i64::from(filter.last_n_days.unwrap_or(1)).clamp(1, DAYS_KEPT);
+        let by_date = !filter.specific_dates.is_empty();
+        let last = filter.last_n_days.filter(|days| *days > 0).map(i64::from);
+        let days = last
+            .unwrap_or(if by_date { DAYS_KEPT } else { 1 })
+            .clamp(1, DAYS_KEPT);
         let first = calendar::midnight(today.checked_sub((days - 1).days()).unwrap_or(today));
         let since = since.map_or(first, |since| since.max(first));
         let wanted = |fill: &&Fill| fill.at >= since && matches(&filter, fill, &self.name);

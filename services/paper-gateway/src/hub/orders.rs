@@ -192,6 +192,11 @@ impl Hub {
             Refusal::NoParent => (10006, "Missing parent order.".into()),
             Refusal::Rejected(reason) => (201, format!("Order rejected - reason:{reason}")),
             Refusal::Mismatch => (105, "Order being modified does not match original order".into()),
+            Refusal::NotTransmitted => (
+                321,
+                "Error validating request.-'bN' : cause - New terms of a transmitted order must be transmitted"
+                    .into(),
+            ),
             Refusal::PriceStep => (
                 110,
                 "The price does not conform to the minimum price variation for this contract.".into(),

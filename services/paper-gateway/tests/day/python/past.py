@@ -10,6 +10,7 @@ import calendar
 import time
 from decimal import Decimal
 
+from ibapi.const import UNSET_INTEGER
 from ibapi.order_cancel import OrderCancel
 
 from book import executions, reconcile
@@ -202,7 +203,8 @@ def next_morning(client, placed):
     traded(client, sold, "of the next day", "04:05", "06:59", 100.90, 101.10, SECOND_DAY)
     today = [execution.execId for _, execution, _ in executions(client, lastNDays=1)]
     expect("executions of both days", [execution.execId for _, execution, _ in executions(client)], yesterday + today)
-    by_date = [execution.execId for _, execution, _ in executions(client, lastNDays=7, specificDates=[int(FIRST_DAY)])]
+    on_first = {"lastNDays": UNSET_INTEGER, "specificDates": [int(FIRST_DAY)]}
+    by_date = [execution.execId for _, execution, _ in executions(client, **on_first)]
     expect("executions of the first date", by_date, yesterday)
     client.reqGlobalCancel(OrderCancel())
     for number in waiting:
