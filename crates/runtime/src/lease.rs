@@ -39,6 +39,8 @@ pub enum Asked {
     Taken {
         /// Who.
         holder: String,
+        /// Changes with every renewal.
+        revision: u64,
     },
 }
 
@@ -73,7 +75,7 @@ impl Lease {
             Err(error) => return Err(error).context("read the lease"),
         };
         if let Some(holder) = taken_by {
-            return Ok(Asked::Taken { holder });
+            return Ok(Asked::Taken { holder, revision });
         }
         let mut lease = Self {
             jetstream: bus.jetstream().clone(),
@@ -85,6 +87,7 @@ impl Lease {
             Ok(()) => Ok(Asked::Held(lease)),
             Err(RenewError::Lost) => Ok(Asked::Taken {
                 holder: "another that was quicker".to_owned(),
+                revision,
             }),
             Err(RenewError::Unknown(reason)) => Err(anyhow::anyhow!("take the lease: {reason}")),
         }
@@ -131,8 +134,8 @@ impl Lease {
 /// Why a lease may not be held any more.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewError {
-    /// Somebody else has it.
-    #[error("the lease is held by another incarnation")]
+    /// It is not ours any more.
+    #[error("the lease was lost: it ran out before it was renewed, or another incarnation has it")]
     Lost,
     /// The bus did not answer.
     #[error("the lease was not renewed: {0}")]

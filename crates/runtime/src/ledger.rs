@@ -131,6 +131,7 @@ impl Ledger {
 }
 
 fn refused(error: &jetstream::context::PublishError) -> bool {
-    // A second write to a write-once subject has no kind of its own; the server's words carry code 10077.
-    error.kind() == PublishErrorKind::WrongLastSequence || format!("{error:?}").contains("10077")
+    // A second write to a write-once subject has no kind of its own. Its code, 10077, is also that of a disk that fails.
+    error.kind() == PublishErrorKind::WrongLastSequence
+        || format!("{error:?}").contains("maximum messages per subject exceeded")
 }

@@ -102,7 +102,7 @@ async fn a_lease_has_one_holder_and_can_be_given_up() {
         panic!("nobody holds it yet");
     };
     match Lease::ask(&bus, "DU1", "second").await.unwrap() {
-        Asked::Taken { holder } => assert_eq!(holder, "first"),
+        Asked::Taken { holder, .. } => assert_eq!(holder, "first"),
         Asked::Held(_) => panic!("two holders"),
     }
     assert!(

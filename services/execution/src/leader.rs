@@ -2,6 +2,7 @@
 //! thing after the other, so that what is decided next always knows what was done before.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use engine::desk::{Deed, Desk, Input as Said, Notice as Told};
 use engine::reconcile::Pass;
@@ -14,9 +15,10 @@ use protocol::decision::Level;
 use protocol::ledger::{Identity, Mode};
 use protocol::operator::{Command, HealthState, Reply, Verb};
 use protocol::subject::{filter, stream};
-use runtime::lease::Lease;
+use runtime::lease::{Lease, RENEW_SECONDS};
 use runtime::ledger::Ledger;
 use runtime::{Context, Exit, Request, code, now};
+use tokio::time::sleep;
 
 use crate::broker::{self, Broker};
 use crate::ears::{Callers, Ears, Input};
@@ -100,7 +102,7 @@ impl Leader {
             if let Some(why) = self.desk.closed() {
                 context.health.set(HealthState::Starting, why);
             }
-            let reading = self.ears.readings.next().await;
+            let reading = self.next_reading().await?;
             self.listen();
             self.renew().await?;
             self.decide(context, reading).await?;
@@ -108,6 +110,16 @@ impl Leader {
             tracing::info!(before, after, "broker truth read");
         }
         Ok(())
+    }
+
+    /// Waits for the next reading, which may take longer than the lease lasts.
+    async fn next_reading(&mut self) -> anyhow::Result<Said> {
+        loop {
+            tokio::select! {
+                reading = self.ears.readings.next() => return Ok(reading),
+                () = sleep(Duration::from_secs(RENEW_SECONDS)) => self.renew().await?,
+            }
+        }
     }
 
     /// Trades until told to stop, or until the first doubt.

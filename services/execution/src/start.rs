@@ -1,7 +1,7 @@
 //! The one sequence of every start: connection, lease, ledger, witness, epoch, broker truth. Nothing is ordered before
 //! its end, and where two things that must agree do not, it stops for good.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::desk::{Desk, Memory, Recall};
 use engine::portfolio::Portfolio;
@@ -11,13 +11,14 @@ use protocol::ledger::{Identity, Mode, Record};
 use protocol::operator::HealthState;
 use protocol::subject::stream;
 use runtime::Context;
-use runtime::lease::{Asked, Lease};
+use runtime::lease::{Asked, LEASE_SECONDS, Lease, RENEW_SECONDS};
 use runtime::ledger::Ledger;
 
 use crate::broker::{Broker, ConnectError};
 use crate::ears::Ears;
 use crate::latch::Latch;
-use crate::leader::{Contradiction, Held, Leader, doubt};
+use crate::leader::{Contradiction, Held, Leader, again, doubt};
+use crate::sweep;
 use crate::witness::Witness;
 
 /// Time between two tries to connect or to lead.
@@ -39,11 +40,12 @@ pub async fn lead(context: &Context, latch: Latch) -> anyhow::Result<Option<Box<
 async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Leader>> {
     let (mut broker, notices) = connect(context, &latch).await;
     broker.account = account(context, &broker).map_err(Contradiction)?;
-    let lease = take_lease(context, &latch, &broker.account).await?;
+    let mut lease = take_lease(context, &latch, &broker).await?;
     context.health.set(HealthState::Starting, "reading the ledger");
-    let (witness, memory, portfolio, ears) = match read(context, &broker, notices).await {
+    let (witness, memory, portfolio, ears) = match held(&mut lease, read(context, &broker, notices)).await {
         Ok(read) => read,
         Err(error) => {
+            sweep::obey(&latch, &broker).await;
             // Whoever tries next need not wait for a lease of nobody.
             lease.release().await;
             return Err(error);
@@ -64,8 +66,25 @@ async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Leader>
     match leader.begin(context, identity).await {
         Ok(()) => Ok(leader),
         Err(error) => {
+            // A ledger that is not what was written says nothing of what may be cancelled.
+            if !error.is::<Contradiction>() {
+                sweep::obey(&leader.latch, &leader.broker).await;
+            }
             leader.end().await;
             Err(error)
+        }
+    }
+}
+
+/// Does what may take longer than the lease lasts, and keeps it meanwhile.
+async fn held<T>(lease: &mut Lease, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            outcome = &mut work => return outcome,
+            () = tokio::time::sleep(Duration::from_secs(RENEW_SECONDS)) => {
+                lease.renew().await.map_err(|error| again(error.to_string()))?;
+            }
         }
     }
 }
@@ -172,17 +191,57 @@ fn mode_of(account: &str) -> Mode {
     }
 }
 
-async fn take_lease(context: &Context, latch: &Latch, account: &str) -> anyhow::Result<Lease> {
+/// Waits for the lease. The kill switch of this machine goes on meanwhile: nobody else can cancel as this client.
+async fn take_lease(context: &Context, latch: &Latch, broker: &Broker) -> anyhow::Result<Lease> {
+    let account = broker.account.as_str();
     let mut standby = Standby::default();
+    let mut silence = Silence::default();
     loop {
+        sweep::obey(latch, broker).await;
         let asked = Lease::ask(&context.bus, account, &context.instance).await;
         match asked.map_err(doubt)? {
             Asked::Held(lease) => return Ok(lease),
-            Asked::Taken { holder } => {
+            Asked::Taken { holder, revision } => {
                 let holder = format!("{holder} holds the lease on {account}");
-                standby.tell(context, latch, &holder).await;
+                if silence.is_too_long(Instant::now(), revision) {
+                    silence.tell(context, &holder).await;
+                } else {
+                    standby.tell(context, latch, &holder).await;
+                }
                 tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
             }
+        }
+    }
+}
+
+/// How long a lease that another holds was not renewed.
+#[derive(Default)]
+struct Silence {
+    since: Option<(u64, Instant)>,
+    told: bool,
+}
+
+impl Silence {
+    /// True when a lease was neither renewed nor ended long after its time: the server can't end it.
+    fn is_too_long(&mut self, now: Instant, revision: u64) -> bool {
+        let since = match self.since {
+            Some((known, since)) if known == revision => since,
+            _ => {
+                self.told = false;
+                now
+            }
+        };
+        self.since = Some((revision, since));
+        now.duration_since(since) > Duration::from_secs(2 * LEASE_SECONDS)
+    }
+
+    async fn tell(&mut self, context: &Context, holder: &str) {
+        let text = format!(
+            "{holder}, does not renew it, and the NATS server does not end it: nobody leads; see that the server's disk is whole and has room, then start the server again"
+        );
+        context.health.set(HealthState::Degraded, text.clone());
+        if !std::mem::replace(&mut self.told, true) {
+            context.bus.alert("lease-stuck", Level::Critical, text).await;
         }
     }
 }
@@ -225,5 +284,21 @@ fn identity(context: &Context, account: &str) -> Identity {
         mode: mode_of(account),
         gateway: settings.address.clone(),
         client_id: settings.ordering_client_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_renewed_is_of_one_who_lives_and_one_that_stays_is_told() {
+        let (begin, mut silence) = (Instant::now(), Silence::default());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!((0..60).all(|second| !silence.is_too_long(at(second), second / 2)));
+        assert!(!silence.is_too_long(at(60), 100), "another holder");
+        assert!(!silence.is_too_long(at(72), 100));
+        assert!(silence.is_too_long(at(73), 100));
+        assert!(!silence.is_too_long(at(74), 101), "it lives after all");
     }
 }

@@ -1,4 +1,4 @@
-//! What the kill switch of this machine does while there is no bus, and so no lead: it cancels what works at the broker.
+//! What the kill switch of this machine does while this execution does not lead: it cancels what works at the broker.
 
 use std::time::Duration;
 
@@ -75,6 +75,17 @@ async fn sweep(settings: &Settings, over: &CancellationToken) {
     broker.client.disconnect().await;
 }
 
+/// Does over a connection that is there what the switch wants, if it is latched. A failure is told: the next look, or the
+/// next incarnation, tries again.
+pub async fn obey(latch: &Latch, broker: &Broker) {
+    if latch.is_set()
+        && let Err(error) = cancel_all(broker).await
+    {
+        let error = format!("{error:#}");
+        tracing::error!(error, "the kill switch is latched and not all is cancelled");
+    }
+}
+
 /// Cancels what a pipeline like this one decided, until none of it works.
 async fn cancel_all(broker: &Broker) -> anyhow::Result<()> {
     for _ in 0..READINGS_MAX {
@@ -85,7 +96,7 @@ async fn cancel_all(broker: &Broker) -> anyhow::Result<()> {
             return Ok(());
         }
         for order_id in working {
-            tracing::warn!(order_id, "cancelled by the kill switch, without a bus");
+            tracing::warn!(order_id, "cancelled by the kill switch, without the lead");
             broker.cancel(order_id).await?;
         }
         sleep(Duration::from_millis(READ_MS)).await;

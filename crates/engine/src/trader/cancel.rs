@@ -76,7 +76,9 @@ impl Trader {
     /// Takes down what is about to be asked.
     pub(super) fn note_requests(&mut self, wall: Timestamp, outputs: &[Output]) {
         for output in outputs {
-            let Output::Cancel(order_id) = output else { continue };
+            let Output::Cancel(order_id) = output else {
+                continue;
+            };
             let request = self
                 .requests
                 .entry(*order_id)

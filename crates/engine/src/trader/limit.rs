@@ -108,7 +108,8 @@ impl Trader {
             let is_exit =
                 (order.symbol, order.order_id != 0) == (symbol, true) && order.reason != Reason::Entry;
             let price = self.beyond(wall, order);
-            let stands = price.is_some() || self.is_asked_for(order) || self.noticed.inactive.contains(&order.id);
+            let stands =
+                price.is_some() || self.is_asked_for(order) || self.noticed.inactive.contains(&order.id);
             (is_exit && stands && order.state != OrderState::Absent).then(|| (order.clone(), price))
         };
         let (order, price) = self.portfolio.open_orders().find_map(stands)?;

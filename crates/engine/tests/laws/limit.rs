@@ -1,54 +1,17 @@
 //! Exits that stand still, at a limit that the market left or as inactive, are cancelled, and made anew only then.
 
 use engine::reconcile::BrokerStatus;
-use engine::trader::{Heard, Input, News};
+use engine::trader::Input;
 use protocol::Quantity;
-use protocol::decision::{Alert, Level};
+use protocol::decision::Level;
 use protocol::ledger::Reason;
 use protocol::market::{Phase, Quote};
 use protocol::operator::Verb;
 
-use crate::world::{World, number};
-
-/// After the close, with 50 shares of AAPL that cost $100 each, at this price.
-fn evening(price: &str) -> World {
-    let mut world = World::with(&[("AAPL", "50")], |settings| {
-        settings.market.extended_hours = true
-    });
-    world.phase(Phase::After);
-    world.quote("AAPL", price);
-    world
-}
-
-/// The broker says so of the latest order.
-fn hear(world: &mut World, status: BrokerStatus) {
-    let (id, intent) = world.intents.last().unwrap();
-    let order_ref = id.to_string();
-    let order_id = intent.order_id;
-    let filled = world.trader.portfolio.orders[id].filled;
-    world.step(Input::Broker(Heard {
-        order_ref,
-        order_id,
-        permanent_id: 1000 + i64::from(order_id),
-        news: News::Status(status, Some(filled), String::new()),
-    }));
-}
-
-/// The price is told and stays for so many seconds.
-fn stays(world: &mut World, price: &str, seconds: i64) {
-    for _ in 0..seconds {
-        world.quote("AAPL", price);
-        world.step(Input::Tick);
-        world.later(1);
-    }
-}
+use crate::world::{World, evening, hear, number, stays, told};
 
 fn limit(world: &World) -> Quantity {
     world.intents.last().unwrap().1.limit_price.unwrap()
-}
-
-fn told<'a>(world: &'a World, kind: &str) -> Vec<&'a Alert> {
-    world.alerts.iter().filter(|alert| alert.kind == kind).collect()
 }
 
 /// The order ids of all intents but the latest.

@@ -3,6 +3,7 @@
 // A test that meets what it did not expect has failed.
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod cancellation;
 mod confirm;
 mod copy;

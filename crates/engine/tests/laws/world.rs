@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::gate::{Gate, Moment};
 use engine::portfolio::Portfolio;
-use engine::reconcile::Truth;
+use engine::reconcile::{BrokerStatus, Truth};
 use engine::testing::settings;
 use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
@@ -132,11 +132,15 @@ impl World {
     }
 
     pub fn phase(&mut self, phase: Phase) {
+        self.phase_until(phase, None);
+    }
+
+    pub fn phase_until(&mut self, phase: Phase, next_change: Option<Timestamp>) {
         let session = Session {
             id: Id::derive(&["session"]),
             at: self.now,
             phase,
-            next_change: None,
+            next_change,
             source: "test".into(),
             speed: 1.0,
             connected: true,
@@ -357,4 +361,42 @@ impl World {
     pub fn held(&self, name: &str) -> Quantity {
         self.trader.portfolio.held(symbol(name))
     }
+}
+
+/// After the close, with 50 shares of AAPL that cost $100 each, at this price.
+pub fn evening(price: &str) -> World {
+    let mut world = World::with(&[("AAPL", "50")], |settings| {
+        settings.market.extended_hours = true
+    });
+    world.phase(Phase::After);
+    world.quote("AAPL", price);
+    world
+}
+
+/// The broker says so of the latest order.
+pub fn hear(world: &mut World, status: BrokerStatus) {
+    let (id, intent) = world.intents.last().unwrap();
+    let order_ref = id.to_string();
+    let order_id = intent.order_id;
+    let filled = world.trader.portfolio.orders[id].filled;
+    world.step(Input::Broker(Heard {
+        order_ref,
+        order_id,
+        permanent_id: 1000 + i64::from(order_id),
+        news: News::Status(status, Some(filled), String::new()),
+    }));
+}
+
+/// The price of AAPL is told and stays for so many seconds.
+pub fn stays(world: &mut World, price: &str, seconds: i64) {
+    for _ in 0..seconds {
+        world.quote("AAPL", price);
+        world.step(Input::Tick);
+        world.later(1);
+    }
+}
+
+/// The alerts of a kind.
+pub fn told<'a>(world: &'a World, kind: &str) -> Vec<&'a Alert> {
+    world.alerts.iter().filter(|alert| alert.kind == kind).collect()
 }
