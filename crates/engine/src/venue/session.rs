@@ -6,6 +6,7 @@ use protocol::{Price, Symbol};
 use super::account::Position;
 use super::calendar::{self, Calendar, Phase};
 use super::matching::Match;
+use super::money::Valuation;
 use super::order::{Lifetime, Order, Side, Status};
 use super::record::Record;
 use super::{Output, Venue};
@@ -51,7 +52,8 @@ impl Venue {
             self.record(Record::Held { perm_id, at }, outputs);
         }
         if self.account.day.is_some_and(|day| day < wall.date()) && phase != Phase::Closed {
-            for book in self.books.values_mut() {
+            // Books that were opened after it, by a start of today, know the close before already.
+            for book in self.books.values_mut().filter(|book| book.tick.at < at) {
                 book.begin_day();
             }
             self.begin_day(outputs);
@@ -119,13 +121,17 @@ impl Venue {
         self.account.open.values().filter_map(date).min()
     }
 
+    /// A day of the account begins: what is held counts at the close before.
     pub(super) fn begin_day(&mut self, outputs: &mut Vec<Output>) {
         let date = calendar::local(self.now).date();
-        let equity = self.valuation().equity();
+        let close_before = |symbol: Symbol, position: &Position| {
+            let known = self.books.get(&symbol).and_then(|book| book.previous_close);
+            known.unwrap_or_else(|| self.price_held(symbol, position))
+        };
+        let equity = Valuation::of(&self.account, close_before).equity();
         let positions = self.account.positions.iter();
         let gain = |(symbol, position): (&Symbol, &Position)| {
-            let price = self.price_held(*symbol, position);
-            (*symbol, position.unrealized(price))
+            (*symbol, position.unrealized(close_before(*symbol, position)))
         };
         let gains = positions.map(gain).collect();
         self.record(Record::Day { date, equity, gains }, outputs);

@@ -56,6 +56,44 @@ fn nothing_trades_through_a_night_at_the_price_of_the_day_before() {
 }
 
 #[test]
+fn a_start_in_the_middle_of_the_next_day_begins_that_day_at_the_close_before() {
+    let spy = symbol("SPY");
+    let mut venue = replay(night(), 60);
+    venue.step(
+        after("2013-10-07T19:58:10Z", 0),
+        place(1, ticket(Side::Buy, Kind::Market, 10)),
+    );
+    // Another one that stands still from the evening on, and knows as much.
+    let evening = after("2013-10-07T20:00:30Z", 0);
+    venue.step(evening, Input::Time);
+    let account = venue.account().clone();
+    assert_eq!(account.positions[&spy].quantity, decimal("10"));
+
+    let noon = after("2013-10-08T14:01:30Z", 0);
+    venue.step(noon, Input::Time);
+    let files = BTreeMap::from([(
+        spy,
+        Rows {
+            rows: night(),
+            seconds: 60,
+        },
+    )]);
+    let mut again = Venue::new(Market::Replay(Replay::new(files, 7, noon)), account, noon);
+    again.step(noon, Input::Time);
+    let day = |venue: &Venue| {
+        let (account, book) = (venue.account(), venue.book(spy).unwrap());
+        (
+            account.day,
+            account.day_equity,
+            account.positions[&spy].begun,
+            book.previous_close,
+        )
+    };
+    assert_eq!(day(&again), day(&venue));
+    assert!(again.book(spy).unwrap().previous_close < Some(decimal("101")));
+}
+
+#[test]
 fn an_order_in_a_hole_of_the_day_waits_for_the_next_bar() {
     let mut rows = minutes(3);
     rows.push(row(after(OPEN, 1800), ["150", "150.1", "149.9", "150"], "9000"));
