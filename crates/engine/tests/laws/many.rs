@@ -6,13 +6,13 @@ use std::time::Duration;
 use engine::gate::{Gate, Moment};
 use engine::order::OrderState;
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
-use engine::testing::settings;
 use engine::trader::{Ask, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
 use protocol::decision::{Regime, Signal};
 use protocol::ledger::{Entry, Fill, Holding, Intent, Record};
 use protocol::market::Quote;
 use protocol::operator::{Command, Verb};
+use protocol::settings::Settings;
 use protocol::{Hash, Id, Money, Quantity, Symbol, Timestamp};
 
 use crate::sums::Sums;
@@ -41,6 +41,7 @@ impl Dice {
 }
 
 /// A trader with its ledger, as light as it gets: one begins anew for every case.
+#[derive(Clone)]
 struct Books {
     trader: Trader,
     gate: Gate,
@@ -57,7 +58,7 @@ impl Books {
         world.records.iter().for_each(|(_, _, record)| sums.take(record));
         Self {
             trader: world.trader.clone(),
-            gate: Gate::new(settings().risk, order_id_max),
+            gate: Gate::new(world.trader.limits().clone(), order_id_max),
             now: world.now,
             said: 0,
             sums,
@@ -291,8 +292,29 @@ fn judge(books: &Books, bought: &Story, sold: &Story, case: u64) {
     assert!(portfolio.differences.is_empty(), "case {case}");
 }
 
+/// All that the broker says of its orders when it is read, twice: the first reading may have news, the second has none.
+fn read(books: &mut Books, bought: &Story, sold: &Story) {
+    let mut truth = Truth::default();
+    bought.tell(&mut truth);
+    sold.tell(&mut truth);
+    for (story, held) in [(bought, bought.filled()), (sold, number("30") - sold.filled())] {
+        let holding = Holding {
+            quantity: held,
+            average_cost: Money::ONE_HUNDRED,
+        };
+        if !held.is_zero() {
+            truth.positions.insert(story.order.1.symbol, holding);
+        }
+    }
+    for _ in 0..2 {
+        truth.folded = books.trader.portfolio.sequence;
+        truth.cash = Some(books.trader.portfolio.cash);
+        books.hear(Input::Truth(truth.clone(), Pass::Running));
+    }
+}
+
 #[test]
-fn what_the_broker_says_in_any_order_and_number_or_only_a_part_of_it_and_then_read_is_the_same() {
+fn what_the_broker_says_comes_to_the_same_books_in_any_order_and_number_and_with_a_reading_anywhere() {
     let mut world = World::new(&[("NVDA", "30")]);
     world.quote("AAPL", "100");
     world.bullish("AAPL");
@@ -312,33 +334,17 @@ fn what_the_broker_says_in_any_order_and_number_or_only_a_part_of_it_and_then_re
         for last in (1..told.len()).rev() {
             told.swap(last, usize::try_from(dice.roll(last as u64 + 1)).unwrap());
         }
-        // Half of the cases are cut off and read, as after a crash.
-        if dice.roll(2) == 0 {
-            told.truncate(usize::try_from(dice.roll(told.len() as u64)).unwrap());
-        }
+        // Only what was told.
+        let mut heard = Books::of(&world);
+        told.iter().for_each(|input| heard.hear(input.clone()));
+        judge(&heard, &bought, &sold, case);
+        // A part of it, then a reading as after a crash, then the rest of it.
+        let rest = told.split_off(usize::try_from(dice.roll(told.len() as u64)).unwrap());
         let mut books = Books::of(&world);
         told.into_iter().for_each(|input| books.hear(input));
-        let mut truth = Truth {
-            cash: Some(books.trader.portfolio.cash),
-            ..Truth::default()
-        };
-        bought.tell(&mut truth);
-        sold.tell(&mut truth);
-        for (story, held) in [(&bought, bought.filled()), (&sold, number("30") - sold.filled())] {
-            let holding = Holding {
-                quantity: held,
-                average_cost: Money::ONE_HUNDRED,
-            };
-            if !held.is_zero() {
-                truth.positions.insert(story.order.1.symbol, holding);
-            }
-        }
-        // The first reading may have news; the second must have none, and finds no difference.
-        for _ in 0..2 {
-            truth.folded = books.trader.portfolio.sequence;
-            truth.cash = Some(books.trader.portfolio.cash);
-            books.hear(Input::Truth(truth.clone(), Pass::Running));
-        }
+        read(&mut books, &bought, &sold);
+        judge(&books, &bought, &sold, case);
+        rest.into_iter().for_each(|input| books.hear(input));
         judge(&books, &bought, &sold, case);
     }
 }
@@ -444,17 +450,36 @@ fn of_an_order(books: &mut Books, dice: &mut Dice) {
     books.hear(Input::Broker(heard));
 }
 
-#[test]
-fn nothing_that_was_said_holds_an_exit_back_and_exits_never_make_a_short() {
-    // An exit of an earlier incarnation is on its way: it may be called absent, and appear all the same.
-    let mut world = World::new(&[("AAPL", "50"), ("NVDA", "30")]);
+/// An account with an exit of an earlier incarnation on its way, which may be called absent, and appear all the same; and
+/// with so many orders and trades allowed, of so many dollars, as the engine's tests have it at the most.
+fn limited(most: u32) -> World {
+    let limit = |settings: &mut Settings| {
+        let risk = &mut settings.risk;
+        risk.orders_per_minute_max = risk.orders_per_minute_max.min(most);
+        risk.trades_per_symbol_per_day_max = risk.trades_per_symbol_per_day_max.min(most);
+        for dollars in [
+            &mut risk.daily_loss_max,
+            &mut risk.gross_notional_max,
+            &mut risk.notional_per_symbol_max,
+            &mut risk.shares_per_symbol_max,
+        ] {
+            *dollars = (*dollars).min(Money::from(most));
+        }
+    };
+    let mut world = World::with(&[("AAPL", "50"), ("NVDA", "30")], limit);
     world.quote("NVDA", "90");
     let mut world = world.restart();
     NAMES.iter().for_each(|name| world.quote(name, "100"));
+    world
+}
+
+#[test]
+fn nothing_that_was_said_holds_an_exit_back_and_exits_never_make_a_short() {
+    let worlds = [0, 1, u32::MAX].map(limited);
     let mut closed = 0u64;
     for case in 0..CASES {
         let dice = &mut Dice(case.wrapping_mul(7_919));
-        let mut books = Books::of(&world);
+        let mut books = Books::of(dice.pick(&worlds));
         for _ in 0..dice.roll(14) {
             anything(&mut books, dice);
             books.hear(Input::Tick);

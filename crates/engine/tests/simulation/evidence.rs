@@ -38,6 +38,8 @@ pub struct Evidence {
     pub readings: Vec<Read>,
     /// Every incarnation that traded, in order.
     pub leaders: Vec<Run>,
+    /// The last that was killed as planned.
+    pub killed: Option<Run>,
     /// The digest that a fold told first at a position of LEDGER.
     pub marks: BTreeMap<u64, Hash>,
     /// What a fold could not take in or told otherwise than another.

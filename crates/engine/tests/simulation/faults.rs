@@ -1,5 +1,7 @@
 //! What goes wrong, and when.
 
+use std::collections::VecDeque;
+
 use protocol::ledger::{Entry, OrderChange};
 use protocol::operator::{Command, Verb};
 
@@ -30,8 +32,8 @@ pub struct Plan {
     pub hosts: usize,
     /// True when things go wrong by chance.
     pub trouble: bool,
-    /// The one thing that goes wrong otherwise.
-    pub crash: Option<Crash>,
+    /// What goes wrong otherwise, one after the other.
+    pub crashes: VecDeque<Crash>,
 }
 
 impl Plan {
@@ -41,7 +43,7 @@ impl Plan {
             variant,
             hosts: 2,
             trouble: true,
-            crash: None,
+            crashes: VecDeque::new(),
         }
     }
 }
@@ -50,7 +52,7 @@ impl Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crash {
     pub point: Point,
-    /// A standby takes over; else the same host starts again.
+    /// Its host never starts again, so that another takes over.
     pub takeover: bool,
     /// NATS stays up.
     pub ledger_up: bool,
@@ -171,12 +173,12 @@ impl World {
         if self.process(run).is_none() {
             return false;
         }
-        let planned = self.plan.crash.filter(|crash| crash.point == point);
-        if let Some(crash) = planned {
-            if self.now < 20_000 && point > Point::SecondReading {
+        let planned = self.plan.crashes.front().copied();
+        if let Some(crash) = planned.filter(|crash| crash.point == point) {
+            if self.now < 20_000 {
                 return false;
             }
-            self.plan.crash = None;
+            self.plan.crashes.pop_front();
             self.crash_as_planned(run, crash);
             return true;
         }
@@ -199,6 +201,7 @@ impl World {
             self.broker.links[conn].frozen = !crash.broker_has;
         }
         self.hosts[run.host].retired = crash.takeover;
+        self.evidence.killed = Some(run);
         self.crash(run, false);
     }
 

@@ -11,7 +11,7 @@ use crate::world::{Event, World, symbol};
 impl World {
     /// People do something.
     pub fn operate(&mut self) {
-        if self.plan.crash.is_some() {
+        if !self.plan.crashes.is_empty() {
             self.after(3_000, Event::Operator);
             return self.ask(Verb::CancelAll, Command::default());
         }

@@ -172,7 +172,7 @@ impl World {
             world.after(9_000, Event::Operator);
             world.plan_daily_restart();
         }
-        if world.plan.crash.is_some() {
+        if !world.plan.crashes.is_empty() {
             world.after(20_000, Event::Operator);
         }
         world

@@ -18,7 +18,7 @@ use crate::world::{RUNNERS, World};
 
 /// Longest time for which something is broken.
 const LONGEST_MS: u64 = 1_500;
-/// Longer than a lease lasts: who wakes after it is a ghost of itself.
+/// Longer than a lease lasts: who wakes after it, or hears of others again, is a ghost of itself.
 const ASLEEP: Duration = Duration::from_millis(LEASE_SECONDS * 1_000 + 1_500);
 /// Every process, the runners twice: they matter most.
 const PARTS: [&str; 10] = [
@@ -117,10 +117,17 @@ impl Broken {
                     _ => Wire::Late(random.millis(1, 80)),
                 };
                 wire(world, runner, to_broker).be(how);
-                self.0.push((until(random), Ending::Whole(runner, to_broker)));
+                let long = !matches!(how, Wire::Late(_)) && random.below(6) == 0;
+                let end = if long {
+                    Instant::now() + ASLEEP
+                } else {
+                    until(random)
+                };
+                self.0.push((end, Ending::Whole(runner, to_broker)));
                 let how = format!("{how:?}");
                 let how = how.split('(').next().expect("a first part").to_lowercase();
-                tally.fault(format!("{how} {}", name_of(to_broker)));
+                let long = if long { " for longer than a lease" } else { "" };
+                tally.fault(format!("{how}{long} {}", name_of(to_broker)));
             }
             40..45 => say(world, random, tally).await,
             45..55 => self.at_the_broker(world, random, tally).await,
@@ -181,7 +188,8 @@ pub async fn at_an_order(world: &World, random: &mut Random) {
     let placed = json!({"client": 11, "in": "place-order"});
     let seconds = random.millis(10, 500).as_secs_f64();
     let line = match random.below(21) {
-        0 => json!({"fault": "cut", "at": random.one(&["before", "after", "middle"]), "when": placed}),
+        // Within it: see `points`.
+        0 => json!({"fault": "cut", "at": random.one(&["before", "after"]), "when": placed}),
         1 => json!({"fault": "cut", "at": random.one(&["before", "after", "middle"]), "when": told}),
         2..4 => json!({"fault": "swallow", "when": placed}),
         4..6 => json!({"fault": "swallow", "when": told}),

@@ -11,6 +11,7 @@ use runtime::CancellationToken;
 use supervisor::member::Recipe;
 use supervisor::process;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 /// Pause between an end and the next start.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -24,6 +25,7 @@ pub type Ends = Arc<Mutex<BTreeMap<(&'static str, i32), u32>>>;
 pub struct Kept {
     pub name: &'static str,
     pid: Arc<AtomicU32>,
+    held: watch::Sender<bool>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -32,11 +34,13 @@ impl Kept {
     /// Starts it, and starts it again whenever it ends.
     pub fn start(recipe: Recipe, ends: Ends) -> Self {
         let (pid, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
+        let held = watch::Sender::new(false);
         let name = recipe.name;
-        let task = tokio::spawn(keep(recipe, pid.clone(), stop.clone(), ends));
+        let task = tokio::spawn(keep(recipe, pid.clone(), held.subscribe(), stop.clone(), ends));
         Self {
             name,
             pid,
+            held,
             stop,
             task,
         }
@@ -54,6 +58,11 @@ impl Kept {
         }
     }
 
+    /// Is not started again while this is true.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
     /// Ends it for good, and does not wait.
     pub fn retire(&self) {
         self.stop.cancel();
@@ -67,8 +76,18 @@ impl Kept {
     }
 }
 
-async fn keep(recipe: Recipe, pid: Arc<AtomicU32>, stop: CancellationToken, ends: Ends) {
-    while !stop.is_cancelled() {
+async fn keep(
+    recipe: Recipe,
+    pid: Arc<AtomicU32>,
+    mut held: watch::Receiver<bool>,
+    stop: CancellationToken,
+    ends: Ends,
+) {
+    loop {
+        tokio::select! { _ = held.wait_for(|held| !held) => {}, () = stop.cancelled() => {} }
+        if stop.is_cancelled() {
+            break;
+        }
         let mut child = spawn(&recipe);
         // Waiting would close it, and a stage ends with its input.
         let _input = child.stdin.take();

@@ -3,7 +3,8 @@
 //! compare what the broker did, LEDGER, the database and a browser.
 //!
 //! [`world`] starts it all; [`fault`] breaks things; [`settle`] waits and asks the [`judge`]s, who reckon with [`books`]
-//! of their own; [`watch`] remembers; [`naive`] is the control: a program without guards, whose faults must be found.
+//! of their own; [`watch`] remembers; [`naive`] is the control: a program without guards, whose faults must be found;
+//! [`points`] kills at every step that a wire shows.
 
 // A test that finds nothing where something must be should panic there and then, in what it calls as well.
 #![allow(clippy::unwrap_used)]
@@ -14,6 +15,7 @@ mod judge;
 mod keeper;
 mod kill;
 mod naive;
+mod points;
 mod proxy;
 mod random;
 mod settle;
@@ -145,6 +147,33 @@ async fn nothing_is_ordered_twice_and_nothing_is_lost_whatever_breaks() {
         outcome.expect("no judge found anything");
     }
     assert_eq!(total.schedules, arguments.schedules);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_at_any_step_of_an_order_sends_it_once_or_never() {
+    let ways = [(false, false), (false, true), (true, false), (true, true)];
+    let worlds = ways.map(|(takeover, server_away)| {
+        let way = points::Way {
+            takeover,
+            server_away,
+        };
+        tokio::spawn(async move {
+            let world = World::start(20).await;
+            let mut tally = Tally::of(20);
+            let kills = points::kill_at_each(&world, way, &mut tally).await;
+            let findings = settle::settle(&world, &mut tally).await;
+            let folder = world.stop(!findings.is_empty()).await;
+            assert!(
+                findings.is_empty(),
+                "{way:?}: {findings:#?}\nall that was written is in {folder:?}"
+            );
+            kills
+        })
+    });
+    let kills = futures::future::try_join_all(worlds)
+        .await
+        .expect("no judge found anything");
+    eprintln!("{} kills: {kills:?}", kills.iter().sum::<usize>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,7 +67,7 @@ pub async fn settle(world: &World, tally: &mut Tally) -> Vec<String> {
 }
 
 /// A person settles what can't be decided, looks at what was halted, and lets it trade on.
-async fn go_on(world: &World, tally: &mut Tally, evidence: &Evidence) {
+pub async fn go_on(world: &World, tally: &mut Tally, evidence: &Evidence) {
     for (id, story) in &evidence.stories {
         if story.events.contains("absent") && !story.is_over() {
             let order: Id = id.parse().expect("an id of LEDGER");
