@@ -41,7 +41,6 @@ impl Dice {
 }
 
 /// A trader with its ledger, as light as it gets: one begins anew for every case.
-#[derive(Clone)]
 struct Books {
     trader: Trader,
     gate: Gate,
@@ -334,9 +333,15 @@ fn what_the_broker_says_comes_to_the_same_books_in_any_order_and_number_and_with
         for last in (1..told.len()).rev() {
             told.swap(last, usize::try_from(dice.roll(last as u64 + 1)).unwrap());
         }
-        // Only what was told.
+        // All of it without a reading; what overtook its cause counts when it is told again.
         let mut heard = Books::of(&world);
-        told.iter().for_each(|input| heard.hear(input.clone()));
+        let in_order = [&bought, &sold]
+            .into_iter()
+            .flat_map(|story| story.news.iter().map(|news| story.heard(news)));
+        told.iter()
+            .cloned()
+            .chain(in_order)
+            .for_each(|input| heard.hear(input));
         judge(&heard, &bought, &sold, case);
         // A part of it, then a reading as after a crash, then the rest of it.
         let rest = told.split_off(usize::try_from(dice.roll(told.len() as u64)).unwrap());

@@ -73,7 +73,7 @@ impl World {
         let mut ticket = Ticket::new(intent.symbol, side, kind, intent.quantity);
         ticket.reference = id.to_string();
         let (ticket, client, order_id) = (Box::new(ticket), CLIENT, intent.order_id);
-        let in_parts = self.plan.crash.is_some() && intent.order_id % 2 == 0;
+        let in_parts = !self.plan.crashes.is_empty() && intent.order_id % 2 == 0;
         if in_parts || self.mishap(12) {
             self.count("partial fill");
             let shares = (intent.quantity / Quantity::from(3)).floor();
