@@ -159,7 +159,7 @@ pub fn trading(store: Store) -> (&'static str, &'static str) {
         .portfolio
         .with(|portfolio| match (portfolio.killed, portfolio.state) {
             (false, TradingState::Halted)
-                if portfolio.flattening && portfolio.open_positions().next().is_some() =>
+                if portfolio.flattening.is_some() && portfolio.open_positions().next().is_some() =>
             {
                 ("dot down", "Flattening")
             }

@@ -102,8 +102,10 @@ pub struct Portfolio {
     pub last_end: BTreeMap<Symbol, u64>,
     /// Highest order id ever used.
     pub order_id_max: i32,
-    /// True after `flatten` until something else is commanded: whatever is still or again held is closed.
-    pub flattening: bool,
+    /// The latest `flatten` while it goes on, and whatever is still or again held is closed: until `cancel-all`, a kill
+    /// switch, or a trading state that is not halted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flattening: Option<Id>,
 }
 
 /// The latest figure of a symbol that was taken over from the broker.
@@ -263,7 +265,7 @@ impl Default for Portfolio {
             settled: Vec::new(),
             last_end: BTreeMap::new(),
             order_id_max: 0,
-            flattening: false,
+            flattening: None,
         }
     }
 }

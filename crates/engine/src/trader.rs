@@ -7,6 +7,7 @@ mod cancel;
 mod command;
 mod compare;
 mod decide;
+mod flatten;
 mod inactive;
 mod incident;
 mod limit;
@@ -39,7 +40,7 @@ pub use message::{Ask, Draft, Heard, Input, News, Output};
 const AHEAD_SECONDS_MAX: i64 = 60;
 /// Who latched the kill switch, where no operator's command did.
 const KILLED_BY_MACHINE: &str = "machine";
-/// Seconds of market time between an exit that failed and the next one.
+/// Seconds of market time between an exit that failed and the next one; of wall time while the market clock stands still.
 const EXIT_RETRY_SECONDS: i64 = 15;
 
 /// The state machine.
@@ -51,6 +52,8 @@ pub struct Trader {
     pub portfolio: Portfolio,
     /// Market clock: the latest instant that the market told.
     now: Timestamp,
+    /// Wall clock when that one last moved.
+    moved: Timestamp,
     /// What the market-data stage last said of the market's hours, and when it was heard, wall clock.
     session: Option<(Session, Timestamp)>,
     gate: Option<String>,
@@ -64,6 +67,8 @@ pub struct Trader {
     next_order_id: i32,
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
+    /// Wall clock when each exit that failed a moment ago was first seen to.
+    failed_exits: BTreeMap<Id, Timestamp>,
     noticed: Noticed,
     standing: Standing,
     requests: Requests,
@@ -94,6 +99,7 @@ impl Trader {
             config_hash: Hash::of(&config),
             portfolio,
             now,
+            moved: Timestamp::UNIX_EPOCH,
             session: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
@@ -105,6 +111,7 @@ impl Trader {
             next_order_id,
             flat_told: true,
             refused_exits: BTreeMap::new(),
+            failed_exits: BTreeMap::new(),
             noticed: Noticed::default(),
             standing: Standing::default(),
             requests: Requests::default(),
@@ -300,12 +307,10 @@ impl Trader {
         outputs.extend(self.excess(wall, &BTreeSet::new()));
         outputs.extend(self.costs_unknown(wall));
         outputs.extend(self.left_exits(wall));
-        if self.portfolio.flattening {
-            if !self.killed() {
-                // It closes all that is held, so nothing is closed twice in one step.
-                self.standing.forget();
-            }
-            outputs.extend(self.flatten_on(wall));
+        if let Some(command) = self.portfolio.flattening.clone() {
+            // It closes all that is held, so nothing is closed twice in one step.
+            self.standing.forget();
+            outputs.extend(self.flatten_on(wall, &command));
         }
         outputs.extend(self.wished_exits(wall));
         outputs.extend(self.cancel_again(wall, &outputs));
@@ -322,7 +327,10 @@ impl Trader {
             let latest = || (session.at + since).max(wall) + SignedDuration::from_secs(AHEAD_SECONDS_MAX);
             (near && session.speed == 1.0).then(latest)
         });
-        self.now = self.now.max(latest.map_or(at, |latest| at.min(latest)));
+        let at = latest.map_or(at, |latest| at.min(latest));
+        if at > self.now {
+            (self.now, self.moved) = (at, wall);
+        }
     }
 
     /// The market clock, or the wall clock before the market spoke.

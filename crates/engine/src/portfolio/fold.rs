@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use protocol::ledger::{
-    Adjusted, Choice, Difference, Entry, Fill, Holding, Mode, Opening, OrderChange, OrderEvent, Reason,
-    Record, Side, StateChange, TradingState,
+    Adjusted, Choice, CommandRecord, Difference, Entry, Fill, Holding, Mode, Opening, OrderChange,
+    OrderEvent, Reason, Record, Side, StateChange, TradingState,
 };
 use protocol::operator::Verb;
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
@@ -67,24 +67,31 @@ impl Portfolio {
             },
             Entry::State(change) => {
                 self.state = change.state;
-                self.flattening &= change.state == TradingState::Halted;
+                self.flattening.take_if(|_| change.state != TradingState::Halted);
             }
-            Entry::Kill(kill) => self.killed = kill.latched,
-            Entry::Command(command) => {
-                if command.accepted && command.verb == Verb::Flatten.as_str() {
-                    self.flattening = true;
-                }
-                let commanded = Commanded {
-                    at: record.at,
-                    id: record.id.clone(),
-                    record: command.clone(),
-                };
-                self.commands.push_back(commanded);
-                while self.commands.len() > COMMANDS_KEPT_MAX {
-                    let oldest = self.commands.pop_front();
-                    remember(&mut self.past_commands, oldest.map(|command| command.id));
-                }
+            Entry::Kill(kill) => {
+                self.killed = kill.latched;
+                self.flattening.take_if(|_| kill.latched);
             }
+            Entry::Command(command) => self.command(record, command),
+        }
+    }
+
+    fn command(&mut self, record: &Record, command: &CommandRecord) {
+        match command.verb.parse() {
+            Ok(Verb::Flatten) if command.accepted => self.flattening = Some(record.id.clone()),
+            Ok(Verb::CancelAll) if command.accepted => self.flattening = None,
+            _ => {}
+        }
+        let commanded = Commanded {
+            at: record.at,
+            id: record.id.clone(),
+            record: command.clone(),
+        };
+        self.commands.push_back(commanded);
+        while self.commands.len() > COMMANDS_KEPT_MAX {
+            let oldest = self.commands.pop_front();
+            remember(&mut self.past_commands, oldest.map(|command| command.id));
         }
     }
 

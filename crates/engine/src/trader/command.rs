@@ -1,16 +1,16 @@
 //! What an operator commands, and how it is carried out.
 
-use protocol::decision::Level;
 use protocol::ledger::{
     Choice, Entry, Kill, OrderChange, OrderEvent, Reason, Settled, StateChange, TradingState,
 };
 use protocol::operator::Verb;
-use protocol::{Id, Quantity, Symbol, Timestamp};
+use protocol::{Id, Symbol, Timestamp};
 
 use super::decide::Source;
+use super::flatten::{and_stay, fractions_left};
+use super::limit::refused;
 use super::{Ask, Draft, Output, Trader};
 use crate::order::OrderState;
-use crate::portfolio::Position;
 
 /// What a command comes to: what is done, and the answer.
 pub(super) struct Outcome {
@@ -20,7 +20,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn done(outputs: Vec<Output>, text: impl Into<String>) -> Self {
+    pub(super) fn done(outputs: Vec<Output>, text: impl Into<String>) -> Self {
         Self {
             outputs,
             accepted: true,
@@ -28,7 +28,7 @@ impl Outcome {
         }
     }
 
-    fn refused(text: impl Into<String>) -> Self {
+    pub(super) fn refused(text: impl Into<String>) -> Self {
         Self {
             outputs: Vec::new(),
             accepted: false,
@@ -43,34 +43,6 @@ fn is_of_the_account(verb: Verb) -> bool {
         verb,
         Verb::Close | Verb::EmergencyExit | Verb::Settle | Verb::Halt | Verb::Reduce | Verb::Resume
     )
-}
-
-fn is_of_whole_shares(position: &&Position) -> bool {
-    !position.quantity.trunc().is_zero()
-}
-
-/// The fractions of a share among these, in words; empty when there is none.
-fn fractions_left(held: impl Iterator<Item = (Symbol, Quantity)>) -> String {
-    let fractions = held
-        .map(|(symbol, held)| (symbol, held.fract().normalize()))
-        .filter(|(_, fraction)| !fraction.is_zero());
-    let named: Vec<_> = fractions
-        .map(|(symbol, fraction)| format!("{fraction} of {symbol}"))
-        .collect();
-    if named.is_empty() {
-        return String::new();
-    }
-    format!(
-        "{}, which only the broker's own program can sell, as it takes whole shares from here,",
-        named.join(" and ")
-    )
-}
-
-fn and_stay(fractions: &str) -> String {
-    if fractions.is_empty() {
-        return String::new();
-    }
-    format!("; {fractions} stays")
 }
 
 impl Trader {
@@ -108,9 +80,10 @@ impl Trader {
                     .iter()
                     .filter(|output| matches!(output, Output::Cancel(_)))
                     .count();
+                let flatten = self.and_the_flatten(false);
                 Outcome::done(
                     cancels,
-                    format!("cancellation of {count} working orders is asked for"),
+                    format!("cancellation of {count} working orders is asked for{flatten}"),
                 )
             }
             Verb::Flatten => self.flatten(wall, ask),
@@ -183,8 +156,11 @@ impl Trader {
         if state != TradingState::Active {
             outputs.extend(self.cancel_entries(symbol));
         }
-        let whose = symbol.map_or(String::new(), |symbol| format!("{symbol}: "));
-        Outcome::done(outputs, format!("{whose}{text}"))
+        let text = match symbol {
+            Some(symbol) => format!("{symbol}: {text}"),
+            None => format!("{text}{}", self.and_the_flatten(state == TradingState::Halted)),
+        };
+        Outcome::done(outputs, text)
     }
 
     fn kill(&mut self, wall: Timestamp, ask: &Ask, latched: bool) -> Outcome {
@@ -209,117 +185,13 @@ impl Trader {
             );
         }
         outputs.extend(self.cancel_all("the kill switch is latched"));
-        Outcome::done(
-            outputs,
-            "the kill switch is latched: nothing goes out but cancellations and emergency exits",
-        )
-    }
-
-    fn flatten(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
-        if self.portfolio.killed || self.killed_here {
-            return Outcome::refused(
-                "the kill switch is latched, so nothing goes out: release it first, or use `command.emergency-exit`",
-            );
-        }
-        let halted = StateChange {
-            state: TradingState::Halted,
-            symbol: None,
-            by: ask.by.clone(),
-            text: "flatten".to_owned(),
-        };
-        let mut outputs = vec![self.account(wall, ask, "state", Entry::State(halted))];
-        outputs.extend(self.cancel_entries(None));
-        outputs.extend(self.close_all(wall, &ask.id));
-        self.flat_told = false;
-        self.comparison.agreed = None;
-        let count = self.portfolio.open_positions().filter(is_of_whole_shares).count();
-        let left = and_stay(&self.fractions());
+        let flatten = self.and_the_flatten(false);
         Outcome::done(
             outputs,
             format!(
-                "trading is halted, and {count} positions are being closed{left}; `flat` is told when the broker confirms"
+                "the kill switch is latched: nothing goes out but cancellations and emergency exits{flatten}"
             ),
         )
-    }
-
-    fn close_all(&mut self, wall: Timestamp, command: &Id) -> Vec<Output> {
-        let symbols: Vec<Symbol> = self
-            .portfolio
-            .open_positions()
-            .map(|position| position.symbol)
-            .collect();
-        let source = Source {
-            cause: command,
-            decided_at: self.now_or(wall),
-            model_hash: None,
-        };
-        symbols
-            .into_iter()
-            .flat_map(|symbol| self.exit(wall, symbol, Reason::Flatten, &source))
-            .collect()
-    }
-
-    /// After `flatten`: what filled meanwhile, or failed to close, is closed again; the end is told once.
-    pub(super) fn flatten_on(&mut self, wall: Timestamp) -> Vec<Output> {
-        let command = self
-            .portfolio
-            .commands
-            .iter()
-            .rev()
-            .find(|known| known.record.verb == Verb::Flatten.as_str());
-        let Some(command) = command.map(|known| known.id.clone()) else {
-            return Vec::new();
-        };
-        let portfolio = &self.portfolio;
-        let open = portfolio
-            .open_positions()
-            .any(|position| is_of_whole_shares(&position))
-            || portfolio.open_orders().next().is_some();
-        if !open {
-            return self.tell_flat(wall, command).into_iter().collect();
-        }
-        self.flat_told = false;
-        let mut outputs = self.close_all(wall, &command);
-        // A market that is closed refuses every second; the command's own answer told it once.
-        outputs.retain(|output| !matches!(output, Output::Refuse(_)));
-        outputs
-    }
-
-    /// What no order from here can close.
-    fn fractions(&self) -> String {
-        let positions = self.portfolio.open_positions();
-        fractions_left(positions.map(|position| (position.symbol, position.quantity)))
-    }
-
-    /// Nothing is held and nothing works by the ledger: that is told once the broker says so too.
-    fn tell_flat(&mut self, wall: Timestamp, command: Id) -> Option<Output> {
-        if self.flat_told {
-            return None;
-        }
-        let fractions = self.fractions();
-        if !fractions.is_empty() {
-            let text = format!("not flat: {fractions} is held");
-            let is_news = self.noticed.told.insert(("not-flat-fraction", command));
-            return is_news.then(|| self.alert(wall, "not-flat", Level::Warning, None, text));
-        }
-        let differences = self.portfolio.differences.iter();
-        let of_shares = differences.filter(|difference| difference.symbol.is_some());
-        let differs: Vec<&str> = of_shares.map(|difference| difference.text.as_str()).collect();
-        if !differs.is_empty() {
-            let text = format!(
-                "not flat: the ledger holds nothing, but {}; look at the broker, then `command.settle` each",
-                differs.join("; ")
-            );
-            let is_news = self.noticed.told.insert(("not-flat", command));
-            return is_news.then(|| self.alert(wall, "not-flat", Level::Warning, None, text));
-        }
-        let traded = self.portfolio.trades.back().map_or(0, |trade| trade.sequence);
-        if self.comparison.agreed.is_none_or(|agreed| agreed < traded) {
-            return None;
-        }
-        self.flat_told = true;
-        let text = "flat: every position is closed and no order works".to_owned();
-        Some(self.alert(wall, "flat", Level::Info, None, text))
     }
 
     fn close(&mut self, wall: Timestamp, ask: &Ask, reason: Reason) -> Outcome {
@@ -339,27 +211,18 @@ impl Trader {
             model_hash: None,
         };
         let outputs = self.exit(wall, symbol, reason, &source);
-        let refused = outputs.iter().find_map(|output| match output {
-            Output::Refuse(refusal) => Some(refusal.text.clone()),
-            _ => None,
-        });
-        match (refused, outputs.is_empty()) {
-            (Some(text), _) => Outcome {
+        match (refused(&outputs), outputs.is_empty()) {
+            (Some((_, text)), _) => Outcome {
                 outputs,
                 accepted: false,
                 text,
             },
-            (None, true) if self.portfolio.certain(symbol).is_zero() => Outcome::refused(format!(
-                "the ledger has {} shares of {symbol}, and the broker none of them: settle that first with `command.settle`",
-                held.normalize()
-            )),
-            (None, true) if self.portfolio.certain(symbol).trunc().is_zero() => Outcome::refused(format!(
-                "{} is held",
-                fractions_left([(symbol, held)].into_iter())
-            )),
-            (None, true) => match self.wait_for(wall, symbol, reason, &ask.id) {
-                Some((outputs, text)) => Outcome::done(outputs, text),
-                None => Outcome::refused(self.on_its_way(symbol)),
+            (None, true) => match self.nothing_certain(symbol) {
+                Some(text) => Outcome::refused(text),
+                None => match self.wait_for(wall, symbol, reason, &ask.id) {
+                    Some((outputs, text)) => Outcome::done(outputs, text),
+                    None => Outcome::refused(self.on_its_way(symbol)),
+                },
             },
             (None, false) => Outcome::done(
                 outputs,
@@ -370,6 +233,22 @@ impl Trader {
                 ),
             ),
         }
+    }
+
+    /// Why nothing of what is held of a symbol may be closed, if so, whatever is on its way.
+    pub(super) fn nothing_certain(&self, symbol: Symbol) -> Option<String> {
+        let (held, certain) = (self.portfolio.held(symbol), self.portfolio.certain(symbol));
+        if certain.is_zero() {
+            return Some(format!(
+                "the ledger has {} shares of {symbol}, and the broker none of them: settle that first with `command.settle`",
+                held.normalize()
+            ));
+        }
+        let fraction = || fractions_left([(symbol, held)].into_iter());
+        certain
+            .trunc()
+            .is_zero()
+            .then(|| format!("{} is held", fraction()))
     }
 
     /// The operator's word on what could not be decided: an order in doubt is over, or a difference is accepted, kept or
@@ -455,7 +334,7 @@ impl Trader {
         Outcome::done(outputs, format!("order {id} counts as cancelled"))
     }
 
-    fn account(&self, wall: Timestamp, ask: &Ask, what: &str, entry: Entry) -> Output {
+    pub(super) fn account(&self, wall: Timestamp, ask: &Ask, what: &str, entry: Entry) -> Output {
         let id = Id::derive(&[what, ask.id.as_str()]);
         Output::Append(Draft {
             id,

@@ -203,7 +203,7 @@ impl Trader {
 }
 
 /// The check that refused an exit, and its words.
-fn refused(made: &[Output]) -> Option<(Check, String)> {
+pub(super) fn refused(made: &[Output]) -> Option<(Check, String)> {
     made.iter().find_map(|output| match output {
         Output::Refuse(refusal) => Some((refusal.check, refusal.text.clone())),
         _ => None,

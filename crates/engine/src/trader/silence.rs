@@ -107,18 +107,22 @@ impl Trader {
 
     /// What to say of a symbol whose exit is on its way: of one in doubt, what an operator can do.
     pub(super) fn on_its_way(&self, symbol: Symbol) -> String {
+        self.in_doubt(symbol)
+            .unwrap_or_else(|| format!("the exit of {symbol} is on its way already"))
+    }
+
+    /// The exit of a symbol of which nobody knows what becomes, if there is one, and what an operator can do.
+    pub(super) fn in_doubt(&self, symbol: Symbol) -> Option<String> {
         let mut open = self.portfolio.open_orders();
         let in_doubt = |order: &&Order| {
             let vanished = || self.noticed.vanished.contains_key(&order.id);
             let unclear = order.state == OrderState::Unresolved || vanished();
-            order.symbol == symbol && order.order_id != 0 && unclear
+            let is_exit = order.order_id != 0 && order.reason != Reason::Entry;
+            order.symbol == symbol && is_exit && unclear
         };
-        let Some(order) = open.find(in_doubt) else {
-            return format!("the exit of {symbol} is on its way already");
-        };
-        format!(
-            "order {id} of {symbol} has no answer yet, and a second one could sell the same shares again: if the broker does not show it, execution begins anew and decides; or look at the broker, and if it is over say so with `command.settle` and {{\"order\":\"{id}\",\"note\":\"why\"}}",
-            id = order.id
-        )
+        let id = &open.find(in_doubt)?.id;
+        Some(format!(
+            "order {id} of {symbol} has no answer yet, and a second one could sell the same shares again: if the broker does not show it, execution begins anew and decides; or look at the broker, and if it is over say so with `command.settle` and {{\"order\":\"{id}\",\"note\":\"why\"}}"
+        ))
     }
 }

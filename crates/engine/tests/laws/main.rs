@@ -8,6 +8,7 @@ mod cancellation;
 mod confirm;
 mod copy;
 mod desk;
+mod flatten;
 mod fold;
 mod hours;
 mod inactive;

@@ -273,7 +273,7 @@ fn flatten_during_a_partial_fill_asks_once_and_closes_what_is_held() {
     assert!(world.ask(Verb::Flatten, None));
     let (_, exit) = world.intents.last().unwrap();
     assert_eq!((exit.side, exit.quantity), (Side::Sell, number("20")));
-    assert!(world.trader.portfolio.flattening);
+    assert!(world.trader.portfolio.flattening.is_some());
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn what_is_of_the_account_takes_no_symbol_and_nothing_is_promised_while_killed()
     }
     assert!(!world.ask(Verb::Release, None), "nothing is latched");
     assert!(world.ask(Verb::Kill, None));
-    assert!(!world.ask(Verb::Flatten, None) && !world.trader.portfolio.flattening);
+    assert!(!world.ask(Verb::Flatten, None) && world.trader.portfolio.flattening.is_none());
     assert!(world.intents.is_empty());
 }
 
