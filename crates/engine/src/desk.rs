@@ -68,7 +68,7 @@ pub enum Deed {
     Refuse(Refusal),
     /// Tell a person.
     Alert(Alert),
-    /// Answer the asker.
+    /// Answer the asker with what [`Trader::answer`] makes of it then.
     Reply(Reply),
     /// Read the broker's truth beside all else. There is one reading at a time.
     Read(Pass),
@@ -254,7 +254,8 @@ impl Desk {
             intent: intent.clone(),
             why,
         };
-        let outputs = self.trader.never_sent(wall, &unsent);
+        let ends = self.link.ended().is_some();
+        let outputs = self.trader.never_sent(wall, &unsent, ends);
         let mut deeds = self.deeds(outputs);
         // What can't be sent by this incarnation, the next one may decide anew.
         deeds.extend(self.link.ended().map(again));

@@ -13,6 +13,7 @@ mod incident;
 mod limit;
 mod message;
 mod silence;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,7 +24,6 @@ use protocol::market::{Phase, Quote, Session};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
-use crate::gate::Unsent;
 use crate::market::clock::LIVE_SECONDS_MAX;
 use crate::portfolio::{LedgerFault, Portfolio};
 use crate::restart;
@@ -35,6 +35,7 @@ use decide::number_intents;
 use incident::Noticed;
 use limit::Standing;
 pub use message::{Ask, Draft, Heard, Input, News, Output};
+use unsent::Stop;
 
 /// Seconds by which what is told in a live market may be ahead of the clock: a wrong time must not stop the day.
 const AHEAD_SECONDS_MAX: i64 = 60;
@@ -71,6 +72,8 @@ pub struct Trader {
     failed_exits: BTreeMap<Id, Timestamp>,
     noticed: Noticed,
     standing: Standing,
+    /// Operators' orders of the latest step that the last gate stopped.
+    stopped: Vec<Stop>,
     requests: Requests,
     comparison: Comparison,
 }
@@ -114,6 +117,7 @@ impl Trader {
             failed_exits: BTreeMap::new(),
             noticed: Noticed::default(),
             standing: Standing::default(),
+            stopped: Vec::new(),
             requests: Requests::default(),
             comparison: Comparison::default(),
         }
@@ -228,27 +232,9 @@ impl Trader {
         self.portfolio.killed || self.killed_here
     }
 
-    /// What follows when the last gate stops an order whose intent is written: it is over, as nothing of it was sent.
-    #[must_use]
-    pub fn never_sent(&self, wall: Timestamp, unsent: &Unsent) -> Vec<Output> {
-        let (id, symbol, why) = (&unsent.id, unsent.intent.symbol, &unsent.why);
-        let change = OrderChange::Cancelled {
-            text: format!("never sent: {why}"),
-        };
-        let event = OrderEvent {
-            order: id.clone(),
-            symbol,
-            change,
-        };
-        let text = format!("order {id} of {symbol} was stopped at the last gate: {why}");
-        vec![
-            self.event(self.now_or(wall), event),
-            self.alert(wall, "order-stopped", Level::Critical, Some(symbol), text),
-        ]
-    }
-
     /// Takes an input. `wall` is the wall clock, for liveness only.
     pub fn step(&mut self, wall: Timestamp, input: Input) -> Vec<Output> {
+        self.stopped.clear();
         let outputs = self.take(wall, input);
         self.note_requests(wall, &outputs);
         outputs

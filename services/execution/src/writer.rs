@@ -41,7 +41,7 @@ impl Leader {
                 Deed::Alert(alert) => context.bus.send_alert(&alert).await,
                 Deed::Reply(reply) => {
                     if let Some(request) = self.asked.get(&reply.id) {
-                        request.reply(&reply).await;
+                        request.reply(&self.desk.trader.answer(reply)).await;
                     }
                 }
                 Deed::Read(pass) => {

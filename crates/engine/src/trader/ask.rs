@@ -41,8 +41,10 @@ impl Trader {
             }
             let (accepted, text) = if same {
                 let text = format!(
-                    "answered at {} already, and nothing more is done: {}",
-                    known.at, first.text
+                    "answered at {} already, and nothing more is done: {}{}",
+                    known.at,
+                    first.text,
+                    self.came_to_nothing(&ask.id)
                 );
                 (first.accepted, text)
             } else {
@@ -89,6 +91,17 @@ impl Trader {
         outputs.insert(place, record);
         outputs.push(reply);
         outputs
+    }
+
+    /// What to say of a command whose latest order ended and traded nothing.
+    fn came_to_nothing(&self, command: &Id) -> String {
+        let orders = self.portfolio.orders.values();
+        let of_command = orders.filter(|order| order.cause.as_ref() == Some(command));
+        let latest = of_command.max_by_key(|order| order.order_id);
+        latest
+            .filter(|order| order.state.is_terminal() && order.filled.is_zero())
+            .map(|order| format!("; order {} of {} is over: {}", order.id, order.symbol, order.text))
+            .unwrap_or_default()
     }
 
     /// The kill switch, under an id that a record has already: recorded under one of its own, answered to the asker's.

@@ -7,6 +7,7 @@ use protocol::ledger::{Entry, Intent, OrderType, Reason, Side, TimeInForce};
 use protocol::market::{Phase, Quote};
 use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
 
+use super::limit::is_by_name;
 use super::{Draft, EXIT_RETRY_SECONDS, Output, Trader};
 use crate::order::{Order, OrderState};
 use crate::risk::{Proposal, Refused};
@@ -132,8 +133,7 @@ impl Trader {
         // The broker takes whole shares from us; a fraction stays until it is sold by hand.
         let leaving = self.portfolio.leaving(symbol, side, self.live_clock(wall), None);
         let quantity = (held.abs() - leaving).max(Quantity::ZERO).trunc();
-        let by_name = matches!(reason, Reason::Close | Reason::EmergencyExit);
-        if quantity.is_zero() || (!by_name && self.exit_waits(wall, symbol)) {
+        if quantity.is_zero() || (!is_by_name(reason) && self.exit_waits(wall, symbol)) {
             return Vec::new();
         }
         let price = self.prices.get(&symbol).copied().unwrap_or_default();

@@ -132,22 +132,27 @@ impl Trader {
 
     /// Remembers that an operator's exit is to be made again, unless somebody else cancels it. Its sentence.
     pub(super) fn wish_again(&mut self, order: &Order) -> &'static str {
-        let by_name = matches!(order.reason, Reason::Close | Reason::EmergencyExit);
-        if !by_name {
-            return "once that is final it is decided anew";
+        match (is_by_name(order.reason), self.wish(order)) {
+            (false, _) => "once that is final it is decided anew",
+            (true, true) => "once that is final it is made again",
+            (true, false) => "once that is final, ask for it again",
         }
-        match order.cause.clone() {
-            Some(command) if !order.cancel_requested() && self.may_be_made(order.reason) => {
-                let wish = Wish {
-                    order: order.id.clone(),
-                    reason: order.reason,
-                    command,
-                };
-                self.standing.wishes.entry(order.symbol).or_insert(wish);
-                "once that is final it is made again"
-            }
-            _ => "once that is final, ask for it again",
-        }
+    }
+
+    /// The same; true when it is to be made again.
+    pub(super) fn wish(&mut self, order: &Order) -> bool {
+        let is_wanted =
+            is_by_name(order.reason) && !order.cancel_requested() && self.may_be_made(order.reason);
+        let Some(command) = order.cause.clone().filter(|_| is_wanted) else {
+            return false;
+        };
+        let wish = Wish {
+            order: order.id.clone(),
+            reason: order.reason,
+            command,
+        };
+        self.standing.wishes.entry(order.symbol).or_insert(wish);
+        true
     }
 
     fn may_be_made(&self, reason: Reason) -> bool {
@@ -200,6 +205,11 @@ impl Trader {
         };
         self.look(wall, order.symbol).exit(&next).is_ok().then_some(price)
     }
+}
+
+/// True for what an operator closes by the symbol's name.
+pub(super) fn is_by_name(reason: Reason) -> bool {
+    matches!(reason, Reason::Close | Reason::EmergencyExit)
 }
 
 /// The check that refused an exit, and its words.

@@ -24,4 +24,5 @@ mod takeover;
 mod trading;
 mod unclear;
 mod unsaid;
+mod unsent;
 mod world;

@@ -123,6 +123,12 @@ impl World {
                 *self.evidence.said.entry(said).or_default() += 1;
             }
             Deed::Reply(reply) => {
+                let Some(desk) = self.desk(run) else { return };
+                let promised = reply.text.clone();
+                let reply = desk.mind.trader.answer(reply);
+                if reply.text != promised {
+                    self.count("answer told of a stop at the last gate");
+                }
                 self.tell(|| format!("execution {run}: answers {}: {}", reply.verb, reply.text));
             }
             Deed::Read(pass) => self.read_truth(run, pass),
