@@ -10,6 +10,8 @@ use crate::ledger::Stored;
 /// A decision as LEDGER has it.
 pub struct Decided {
     pub id: String,
+    /// The signal or command that it follows from.
+    pub cause: String,
     pub symbol: String,
     pub buys: bool,
     pub quantity: Quantity,
@@ -69,6 +71,10 @@ pub struct Books {
     pub wrong: Vec<String>,
     /// When the kill switch was latched and acknowledged, or released, in the order of LEDGER.
     pub kills: Vec<(bool, u64)>,
+    /// Records of each flatten that was accepted, by its id.
+    pub flattens: BTreeMap<String, u64>,
+    /// What calls a flatten off: the record, and when it was acknowledged.
+    pub calls_off: Vec<(u64, u64)>,
     /// States of symbols by themselves: the symbol, whether it is halted, and the record.
     pub halts: Vec<(String, bool, u64)>,
     /// How much more the broker has than LEDGER, by symbol, while that is told; none for cash.
@@ -144,6 +150,7 @@ impl Books {
             }
             "intent" => self.decided.push(Decided {
                 id: text(value, "id"),
+                cause: text(value, "cause"),
                 symbol: text(value, "symbol"),
                 buys: text(value, "side") == "buy",
                 quantity: number(value, "quantity"),
@@ -173,10 +180,22 @@ impl Books {
             }
             "kill" if value["latched"] == true => {
                 self.kills.extend(stored.acknowledged.map(|beat| (true, beat)));
+                self.call_off(stored);
             }
             "kill" => self.kills.push((false, stored.beat)),
+            "command" if value["accepted"] == true => match text(value, "verb").as_str() {
+                "flatten" => drop(self.flattens.insert(text(value, "id"), stored.sequence)),
+                "cancel-all" => self.call_off(stored),
+                _ => {}
+            },
             _ => {}
         }
+    }
+
+    fn call_off(&mut self, stored: &Stored) {
+        let acknowledged = stored.acknowledged;
+        self.calls_off
+            .extend(acknowledged.map(|beat| (stored.sequence, beat)));
     }
 
     /// Entries wait while a symbol differs, unless it differs by just what an operator ignores.

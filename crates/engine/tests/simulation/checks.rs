@@ -31,6 +31,7 @@ pub fn judge(world: &World) -> Vec<String> {
     judges.absent();
     judges.rejected();
     judges.killed();
+    judges.flattened();
     judges.doubled();
     judges.restart();
     judges.rest();
@@ -53,6 +54,12 @@ impl Judges<'_> {
     /// Orders of ours that the broker took in, and when.
     fn taken(&self) -> Vec<(u64, &Order)> {
         self.world.broker.facts.iter().filter_map(Fact::taken).collect()
+    }
+
+    /// The decisions of these.
+    fn references(&self) -> BTreeSet<String> {
+        let taken = self.taken().into_iter();
+        taken.map(|(_, order)| order.ticket.reference.clone()).collect()
     }
 
     fn decided(&self, id: &str) -> Option<&Decided> {
@@ -275,11 +282,7 @@ impl Judges<'_> {
     /// Nothing leaves after a kill was acknowledged, but emergency exits, until it is released.
     fn killed(&mut self) {
         let mut wrong = Vec::new();
-        let taken: BTreeSet<_> = self
-            .taken()
-            .iter()
-            .map(|(_, order)| order.ticket.reference.clone())
-            .collect();
+        let taken = self.references();
         for sent in &self.world.evidence.sent {
             let mut before = self.books.kills.iter().rev();
             let latest = before.find(|(_, beat)| *beat < sent.beat);
@@ -290,6 +293,27 @@ impl Judges<'_> {
             {
                 wrong.push(format!(
                     "order {} left although the kill switch is latched",
+                    sent.id
+                ));
+            }
+        }
+        self.wrong.extend(wrong);
+    }
+
+    /// Nothing is sold for a flatten after what calls it off was acknowledged.
+    fn flattened(&mut self) {
+        let mut wrong = Vec::new();
+        let taken = self.references();
+        for sent in &self.world.evidence.sent {
+            let decided = self.decided(sent.id.as_str());
+            let Some(asked) = decided.and_then(|decided| self.books.flattens.get(&decided.cause)) else {
+                continue;
+            };
+            let mut calls_off = self.books.calls_off.iter();
+            let is_over = calls_off.any(|(sequence, beat)| sequence > asked && *beat < sent.beat);
+            if is_over && taken.contains(sent.id.as_str()) {
+                wrong.push(format!(
+                    "order {} left for a flatten that was called off",
                     sent.id
                 ));
             }

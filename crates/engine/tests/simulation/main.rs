@@ -40,7 +40,8 @@ const SEEDS: u64 = 2_000;
 const CONTROL_SEEDS: u64 = 5 * SEEDS;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 71] = [
+const HAPPENED: [&str; 73] = [
+    "answer told of a stop at the last gate",
     "acknowledgement lost",
     "append delivered after NATS came back",
     "append lost",
@@ -63,6 +64,7 @@ const HAPPENED: [&str; 71] = [
     "the gateway says 1300",
     "delayed data",
     "ended on doubt",
+    "flatten called off",
     "gateway restarted",
     "kill file",
     "lease lost",

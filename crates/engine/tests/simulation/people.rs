@@ -40,15 +40,17 @@ impl World {
             },
         };
         self.ask(verb, command);
-        let follow = match verb {
-            Verb::Kill => Some(Verb::Release),
-            Verb::Halt | Verb::Reduce | Verb::Flatten => Some(Verb::Resume),
-            _ => None,
+        let follow: &[Verb] = match verb {
+            Verb::Kill => &[Verb::Release],
+            Verb::Halt | Verb::Reduce => &[Verb::Resume],
+            Verb::Flatten => self.after_flatten(),
+            _ => &[],
         };
-        if let Some(verb) = follow {
-            let ms = self.chance.between(500, 9_000);
+        let mut ms = 0;
+        for verb in follow {
+            ms += self.chance.between(500, 9_000);
             let ask = self.asking(
-                verb,
+                *verb,
                 Command {
                     symbol,
                     ..Command::default()
@@ -56,6 +58,20 @@ impl World {
             );
             self.after(ms, Event::Command(ask));
         }
+    }
+
+    /// A flatten is left to its end, or called off on the way.
+    fn after_flatten(&mut self) -> &'static [Verb] {
+        let ways: [&[Verb]; 3] = [
+            &[Verb::Resume],
+            &[Verb::CancelAll, Verb::Resume],
+            &[Verb::Kill, Verb::Release, Verb::Resume],
+        ];
+        let way = *self.chance.pick(&ways);
+        if way.len() > 1 {
+            self.count("flatten called off");
+        }
+        way
     }
 
     /// Somebody looks at the page again and again, and takes the broker's figures over.
