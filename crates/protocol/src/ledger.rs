@@ -262,7 +262,8 @@ pub struct Identity {
     pub account: String,
     /// Paper or live.
     pub mode: Mode,
-    /// Where the gateway listens.
+    /// The gateway's name, its address unless the settings name it. Only one gateway keeps a second client of the same id
+    /// out.
     pub gateway: String,
     /// The ordering client's id.
     pub client_id: i32,

@@ -48,6 +48,9 @@ pub struct Nats {
 pub struct Broker {
     /// Where the gateway listens: 127.0.0.1:4010 is the paper gateway, 4002 IB Gateway with a paper account, 4001 live.
     pub address: String,
+    /// The name under which LEDGER knows the gateway; empty: its address is its name.
+    #[serde(default)]
+    pub gateway: String,
     /// Client id of market-data.
     pub market_data_client_id: i32,
     /// Client id of execution, the only one that orders.
@@ -86,6 +89,16 @@ fn restart_minutes() -> u32 {
 }
 
 impl Broker {
+    /// The name under which LEDGER knows the gateway.
+    #[must_use]
+    pub fn gateway_name(&self) -> &str {
+        if self.gateway.is_empty() {
+            &self.address
+        } else {
+            &self.gateway
+        }
+    }
+
     /// When the gateway of an account restarts daily, in New York; `None` when it does not.
     #[must_use]
     pub fn restart(&self, live: bool) -> Option<jiff::civil::Time> {

@@ -282,7 +282,7 @@ fn identity(context: &Context, account: &str) -> Identity {
     Identity {
         account: account.to_owned(),
         mode: mode_of(account),
-        gateway: settings.address.clone(),
+        gateway: settings.gateway_name().to_owned(),
         client_id: settings.ordering_client_id,
     }
 }

@@ -73,11 +73,14 @@ impl Stack {
     ///
     /// # Errors
     /// See [`Stack::start`].
-    pub fn prepare(plan: Plan, say: Say) -> anyhow::Result<Self> {
+    pub fn prepare(mut plan: Plan, say: Say) -> anyhow::Result<Self> {
         let held = state::hold(&plan.state)?;
         stop::leftovers(&plan.state, &say);
         ports::check(&plan.wanted()?)?;
         state::make_secrets(&plan.state)?;
+        if plan.market != Market::Broker {
+            plan.settings.broker.gateway = state::gateway_name(&plan.state)?;
+        }
         state::write_private(&plan.state.join("config.toml"), &plan.settings_text()?)?;
         state::write_operator_env(&plan.state, &plan.settings.nats.address)?;
         let record = Record {

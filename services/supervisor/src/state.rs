@@ -26,6 +26,9 @@ pub const USERS: [&str; 7] = [
 /// Letters and digits of a generated secret.
 const SECRET_CHARS: usize = 32;
 
+/// Letters and digits by which the names of paper gateways differ.
+const GATEWAY_NAME_CHARS: usize = 8;
+
 /// A state folder that this process holds. Dropping it lets others take it.
 #[derive(Debug)]
 pub struct Held {
@@ -170,6 +173,25 @@ pub fn secret_of(folder: &Path, user: &str) -> anyhow::Result<String> {
     Ok(text.trim().to_owned())
 }
 
+/// The name under which LEDGER knows the paper gateway of a state folder, wherever it listens. It lies beside the account
+/// and is made with it, so that an account that began anew is another gateway.
+///
+/// # Errors
+/// When the folder can't be written.
+pub fn gateway_name(folder: &Path) -> anyhow::Result<String> {
+    let folder = folder.join("gateway");
+    private_folder(&folder)?;
+    let file = folder.join("name");
+    if let Ok(text) = std::fs::read_to_string(&file)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let name = format!("paper-gateway-{}", &secret()?[..GATEWAY_NAME_CHARS]);
+    write_private(&file, &name)?;
+    Ok(name)
+}
+
 /// Writes the variables with which the stock `nats` CLI works as typed, after `. STATE/operator.env`.
 ///
 /// # Errors
@@ -236,6 +258,15 @@ mod tests {
         drop(held);
         assert!(!is_held(folder.path()));
         hold(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_paper_gateway_keeps_its_name_and_its_account_anew_has_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = gateway_name(folder.path()).unwrap();
+        assert_eq!(gateway_name(folder.path()).unwrap(), first);
+        std::fs::remove_dir_all(folder.path().join("gateway")).unwrap();
+        assert_ne!(gateway_name(folder.path()).unwrap(), first);
     }
 
     #[test]

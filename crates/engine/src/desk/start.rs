@@ -2,7 +2,7 @@
 //! has nothing new. Nothing is ordered before its end.
 
 use protocol::decision::Level;
-use protocol::ledger::{Entry, Epoch, Identity, Mode};
+use protocol::ledger::{Entry, Epoch, Identity};
 use protocol::{Hash, Id, Timestamp};
 
 use super::{AGAIN_MS, Deed, Desk, End, again};
@@ -35,8 +35,7 @@ impl Desk {
         if let Some(text) = other_identity(portfolio, &identity) {
             return vec![Deed::End(End::Contradiction(text))];
         }
-        let mut deeds = self.other_address(wall, &identity);
-        let portfolio = &self.trader.portfolio;
+        let mut deeds = Vec::new();
         let draft = |id, entry| Draft {
             id,
             at: wall,
@@ -61,24 +60,6 @@ impl Desk {
         };
         deeds.extend(self.read(wall, Pass::First));
         deeds
-    }
-
-    /// Another address of the same account is told and not refused: ports change, and a gateway moves. What tells another
-    /// broker is its executions.
-    fn other_address(&self, wall: Timestamp, ours: &Identity) -> Vec<Deed> {
-        let known = self.trader.portfolio.identity.as_ref();
-        let Some(known) = known.filter(|known| known.gateway != ours.gateway) else {
-            return Vec::new();
-        };
-        let level = match ours.mode {
-            Mode::Live => Level::Warning,
-            Mode::Paper => Level::Info,
-        };
-        let text = format!(
-            "the gateway of {} is at {} now; this ledger began with {}",
-            ours.account, ours.gateway, known.gateway
-        );
-        self.alert(wall, "gateway-changed", level, text)
     }
 
     pub(super) fn start_reads(&mut self, wall: Timestamp, truth: Result<Truth, String>) -> Vec<Deed> {
@@ -165,11 +146,17 @@ impl Desk {
 
 fn other_identity(portfolio: &Portfolio, ours: &Identity) -> Option<String> {
     let known = portfolio.identity.as_ref()?;
-    let same = known.account == ours.account && known.mode == ours.mode && known.client_id == ours.client_id;
-    (!same).then(|| {
-        format!(
+    if (&known.account, known.mode, known.client_id) != (&ours.account, ours.mode, ours.client_id) {
+        return Some(format!(
             "this ledger is of account {} ({:?}, client {}) and the gateway's is {} ({:?}, client {}): use another state folder",
             known.account, known.mode, known.client_id, ours.account, ours.mode, ours.client_id
+        ));
+    }
+    // Each gateway keeps out a second client of its own alone: what waits at one would not be known at the other.
+    (known.gateway != ours.gateway).then(|| {
+        format!(
+            "this ledger trades through the gateway `{}` and the settings name `{}`: set broker.gateway to `{}` only if it is the same gateway under another address; otherwise this would trade through a gateway that does not fence the other",
+            known.gateway, ours.gateway, known.gateway
         )
     })
 }

@@ -7,7 +7,7 @@ use engine::reconcile::{BrokerExecution, Pass, Truth};
 use engine::testing::settings;
 use engine::trader::{Ask, Heard, News};
 use jiff::SignedDuration;
-use protocol::ledger::{Fill, Identity, Side};
+use protocol::ledger::{Fill, Identity, Mode, Side};
 use protocol::operator::{Command, Verb};
 use protocol::{Hash, Id, Timestamp};
 
@@ -120,24 +120,25 @@ fn an_execution_that_took_the_id_of_another_contradicts() {
 }
 
 #[test]
-fn another_account_contradicts_and_another_address_is_told() {
+fn another_account_client_or_gateway_contradicts_before_anything_is_written() {
     let (world, _) = bought();
     let portfolio = &world.trader.portfolio;
-    let (_, deeds) = begin(portfolio, |identity| identity.account = "DU2".into());
-    assert!(
-        contradiction(&deeds)
-            .unwrap()
-            .contains("use another state folder")
-    );
-    let (_, deeds) = begin(portfolio, |identity| identity.gateway = "there".into());
-    assert_eq!(contradiction(&deeds), None);
-    let told = |deeds: &[Deed]| {
-        let mut deeds = deeds.iter();
-        deeds.any(|deed| matches!(deed, Deed::Alert(alert) if alert.kind == "gateway-changed"))
-    };
-    assert!(told(&deeds));
-    let (_, deeds) = begin(portfolio, |_| ());
-    assert!(!told(&deeds));
+    let others: [(&str, &dyn Fn(&mut Identity)); 4] = [
+        ("use another state folder", &|one| one.account = "DU2".into()),
+        ("use another state folder", &|one| one.mode = Mode::Live),
+        ("use another state folder", &|one| one.client_id = 12),
+        (
+            "trades through the gateway `here` and the settings name `there`: set broker.gateway to `here` only if",
+            &|one| one.gateway = "there".into(),
+        ),
+    ];
+    for (said, change) in others {
+        let (_, deeds) = begin(portfolio, change);
+        assert_eq!(deeds.len(), 1, "{deeds:?}");
+        let text = contradiction(&deeds).unwrap();
+        assert!(text.contains(said), "{text}");
+    }
+    assert_eq!(contradiction(&begin(portfolio, |_| ()).1), None);
 }
 
 #[test]

@@ -251,6 +251,8 @@ fn plan(folder: &Path) -> Plan {
     };
     let mut plan = Plan::new(&root(), &run).expect("a plan");
     decide_often(&mut plan.settings);
+    // Each runner reaches it by a wire of its own, which is another address.
+    "the one broker".clone_into(&mut plan.settings.broker.gateway);
     state::make_secrets(&plan.state).expect("secrets");
     state::private_folder(&plan.state.join("logs")).expect("a folder for logs");
     write_settings(&plan, &plan.state);

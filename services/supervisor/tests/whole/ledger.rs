@@ -172,6 +172,41 @@ async fn a_hole_in_the_ledger_halts() {
     scene.stop().await;
 }
 
+#[tokio::test]
+async fn a_ledger_of_another_gateway_halts_and_one_that_moved_is_named() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let state = here.path().join("state");
+    let gateway = Gateway::start(here.path(), &[]).await;
+    let began_with = gateway.address.clone();
+    let scene = Scene::start(plan(&state, &gateway)).await;
+    scene.ready().await;
+    scene.stop().await;
+    drop(gateway);
+
+    // Another login to the same account: it does not keep a client of the first one out.
+    let other = Gateway::start(there.path(), &[]).await;
+    hold(&other).await;
+    let scene = Scene::start(plan(&state, &other)).await;
+    let text = scene.halted().await;
+    let told = format!(
+        "this ledger trades through the gateway `{began_with}` and the settings name `{}`: set broker.gateway to `{began_with}` only if it is the same gateway under another address",
+        other.address
+    );
+    assert!(text.contains(&told), "{text}");
+    let reply = scene.command(Verb::Close, Some(HELD)).await.expect("an answer");
+    assert!(!reply.accepted, "{reply:?}");
+    assert_eq!(other.orders().len(), 1, "only what a person traded there");
+    scene.stop().await;
+
+    // The first one again, which listens on another port.
+    let gateway = Gateway::start(here.path(), &[]).await;
+    let mut plan = plan(&state, &gateway);
+    plan.settings.broker.gateway = began_with;
+    let scene = Scene::start(plan).await;
+    scene.ready().await;
+    scene.stop().await;
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -6,14 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use protocol::operator::{self, Query, Reply};
+use protocol::operator::{self, HealthState, Query, Reply};
 use protocol::subject;
 use serde_json::Value;
+use supervisor::Plan;
 use supervisor::process::Identity;
 use supervisor::record::Record;
 
 use crate::errors::{run_all, status};
-use crate::harness::{PATIENCE, Whole, demo, root, run_all_arguments, supervisor, turn, until, words};
+use crate::harness::{
+    PATIENCE, Whole, arguments, demo, root, run_all_arguments, supervisor, turn, until, words,
+};
 
 #[tokio::test]
 async fn a_second_run_on_the_same_state_is_refused() {
@@ -150,6 +153,24 @@ async fn a_state_with_open_positions_is_not_forgotten() {
     whole.stop().await;
     let forgotten = forget(&state).await;
     assert!(forgotten.0 == Some(0) && !state.exists(), "{forgotten:?}");
+}
+
+#[tokio::test]
+async fn a_demo_goes_on_with_its_ledger_on_other_ports() {
+    let whole = demo().await;
+    let (folder, plan) = whole.stop_and_keep().await;
+    let elsewhere = Plan::new(&root(), &arguments(&plan.state)).unwrap();
+    let whole = Whole::on(folder, elsewhere).await;
+    let before = &plan.settings.broker;
+    let now = &whole.stack.plan.settings.broker;
+    assert_eq!(now.gateway, before.gateway);
+    assert_ne!(now.address, before.address);
+    let ready = || async {
+        let health = whole.stack.health("execution")?;
+        (health.state == HealthState::Ready).then_some(())
+    };
+    until("execution is ready", PATIENCE, ready).await;
+    whole.stop().await;
 }
 
 async fn forget(state: &Path) -> (Option<i32>, String) {
