@@ -12,6 +12,7 @@ use ibapi::orders::{
 use ibapi::subscriptions::NoticeStream;
 use ibapi::{Client, Error};
 use protocol::ledger::{Fill, Intent, OrderType, Side};
+use protocol::settings::Broker as Settings;
 use protocol::units::{approximate, exact, exact_commission};
 use protocol::{Id, Symbol, Timestamp};
 
@@ -78,14 +79,38 @@ impl Broker {
         ))
     }
 
-    /// The accounts that the gateway manages.
-    pub fn accounts(&self) -> Vec<String> {
-        self.client
-            .handshake_managed_accounts()
-            .iter()
-            .filter(|account| !account.is_empty())
-            .cloned()
-            .collect()
+    /// The account that the settings mean: the one that they name, or the gateway's only one.
+    ///
+    /// # Errors
+    /// Why that is none, as a sentence.
+    pub fn account_of(&self, settings: &Settings) -> Result<String, String> {
+        let managed = self.client.handshake_managed_accounts();
+        let managed: Vec<_> = managed.iter().filter(|account| !account.is_empty()).collect();
+        let names = || {
+            let names: Vec<_> = managed.iter().map(|account| account.as_str()).collect();
+            names.join(", ")
+        };
+        match (settings.account.as_str(), managed.as_slice()) {
+            ("", [only]) => Ok((*only).clone()),
+            ("", several) => Err(format!(
+                "the gateway manages {} accounts ({}): name one in broker.account",
+                several.len(),
+                names()
+            )),
+            (named, all) if all.iter().any(|account| *account == named) => Ok(named.to_owned()),
+            (named, _) => Err(format!(
+                "the gateway does not manage account {named} but {}: correct broker.account",
+                names()
+            )),
+        }
+    }
+
+    /// An event of the order stream in our words; see [`heard`].
+    ///
+    /// # Errors
+    /// What can't be read exactly.
+    pub fn heard(&self, update: OrderUpdate) -> Result<Option<Heard>, String> {
+        heard(update, &self.account, self.client.client_id())
     }
 
     /// Writes the order of an intent, once. An error means that its fate is unknown.
@@ -143,13 +168,20 @@ impl Broker {
     }
 }
 
-/// An event of the order stream in our words. `None` for what says nothing about an order of ours or is of another
-/// account, and an error for what can't be read exactly.
-pub fn heard(update: OrderUpdate, account: &str) -> Result<Option<Heard>, String> {
+/// True for a row of the account. One that names none is about what was asked for.
+fn is_of(account: &str, told: &str) -> bool {
+    told.is_empty() || told == account
+}
+
+/// An event of the order stream in our words, for the client that orders. `None` for what says nothing about an order of
+/// ours or is of another account, and an error for what can't be read exactly.
+fn heard(update: OrderUpdate, account: &str, client_id: i32) -> Result<Option<Heard>, String> {
+    // Every client counts its orders by itself; a reading of the whole account tells those of all.
+    let own = |order_id, client| if client == client_id { order_id } else { 0 };
     Ok(Some(match update {
         OrderUpdate::OrderStatus(status) => Heard {
             order_ref: String::new(),
-            order_id: status.order_id,
+            order_id: own(status.order_id, status.client_id),
             permanent_id: status.perm_id,
             news: News::Status(
                 status_of(&status.status),
@@ -157,9 +189,10 @@ pub fn heard(update: OrderUpdate, account: &str) -> Result<Option<Heard>, String
                 status.status.as_str().to_owned(),
             ),
         },
+        OrderUpdate::OpenOrder(data) if !is_of(account, &data.order.account) => return Ok(None),
         OrderUpdate::OpenOrder(data) => Heard {
             order_ref: data.order.order_ref.clone(),
-            order_id: data.order_id,
+            order_id: own(data.order_id, data.order.client_id),
             permanent_id: data.order.perm_id,
             news: News::Status(status_of(&data.order_state.status), None, words(&data)),
         },
@@ -169,7 +202,7 @@ pub fn heard(update: OrderUpdate, account: &str) -> Result<Option<Heard>, String
             };
             Heard {
                 order_ref: execution.order_ref,
-                order_id: data.execution.order_id,
+                order_id: own(data.execution.order_id, data.execution.client_id),
                 permanent_id: data.execution.perm_id,
                 news: News::Execution(execution.symbol, execution.fill),
             }
@@ -199,7 +232,7 @@ pub fn commission(report: &CommissionReport) -> Result<protocol::Money, String> 
 /// An execution in our words; `None` for what is not a US stock, or not of the account.
 pub fn execution(data: &ExecutionData, account: &str) -> Result<Option<BrokerExecution>, String> {
     let theirs = &data.execution;
-    let of_account = ["", account].contains(&theirs.account_number.as_str());
+    let of_account = is_of(account, &theirs.account_number);
     let Some(symbol) = stock_of(&data.contract).filter(|_| of_account) else {
         return Ok(None);
     };
@@ -236,9 +269,10 @@ pub fn execution(data: &ExecutionData, account: &str) -> Result<Option<BrokerExe
     }))
 }
 
-/// An open or completed order in our words; `None` for what is not a US stock.
-pub fn order(data: &OrderData) -> Result<Option<BrokerOrder>, String> {
-    let Some(symbol) = stock_of(&data.contract) else {
+/// An open or completed order in our words; `None` for what is not a US stock, or not of the account.
+pub fn order(data: &OrderData, account: &str) -> Result<Option<BrokerOrder>, String> {
+    let of_account = is_of(account, &data.order.account);
+    let Some(symbol) = stock_of(&data.contract).filter(|_| of_account) else {
         return Ok(None);
     };
     let quantity = data.order.total_quantity;
@@ -336,7 +370,7 @@ mod tests {
         };
         open.order_state.status = OrderStatusKind::Inactive;
         assert_eq!(
-            order(&open).unwrap().map(|order| order.status),
+            order(&open, "DU1").unwrap().map(|order| order.status),
             Some(BrokerStatus::Inactive)
         );
         let told = [
@@ -344,7 +378,7 @@ mod tests {
             (OrderUpdate::OpenOrder(open), None),
         ];
         for (update, filled) in told {
-            let heard = heard(update, "DU1").unwrap().unwrap();
+            let heard = heard(update, "DU1", 11).unwrap().unwrap();
             assert_eq!(
                 heard.news,
                 News::Status(BrokerStatus::Inactive, filled, "Inactive".into())
@@ -380,17 +414,56 @@ mod tests {
             spoil(&mut data);
             let error = execution(&data, "DU1").unwrap_err();
             assert!(error.contains(told), "{error}");
-            assert!(heard(OrderUpdate::ExecutionData(data), "DU1").is_err());
+            assert!(heard(OrderUpdate::ExecutionData(data), "DU1", 11).is_err());
+        }
+    }
+
+    /// The order of a pipeline like this one.
+    fn working() -> OrderData {
+        let mut data = OrderData {
+            contract: Contract::stock("AAPL").build(),
+            order_id: 5,
+            ..OrderData::default()
+        };
+        data.order.order_ref = Id::derive(&["a decision"]).to_string();
+        data
+    }
+
+    #[test]
+    fn what_another_account_orders_and_executes_is_left_out() {
+        for (account, counts) in [("DU1", true), ("", true), ("DU2", false)] {
+            let mut data = bought();
+            data.execution.account_number = account.into();
+            let told = heard(OrderUpdate::ExecutionData(data), "DU1", 11).unwrap();
+            assert_eq!(told.is_some(), counts, "{account}");
+            let mut data = working();
+            data.order.account = account.into();
+            assert_eq!(order(&data, "DU1").unwrap().is_some(), counts, "{account}");
+            let told = heard(OrderUpdate::OpenOrder(data), "DU1", 11).unwrap();
+            assert_eq!(told.is_some(), counts, "{account}");
         }
     }
 
     #[test]
-    fn what_another_account_executes_is_left_out() {
-        for (account, counts) in [("DU1", true), ("", true), ("DU2", false)] {
-            let mut data = bought();
-            data.execution.account_number = account.into();
-            let heard = heard(OrderUpdate::ExecutionData(data), "DU1").unwrap();
-            assert_eq!(heard.is_some(), counts, "{account}");
+    fn the_order_ids_of_another_client_are_none_of_ours() {
+        for (client_id, counts) in [(11, 5), (12, 0), (0, 0)] {
+            let status = ibapi::orders::OrderStatus {
+                order_id: 5,
+                client_id,
+                ..ibapi::orders::OrderStatus::default()
+            };
+            let mut open = working();
+            open.order.client_id = client_id;
+            let mut done = bought();
+            (done.execution.order_id, done.execution.client_id) = (5, client_id);
+            for update in [
+                OrderUpdate::OrderStatus(status),
+                OrderUpdate::OpenOrder(open),
+                OrderUpdate::ExecutionData(done),
+            ] {
+                let told = heard(update, "DU1", 11).unwrap().unwrap();
+                assert_eq!(told.order_id, counts, "{told:?}");
+            }
         }
     }
 

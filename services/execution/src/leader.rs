@@ -20,7 +20,7 @@ use runtime::ledger::Ledger;
 use runtime::{Context, Exit, Request, code, now};
 use tokio::time::sleep;
 
-use crate::broker::{self, Broker};
+use crate::broker::Broker;
 use crate::ears::{Callers, Ears, Input};
 use crate::latch::Latch;
 use crate::witness::Witness;
@@ -258,7 +258,7 @@ impl Leader {
     ) -> anyhow::Result<()> {
         let row = row.ok_or_else(|| again("the stream of order events ended"))?;
         match row.map_err(|error| again(format!("the stream of order events broke: {error}")))? {
-            SubscriptionItem::Data(update) => match broker::heard(update, &self.broker.account) {
+            SubscriptionItem::Data(update) => match self.broker.heard(update) {
                 Ok(Some(heard)) => self.decide(context, Said::Order(heard)).await,
                 Ok(None) => Ok(()),
                 Err(text) => {

@@ -156,24 +156,7 @@ async fn connect(context: &Context, latch: &Latch) -> (Broker, NoticeStream) {
 /// The one account to trade, checked: paper unless the settings name this very account for real money.
 fn account(context: &Context, broker: &Broker) -> Result<String, String> {
     let settings = &context.settings.broker;
-    let accounts = broker.accounts();
-    let account = match (settings.account.as_str(), accounts.as_slice()) {
-        ("", [only]) => only.clone(),
-        ("", several) => {
-            return Err(format!(
-                "the gateway manages {} accounts ({}): name one in broker.account",
-                several.len(),
-                several.join(", ")
-            ));
-        }
-        (named, all) if all.iter().any(|account| account == named) => named.to_owned(),
-        (named, all) => {
-            return Err(format!(
-                "the gateway does not manage account {named} but {}: correct broker.account",
-                all.join(", ")
-            ));
-        }
-    };
+    let account = broker.account_of(settings)?;
     let repeated = std::env::var("TRADEWIND_LIVE_ACCOUNT").unwrap_or_default();
     if mode_of(&account) == Mode::Live && (settings.live_account != account || repeated != account) {
         return Err(format!(

@@ -58,7 +58,7 @@ async fn watch(latch: Latch, settings: Settings, over: CancellationToken) {
 /// Connects as the one that orders, cancels, and lets go: one whose bus is whole may lead elsewhere.
 async fn sweep(settings: &Settings, over: &CancellationToken) {
     let connecting = Broker::connect(&settings.address, settings.ordering_client_id);
-    let broker = match over.run_until_cancelled(connecting).await {
+    let mut broker = match over.run_until_cancelled(connecting).await {
         Some(Ok((broker, _))) => broker,
         Some(Err(error)) => {
             return tracing::error!(
@@ -68,7 +68,13 @@ async fn sweep(settings: &Settings, over: &CancellationToken) {
         }
         None => return,
     };
-    if let Some(Err(error)) = over.run_until_cancelled(cancel_all(&broker)).await {
+    match broker.account_of(settings) {
+        Ok(account) => broker.account = account,
+        Err(error) => tracing::error!(error, "the kill switch is latched and nothing is cancelled"),
+    }
+    if !broker.account.is_empty()
+        && let Some(Err(error)) = over.run_until_cancelled(cancel_all(&broker)).await
+    {
         let error = format!("{error:#}");
         tracing::error!(error, "the kill switch is latched and not all is cancelled");
     }
@@ -104,14 +110,15 @@ async fn cancel_all(broker: &Broker) -> anyhow::Result<()> {
     anyhow::bail!("orders still work after {READINGS_MAX} readings")
 }
 
-/// The orders of this client alone are asked for: ids of others mean other orders.
+/// The orders of this client alone are asked for: ids of others mean other orders. Those of another account are another
+/// pipeline's.
 async fn working(broker: &Broker) -> anyhow::Result<Vec<i32>> {
     let mut open = Vec::new();
     let mut rows = broker.client.open_orders().await?;
     while let Some(row) = rows.next().await {
         if let SubscriptionItem::Data(Orders::OrderData(data)) = row? {
             // What can't be read exactly must not keep the rest from being cancelled.
-            open.extend(broker::order(&data).unwrap_or_default());
+            open.extend(broker::order(&data, &broker.account).unwrap_or_default());
         }
     }
     Ok(reconcile::decided(&open))

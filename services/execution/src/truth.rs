@@ -119,7 +119,7 @@ async fn open_orders(broker: &Broker, truth: &mut Truth) -> anyhow::Result<()> {
         if let SubscriptionItem::Data(Orders::OrderData(data)) = row? {
             truth
                 .open
-                .extend(broker::order(&data).map_err(anyhow::Error::msg)?);
+                .extend(broker::order(&data, &broker.account).map_err(anyhow::Error::msg)?);
         }
     }
     Ok(())
@@ -131,7 +131,7 @@ async fn completed_orders(broker: &Broker, truth: &mut Truth) -> anyhow::Result<
         if let SubscriptionItem::Data(Orders::OrderData(data)) = row? {
             truth
                 .completed
-                .extend(broker::order(&data).map_err(anyhow::Error::msg)?);
+                .extend(broker::order(&data, &broker.account).map_err(anyhow::Error::msg)?);
         }
     }
     Ok(())
