@@ -137,7 +137,7 @@ impl Desk {
         trader.raise_order_id(next_order_id);
         let used_max = order_id_max.max(trader.portfolio.order_id_max);
         Self {
-            gate: Gate::new(trader.limits().clone(), used_max),
+            gate: Gate::new(trader.limits().clone(), used_max, &trader.portfolio),
             trader,
             link: Link::default(),
             heard: VecDeque::new(),

@@ -86,7 +86,8 @@ pub struct Moment<'a> {
     pub portfolio: &'a Portfolio,
 }
 
-/// What this incarnation sent, and the limits that it may not pass whatever was decided.
+/// What was sent, and the limits that may not be passed whatever was decided. What earlier incarnations sent is taken from
+/// the ledger once, at the beginning: so that one that ends and begins again does not multiply the limits.
 #[derive(Debug)]
 pub struct Gate {
     limits: Risk,
@@ -98,16 +99,20 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Begins with nothing sent; `order_id_max` is the highest order id ever used.
+    /// Begins with the fold of the ledger before this incarnation's first order: each intent in it may have been sent.
+    /// `order_id_max` is the highest order id ever used.
     #[must_use]
-    pub fn new(limits: Risk, order_id_max: i32) -> Self {
+    pub fn new(limits: Risk, order_id_max: i32, portfolio: &Portfolio) -> Self {
+        let decided = portfolio.orders.values().filter(|order| order.order_id != 0);
+        let mut minute: Vec<_> = decided.map(|order| order.created_at).collect();
+        minute.sort_unstable();
         Self {
             limits,
-            sent: BTreeSet::new(),
+            sent: portfolio.orders.keys().cloned().collect(),
             order_id_max,
-            minute: VecDeque::new(),
-            day: None,
-            entries_today: BTreeMap::new(),
+            minute: minute.into(),
+            day: portfolio.day.date,
+            entries_today: portfolio.day.entries.clone(),
         }
     }
 
@@ -153,7 +158,8 @@ impl Gate {
             self.minute.pop_front();
         }
         let today = Some(trading_day(moment.at));
-        if self.day != today {
+        // Where the ledger's day is one that the market's clock has not reached, its entries count as today's.
+        if self.day < today {
             self.day = today;
             self.entries_today.clear();
             let orders = &moment.portfolio.orders;
@@ -207,7 +213,7 @@ mod tests {
     use crate::position::Position;
 
     fn gate() -> Gate {
-        Gate::new(crate::testing::settings().risk, 100)
+        Gate::new(crate::testing::settings().risk, 100, &Portfolio::default())
     }
 
     fn at(seconds: i64) -> Timestamp {

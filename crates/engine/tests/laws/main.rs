@@ -10,6 +10,7 @@ mod copy;
 mod desk;
 mod flatten;
 mod fold;
+mod gate;
 mod hours;
 mod inactive;
 mod incident;

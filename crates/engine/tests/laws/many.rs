@@ -52,12 +52,12 @@ struct Books {
 
 impl Books {
     fn of(world: &World) -> Self {
-        let order_id_max = world.trader.portfolio.order_id_max;
+        let portfolio = &world.trader.portfolio;
         let mut sums = Sums::default();
         world.records.iter().for_each(|(_, _, record)| sums.take(record));
         Self {
             trader: world.trader.clone(),
-            gate: Gate::new(world.trader.limits().clone(), order_id_max),
+            gate: Gate::new(world.trader.limits().clone(), portfolio.order_id_max, portfolio),
             now: world.now,
             said: 0,
             sums,

@@ -80,7 +80,7 @@ impl World {
 
     fn on(settings: Settings, portfolio: Portfolio, records: Vec<(u64, Hash, Record)>) -> Self {
         Self {
-            gate: Gate::new(settings.risk.clone(), portfolio.order_id_max),
+            gate: Gate::new(settings.risk.clone(), portfolio.order_id_max, &portfolio),
             trader: Trader::new(settings.clone(), portfolio),
             settings,
             records,

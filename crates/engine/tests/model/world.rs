@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use engine::gate::{Gate, Moment};
 use engine::order::OrderState;
+use engine::portfolio::Portfolio;
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Draft, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
@@ -295,7 +296,7 @@ impl Leading {
 
     /// Whether the last gate lets an intent pass.
     pub fn passes(&self, packed: &Packed) -> bool {
-        let mut gate = Gate::new(settings().risk, self.order_id_max);
+        let mut gate = Gate::new(settings().risk, self.order_id_max, &Portfolio::default());
         let mut pass = |packed: &Packed| {
             let intent = packed.intent().expect("only intents are sent");
             let moment = Moment {
