@@ -19,7 +19,7 @@ use crate::gate::{Gate, Moment, Unsent};
 use crate::link::{Link, Meaning};
 use crate::portfolio::Portfolio;
 use crate::reconcile::{self, BrokerExecution, Pass, Truth};
-use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader};
+use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader, Unclear};
 
 pub use memory::{Memory, Recall};
 use start::Stage;
@@ -48,6 +48,8 @@ pub enum Input {
     Heard,
     /// An operator asks.
     Ask(Ask),
+    /// Somebody asked what can't be understood.
+    Unclear(Unclear),
     /// The reading of the broker's truth has ended, or failed for this reason.
     Truth(Result<Truth, String>, Pass),
     /// The time of a [`Deed::Look`] has come.
@@ -194,6 +196,7 @@ impl Desk {
             Input::Quote(quote) => self.trade(wall, Step::Quote(quote)),
             Input::Session(session) => self.trade(wall, Step::Session(session)),
             Input::Ask(ask) => self.trade(wall, Step::Ask(ask)),
+            Input::Unclear(unclear) => self.trade(wall, Step::Unclear(unclear)),
             Input::Order(heard) => self.on_order(wall, heard),
             Input::Heard => self.on_heard(wall),
             Input::Truth(truth, pass) => self.on_reading(wall, truth, pass),

@@ -34,11 +34,13 @@ use compare::Comparison;
 use decide::number_intents;
 use incident::Noticed;
 use limit::Standing;
-pub use message::{Ask, Draft, Heard, Input, News, Output};
+pub use message::{Ask, Draft, Heard, Input, News, Output, Unclear};
 use unsent::Stop;
 
 /// Seconds by which what is told in a live market may be ahead of the clock: a wrong time must not stop the day.
 const AHEAD_SECONDS_MAX: i64 = 60;
+/// Who asks through the page.
+pub const BY_WEB: &str = "web";
 /// Who latched the kill switch, where no operator's command did.
 const KILLED_BY_MACHINE: &str = "machine";
 /// Seconds of market time between an exit that failed and the next one; of wall time while the market clock stands still.
@@ -162,9 +164,13 @@ impl Trader {
     }
 
     fn restart_over_at(&self, wall: Timestamp) -> Option<Timestamp> {
+        restart::over_at(&self.settings.broker, self.is_live(), wall)
+    }
+
+    /// True when the account has real money.
+    fn is_live(&self) -> bool {
         let identity = self.portfolio.identity.as_ref();
-        let live = identity.is_some_and(|identity| identity.mode == Mode::Live);
-        restart::over_at(&self.settings.broker, live, wall)
+        identity.is_some_and(|identity| identity.mode == Mode::Live)
     }
 
     /// How often a decision was made again that has its order already, and refused by that.
@@ -256,6 +262,7 @@ impl Trader {
             Input::Broker(heard) => self.on_heard(wall, &heard),
             Input::Truth(truth, pass) => self.on_truth(wall, &truth, pass),
             Input::Ask(ask) => self.on_ask(wall, &ask),
+            Input::Unclear(unclear) => ask::refuse(wall, unclear),
             Input::Gate(gate) => {
                 self.gate = gate;
                 Vec::new()

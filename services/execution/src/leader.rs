@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use engine::desk::{Deed, Desk, Input as Said, Notice as Told};
 use engine::reconcile::Pass;
-use engine::trader::Ask;
+use engine::trader::{Ask, BY_WEB, Unclear};
 use ibapi::orders::OrderUpdate;
 use ibapi::subscriptions::SubscriptionItem;
 use ibapi::{Error, NOTICE_STREAM_LAG_CODE, Notice, SUBSCRIPTION_LAG_CODE, TRANSPORT_RECONNECT_CODE};
 use protocol::Id;
 use protocol::decision::Level;
-use protocol::ledger::{Identity, Mode};
-use protocol::operator::{Command, HealthState, Reply, Verb};
+use protocol::ledger::Identity;
+use protocol::operator::{Command, HealthState, Verb};
 use protocol::subject::{filter, stream};
 use runtime::lease::{Lease, RENEW_SECONDS};
 use runtime::ledger::Ledger;
@@ -25,7 +25,9 @@ use crate::ears::{Callers, Ears, Input};
 use crate::latch::Latch;
 use crate::witness::Witness;
 
-/// Characters of an operator's note that are recorded.
+/// Characters of what somebody took for a verb that are recorded.
+const VERB_CHARACTERS_MAX: usize = 30;
+/// Characters of an operator's note that are recorded, and of the answer to what can't be understood.
 const NOTE_CHARACTERS_MAX: usize = 500;
 /// What the client library says when it lost notices or connected anew: what was missed can't be known here.
 const MISSED: [i32; 3] = [
@@ -276,57 +278,38 @@ impl Leader {
     }
 
     async fn on_ask(&mut self, context: &Context, request: Request) -> anyhow::Result<()> {
-        let verb = request.last_token().to_owned();
+        let verb: String = request.last_token().chars().take(VERB_CHARACTERS_MAX).collect();
         let by = if request.subject.starts_with("command.web.") {
-            "web"
+            BY_WEB
         } else {
             "operator"
         };
-        let parsed = match (verb.parse::<Verb>(), command(&request.payload)) {
-            (Ok(verb), Ok(_)) if by == "web" && self.is_live() && !verb.only_reduces_risk() => Err(format!(
-                "a browser may only reduce risk on a live account: ask `command.{verb}` with the nats CLI"
-            )),
-            (Ok(verb), Ok(command)) => Ok((verb, command)),
-            (Err(error), _) => Err(error.to_string()),
-            (_, Err(error)) => Err(error),
-        };
-        let stamp = Id::derive(&["command", &verb, by, &now().to_string()]);
-        match parsed {
+        let by = by.to_owned();
+        let stamp = Id::derive(&["command", &verb, &by, &now().to_string()]);
+        let parsed = verb.parse::<Verb>().map_err(|error| error.to_string());
+        let parsed = parsed.and_then(|verb| Ok((verb, command(&request.payload)?)));
+        let (id, said) = match parsed {
             Ok((verb, command)) => {
                 let id = command.id.clone().unwrap_or(stamp);
-                self.asked.insert(id.clone(), request);
-                let outcome = self
-                    .decide(
-                        context,
-                        Said::Ask(Ask {
-                            id: id.clone(),
-                            verb,
-                            by: by.to_owned(),
-                            command,
-                        }),
-                    )
-                    .await;
-                self.asked.remove(&id);
-                outcome
+                let ask = Ask {
+                    id: id.clone(),
+                    verb,
+                    by,
+                    command,
+                };
+                (id, Said::Ask(ask))
             }
             Err(text) => {
-                request
-                    .reply(&Reply {
-                        id: stamp,
-                        at: now(),
-                        verb,
-                        accepted: false,
-                        text,
-                    })
-                    .await;
-                Ok(())
+                let text = text.chars().take(NOTE_CHARACTERS_MAX).collect();
+                let id = stamp.clone();
+                let unclear = Unclear { id, verb, by, text };
+                (stamp, Said::Unclear(unclear))
             }
-        }
-    }
-
-    fn is_live(&self) -> bool {
-        let identity = self.desk.trader.portfolio.identity.as_ref();
-        identity.is_some_and(|identity| identity.mode == Mode::Live)
+        };
+        self.asked.insert(id.clone(), request);
+        let outcome = self.decide(context, said).await;
+        self.asked.remove(&id);
+        outcome
     }
 
     async fn renew(&mut self) -> anyhow::Result<()> {

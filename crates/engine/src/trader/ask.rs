@@ -5,7 +5,7 @@ use protocol::operator::{Reply, Verb};
 use protocol::{Id, Timestamp};
 
 use super::decide::number_intents;
-use super::{Ask, Draft, Output, Trader};
+use super::{Ask, Draft, Output, Trader, Unclear};
 
 fn sets_state(output: &Output) -> bool {
     let Output::Append(draft) = output else {
@@ -15,6 +15,35 @@ fn sets_state(output: &Output) -> bool {
         draft.entry,
         Entry::State(_) | Entry::Kill(_) | Entry::Adjusted(_) | Entry::Settled(_)
     )
+}
+
+/// What follows from a command that can't be understood: nothing but a record of it, and the answer.
+pub(super) fn refuse(wall: Timestamp, unclear: Unclear) -> Vec<Output> {
+    let Unclear { id, verb, by, text } = unclear;
+    let record = CommandRecord {
+        verb: verb.clone(),
+        by,
+        symbol: None,
+        order: None,
+        choice: None,
+        note: String::new(),
+        accepted: false,
+        text: text.clone(),
+    };
+    let draft = Draft {
+        id: id.clone(),
+        at: wall,
+        cause: None,
+        entry: Entry::Command(record),
+    };
+    let reply = Reply {
+        id,
+        at: wall,
+        verb,
+        accepted: false,
+        text,
+    };
+    vec![Output::Append(draft), Output::Reply(reply)]
 }
 
 fn reply(wall: Timestamp, ask: &Ask, accepted: bool, text: String) -> Output {

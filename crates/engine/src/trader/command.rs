@@ -9,7 +9,7 @@ use protocol::{Id, Symbol, Timestamp};
 use super::decide::Source;
 use super::flatten::{and_stay, fractions_left};
 use super::limit::refused;
-use super::{Ask, Draft, Output, Trader};
+use super::{Ask, BY_WEB, Draft, Output, Trader};
 use crate::order::OrderState;
 
 /// What a command comes to: what is done, and the answer.
@@ -48,6 +48,11 @@ fn is_of_the_account(verb: Verb) -> bool {
 impl Trader {
     pub(super) fn carry_out(&mut self, wall: Timestamp, ask: &Ask) -> Outcome {
         match ask.verb {
+            verb if ask.by == BY_WEB && self.is_live() && !verb.only_reduces_risk() => {
+                Outcome::refused(format!(
+                    "a browser may only reduce risk on a live account: ask `command.{verb}` with the nats CLI"
+                ))
+            }
             verb if ask.command.symbol.is_some() && is_of_the_account(verb) => Outcome::refused(format!(
                 "`{verb}` is of the whole account: leave the symbol out, or close one with `command.close`"
             )),

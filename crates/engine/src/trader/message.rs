@@ -23,6 +23,8 @@ pub enum Input {
     Truth(Truth, Pass),
     /// An operator asks.
     Ask(Ask),
+    /// Somebody asked what can't be understood.
+    Unclear(Unclear),
     /// Why nothing may be sent just now; `None` opens the gate.
     Gate(Option<String>),
     /// The local kill switch, a file or a signal, was latched or released.
@@ -68,6 +70,19 @@ pub struct Ask {
     pub by: String,
     /// Particulars.
     pub command: Command,
+}
+
+/// A command that can't be understood: it is refused, and recorded as that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclear {
+    /// The id that it gets.
+    pub id: Id,
+    /// What was asked for, in the asker's word.
+    pub verb: String,
+    /// Who: `operator` or `web`.
+    pub by: String,
+    /// Why it can't be understood, as a sentence.
+    pub text: String,
 }
 
 /// What must be done, in this order.

@@ -1,9 +1,9 @@
 //! What an operator must be told, as nothing else would ever say it: shares that no price sells, fractions that can't be
 //! sold from here, a field that means nothing.
 
-use engine::trader::Input;
+use engine::trader::{Ask, Input, Unclear};
 use protocol::decision::Level;
-use protocol::ledger::{Choice, Entry, Holding, Opening, TradingState};
+use protocol::ledger::{Choice, Entry, Holding, Mode, Opening, TradingState};
 use protocol::operator::{Command, Verb};
 use protocol::{Id, Money};
 
@@ -146,6 +146,74 @@ fn a_choice_or_an_order_is_refused_where_it_means_nothing() {
         assert!(
             world.command(Verb::Kill, command).accepted,
             "it stops everything whatever else is said"
+        );
+    }
+}
+
+#[test]
+fn a_command_that_is_refused_at_the_door_is_recorded_with_who_and_why() {
+    let mut world = World::new(&[]);
+    let unclear = Unclear {
+        id: Id::derive(&["unclear"]),
+        verb: "sell-everything".to_owned(),
+        by: "operator".to_owned(),
+        text: "`sell-everything` is not a command".to_owned(),
+    };
+    let before = world.records.len();
+    world.step(Input::Unclear(unclear.clone()));
+    assert_eq!(world.records.len(), before + 1);
+    let known = world.trader.portfolio.commands.back().unwrap();
+    assert_eq!(known.id, unclear.id);
+    let record = &known.record;
+    assert_eq!(
+        (
+            record.verb.as_str(),
+            record.by.as_str(),
+            record.accepted,
+            &record.text
+        ),
+        ("sell-everything", "operator", false, &unclear.text)
+    );
+    let reply = world.replies.last().unwrap();
+    assert_eq!(
+        (&reply.id, reply.accepted, &reply.text),
+        (&unclear.id, false, &unclear.text)
+    );
+}
+
+#[test]
+fn a_browser_only_reduces_the_risk_of_a_live_account_and_what_it_was_refused_is_recorded() {
+    let mut world = World::new(&[]);
+    let mut live = world.trader.portfolio.identity.clone().unwrap();
+    live.mode = Mode::Live;
+    world.trader.portfolio.identity = Some(live);
+    for (by, verb, accepted) in [
+        ("web", Verb::Halt, true),
+        ("web", Verb::Resume, false),
+        ("web", Verb::EmergencyExit, false),
+        ("web", Verb::Settle, false),
+        ("operator", Verb::Resume, true),
+        ("web", Verb::Kill, true),
+        ("web", Verb::Release, false),
+        ("operator", Verb::Release, true),
+    ] {
+        let ask = Ask {
+            id: Id::derive(&[by, verb.as_str()]),
+            verb,
+            by: by.to_owned(),
+            command: Command::default(),
+        };
+        world.step(Input::Ask(ask.clone()));
+        let reply = world.replies.last().unwrap();
+        assert_eq!((&reply.id, reply.accepted), (&ask.id, accepted), "{reply:?}");
+        assert!(
+            accepted || reply.text.contains("may only reduce risk"),
+            "{reply:?}"
+        );
+        let known = world.trader.portfolio.commands.back().unwrap();
+        assert_eq!(
+            (&known.id, known.record.by.as_str(), known.record.accepted),
+            (&ask.id, by, accepted)
         );
     }
 }

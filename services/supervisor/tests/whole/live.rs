@@ -1,8 +1,9 @@
 //! An account with real money: it is traded only when it was named twice, it starts halted, and a browser may only reduce
 //! its risk.
 
+use protocol::ledger::{CommandRecord, Entry, Record};
 use protocol::operator::{Command, Health, HealthState, Reply};
-use protocol::subject::{self, filter};
+use protocol::subject::{self, filter, stream};
 use runtime::Bus;
 use supervisor::arguments::RunAll;
 use supervisor::{Plan, state};
@@ -37,6 +38,16 @@ async fn from_a_browser(bus: &Bus, verb: &str) -> Reply {
     let subject = subject::web_command(verb);
     let reply = bus.request(&subject, &Command::default()).await;
     reply.unwrap_or_else(|error| panic!("no answer to {verb}: {error:#}"))
+}
+
+/// The last command of LEDGER.
+async fn recorded(whole: &Whole) -> CommandRecord {
+    let bus = whole.stack.bus().unwrap();
+    let last: Option<Record> = bus.last(stream::LEDGER, "account.command.>").await.unwrap();
+    match last.map(|record| record.entry) {
+        Some(Entry::Command(command)) => command,
+        other => panic!("no command but {other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -78,6 +89,20 @@ async fn a_live_account_is_named_twice_starts_halted_and_a_browser_only_reduces_
     assert!(
         !refused.accepted && refused.text.contains("only reduce risk"),
         "{refused:?}"
+    );
+    let told = recorded(&whole).await;
+    assert_eq!(
+        (&told.verb[..], &told.by[..], told.accepted, &told.text),
+        ("resume", "web", false, &refused.text)
+    );
+    let unknown: Reply = bridge
+        .request(&subject::web_command("resume"), &"what a program would say")
+        .await
+        .unwrap();
+    let told = recorded(&whole).await;
+    assert_eq!(
+        (&told.verb[..], &told.by[..], told.accepted, &told.text),
+        ("resume", "web", false, &unknown.text)
     );
     let halted = from_a_browser(&bridge, "halt").await;
     assert!(halted.accepted, "{halted:?}");
