@@ -40,8 +40,8 @@ pub enum Input {
     Signal(Signal),
     /// A newer quote.
     Quote(Quote),
-    /// A newer session.
-    Session(Session),
+    /// A newer session, and when it was published, wall clock.
+    Session(Session, Timestamp),
     /// The broker spoke of an order.
     Order(Heard),
     /// The next of the notices that were heard is taken in.
@@ -194,7 +194,7 @@ impl Desk {
         deeds.extend(match input {
             Input::Signal(signal) => self.trade(wall, Step::Signal(signal)),
             Input::Quote(quote) => self.trade(wall, Step::Quote(quote)),
-            Input::Session(session) => self.trade(wall, Step::Session(session)),
+            Input::Session(session, published) => self.trade(wall, Step::Session(session, published)),
             Input::Ask(ask) => self.trade(wall, Step::Ask(ask)),
             Input::Unclear(unclear) => self.trade(wall, Step::Unclear(unclear)),
             Input::Order(heard) => self.on_order(wall, heard),

@@ -57,7 +57,7 @@ pub struct Trader {
     now: Timestamp,
     /// Wall clock when that one last moved.
     moved: Timestamp,
-    /// What the market-data stage last said of the market's hours, and when it was heard, wall clock.
+    /// What the market-data stage last said of the market's hours, and when it was published, wall clock.
     session: Option<(Session, Timestamp)>,
     gate: Option<String>,
     killed_here: bool,
@@ -253,9 +253,9 @@ impl Trader {
                 self.on_signal(wall, &signal)
             }
             Input::Quote(quote) => self.on_quote(wall, quote),
-            Input::Session(session) => {
+            Input::Session(session, published) => {
                 let at = session.at;
-                self.session = Some((session, wall));
+                self.session = Some((session, published));
                 self.see(wall, at);
                 Vec::new()
             }

@@ -7,7 +7,7 @@ use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use protocol::Hash;
+use protocol::{Hash, Timestamp};
 use serde::de::DeserializeOwned;
 
 use crate::bus::Bus;
@@ -103,21 +103,27 @@ impl Bus {
 }
 
 impl Bus {
-    /// The last message that `stream` keeps on `subject`, if there is one.
+    /// The last message that `stream` keeps on `subject` and when that was stored, by the server's clock; if there is one.
     ///
     /// # Errors
     /// When the stream is not there, this user may not read it, or the message is not readable.
-    pub async fn last<T: DeserializeOwned>(&self, stream: &str, subject: &str) -> anyhow::Result<Option<T>> {
+    pub async fn last<T: DeserializeOwned>(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> anyhow::Result<Option<(T, Timestamp)>> {
         let handle = self
             .jetstream()
             .get_stream(stream)
             .await
             .with_context(|| format!("stream {stream}"))?;
         match handle.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(
-                serde_json::from_slice(&message.payload)
-                    .with_context(|| format!("last message on {subject}"))?,
-            )),
+            Ok(message) => {
+                let why = || format!("last message on {subject}");
+                let body = serde_json::from_slice(&message.payload).with_context(why)?;
+                let stored = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
+                Ok(Some((body, stored.with_context(why)?)))
+            }
             Err(error) if error.kind() == stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("last message on {subject}")),
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use protocol::ledger::{Entry, Epoch, Record, StateChange, TradingState};
-use protocol::subject::stream;
+use protocol::subject::{filter, stream};
 use protocol::{Hash, Id};
 use runtime::lease::{Asked, Lease};
 use runtime::ledger::{AppendError, Ledger};
@@ -92,6 +92,25 @@ async fn history_replays_in_order_and_goes_on_live() {
     ledger.append(record("d", state())).await.unwrap();
     let live = tokio::time::timeout(WAIT, history.next()).await.unwrap().unwrap();
     assert_eq!((live.sequence, live.message.id.as_str()), (4, "d"));
+}
+
+#[tokio::test]
+async fn the_last_message_comes_with_when_it_was_stored() {
+    let server = Server::start().await;
+    let (before, bus) = (now(), server.bus("execution").await);
+    let stages = server.bus("market-data").await;
+    stages.publish(filter::SESSION, &"closed").await.unwrap();
+    let told = async {
+        loop {
+            let last = bus.last::<String>(stream::MARKET, filter::SESSION).await;
+            if let Some(last) = last.unwrap() {
+                return last;
+            }
+        }
+    };
+    let (body, stored) = tokio::time::timeout(WAIT, told).await.unwrap();
+    assert_eq!(body, "closed");
+    assert!(before <= stored && stored <= now(), "{stored}");
 }
 
 #[tokio::test]

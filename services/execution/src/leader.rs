@@ -129,8 +129,8 @@ impl Leader {
         let callers = Callers::open(context).await;
         let mut callers = callers.map_err(doubt)?;
         let session = context.bus.last(stream::MARKET, filter::SESSION).await;
-        if let Some(session) = session.map_err(doubt)? {
-            self.decide(context, Said::Session(session)).await?;
+        if let Some((session, published)) = session.map_err(doubt)? {
+            self.decide(context, Said::Session(session, published)).await?;
         }
         self.tell_health(context);
         let outcome = loop {
@@ -205,7 +205,7 @@ impl Leader {
             }
             Input::Quote(quote) => self.decide(context, Said::Quote(quote.ok_or_else(closed)?)).await,
             Input::Session(session) => {
-                self.decide(context, Said::Session(session.ok_or_else(closed)?))
+                self.decide(context, Said::Session(session.ok_or_else(closed)?, now()))
                     .await
             }
             Input::Renew => self.renew().await,

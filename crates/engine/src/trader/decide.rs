@@ -293,7 +293,14 @@ impl Trader {
 
     /// The limit of an order, which it has outside the regular session and where nobody knows the session.
     fn limit(&self, wall: Timestamp, proposal: &Proposal) -> Result<Option<Price>, Refused> {
-        if self.phase(wall) == Some(Phase::Regular) {
+        let phase = self.phase(wall);
+        if phase == Some(Phase::Regular) {
+            return Ok(None);
+        }
+        // Without market data neither hours nor a price are known, and a limit of an old one may be far from the market.
+        // The broker knows both, and takes a market order now or keeps it until the next session.
+        let priced = self.fresh_quote(wall, proposal.symbol).is_some();
+        if phase.is_none() && !priced && proposal.reason.is_by_operator() {
             return Ok(None);
         }
         let limit = self.marketable_limit(proposal);

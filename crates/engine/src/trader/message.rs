@@ -15,8 +15,8 @@ pub enum Input {
     Signal(Signal),
     /// A newer quote.
     Quote(Quote),
-    /// A newer session.
-    Session(Session),
+    /// A newer session, and when it was published, wall clock.
+    Session(Session, Timestamp),
     /// The broker spoke of an order.
     Broker(Heard),
     /// The broker's whole truth was read.

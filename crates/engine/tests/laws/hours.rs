@@ -2,26 +2,12 @@
 
 use engine::trader::Input;
 use jiff::SignedDuration;
-use protocol::Timestamp;
 use protocol::decision::{Check, Regime};
 use protocol::ledger::{OrderType, Reason};
 use protocol::market::{Phase, Session};
 use protocol::operator::Verb;
 
 use crate::world::{World, number, symbol};
-
-fn session(world: &mut World, phase: Phase, next_change: Option<Timestamp>) {
-    let session = Session {
-        id: protocol::Id::derive(&["session"]),
-        at: world.now,
-        phase,
-        next_change,
-        source: "test".into(),
-        speed: 1.0,
-        connected: true,
-    };
-    world.step(Input::Session(session));
-}
 
 #[test]
 fn an_operator_s_exit_does_not_hang_on_the_last_word_of_a_market_data_stage_that_died() {
@@ -31,7 +17,7 @@ fn an_operator_s_exit_does_not_hang_on_the_last_word_of_a_market_data_stage_that
         world.quote("NVDA", "100");
         // It is evening, and the last that was heard is that the market opens tomorrow.
         let opens = world.now + SignedDuration::from_hours(16);
-        session(&mut world, Phase::Closed, Some(opens));
+        world.phase_until(Phase::Closed, Some(opens));
         world.ask(verb, name);
         assert!(world.intents.is_empty(), "closed is closed while that holds");
         world.later(17 * 3_600);
@@ -54,12 +40,54 @@ fn an_operator_s_exit_does_not_hang_on_the_last_word_of_a_market_data_stage_that
     // Hours that nobody knows yet hold nothing back either.
     let mut world = World::new(&[("NVDA", "20")]);
     world.quote("NVDA", "100");
-    session(&mut world, Phase::Closed, None);
+    world.phase_until(Phase::Closed, None);
     world.ask(Verb::Close, Some("NVDA"));
     assert_eq!(
         world.intents.last().map(|(_, exit)| exit.reason),
         Some(Reason::Close)
     );
+}
+
+/// What the stream keeps of a market-data stage that died, given to an execution that begins later.
+fn restarted(phase: Phase, change_in: i64, begins_in: i64, positions: &[(&str, &str)]) -> World {
+    let mut world = World::new(positions);
+    let (at, later) = (world.now, SignedDuration::from_hours);
+    world.now += later(begins_in);
+    let mut world = world.restart_untold();
+    let stored = Session {
+        at,
+        ..world.session(phase, Some(at + later(change_in)))
+    };
+    world.step(Input::Session(stored, at));
+    world
+}
+
+#[test]
+fn a_session_that_was_stored_long_ago_is_as_old_as_it_is() {
+    for verb in [Verb::Close, Verb::Flatten, Verb::EmergencyExit] {
+        // Friday evening the market was closed until Monday; on Monday execution begins again.
+        let mut world = restarted(Phase::Closed, 56, 62, &[("NVDA", "20")]);
+        assert!(world.ask(verb, (verb != Verb::Flatten).then_some("NVDA")));
+        let (_, exit) = world.intents.last().expect("it goes out");
+        // Nobody knows a price, so only the broker can name one.
+        let kind = (exit.order_type, exit.outside_regular_hours);
+        assert_eq!(kind, (OrderType::Market, false));
+        // An opinion needs hours.
+        let mut world = restarted(Phase::Closed, 56, 62, &[("NVDA", "20")]);
+        world.bearish("NVDA");
+        assert_eq!(world.refused, [(symbol("NVDA"), Check::SessionClosed)]);
+    }
+    // What holds still holds.
+    let mut world = restarted(Phase::Closed, 56, 55, &[("NVDA", "20")]);
+    assert!(!world.ask(Verb::EmergencyExit, Some("NVDA")));
+    let mut world = restarted(Phase::Regular, 3, 2, &[("NVDA", "20")]);
+    world.bearish("NVDA");
+    assert_eq!(world.intents[0].1.order_type, OrderType::Market);
+    // At night an exit has a limit, though the last that was heard is that the market was open.
+    let mut world = restarted(Phase::Regular, 3, 9, &[("NVDA", "20")]);
+    world.quote("NVDA", "100");
+    assert!(world.ask(Verb::Close, Some("NVDA")));
+    assert_eq!(world.intents[0].1.limit_price, Some(number("99.5")));
 }
 
 #[test]

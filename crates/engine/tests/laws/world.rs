@@ -74,7 +74,8 @@ impl World {
             execution_ids: Vec::new(),
             order_refs: Vec::new(),
         }));
-        world.open();
+        world.step(Input::Gate(None));
+        world.phase(Phase::Regular);
         world
     }
 
@@ -95,8 +96,15 @@ impl World {
         }
     }
 
-    /// The process dies and another begins on the same ledger.
+    /// The process dies and another begins on the same ledger, in the regular session.
     pub fn restart(self) -> Self {
+        let mut world = self.restart_untold();
+        world.phase(Phase::Regular);
+        world
+    }
+
+    /// The same, and nothing of the market's hours is told.
+    pub fn restart_untold(self) -> Self {
         let mut portfolio = Portfolio::default();
         for (sequence, hash, record) in &self.records {
             portfolio.apply(*sequence, hash, record).unwrap();
@@ -111,7 +119,7 @@ impl World {
         world.fills = self.fills;
         world.subjects = self.subjects;
         world.begin();
-        world.open();
+        world.step(Input::Gate(None));
         world
     }
 
@@ -126,17 +134,18 @@ impl World {
         );
     }
 
-    fn open(&mut self) {
-        self.step(Input::Gate(None));
-        self.phase(Phase::Regular);
-    }
-
     pub fn phase(&mut self, phase: Phase) {
         self.phase_until(phase, None);
     }
 
     pub fn phase_until(&mut self, phase: Phase, next_change: Option<Timestamp>) {
-        let session = Session {
+        let session = self.session(phase, next_change);
+        self.step(Input::Session(session, self.now));
+    }
+
+    /// What the market-data stage says now.
+    pub fn session(&self, phase: Phase, next_change: Option<Timestamp>) -> Session {
+        Session {
             id: Id::derive(&["session"]),
             at: self.now,
             phase,
@@ -144,8 +153,7 @@ impl World {
             source: "test".into(),
             speed: 1.0,
             connected: true,
-        };
-        self.step(Input::Session(session));
+        }
     }
 
     pub fn append(&mut self, entry: Entry) {

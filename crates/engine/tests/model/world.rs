@@ -270,7 +270,7 @@ impl Leading {
         }
         let mut trader = Trader::new(settings(), portfolio);
         trader.step(now(), Input::Gate(None));
-        trader.step(now(), Input::Session(session()));
+        trader.step(now(), Input::Session(session(), now()));
         for number in 0..SYMBOLS.len() {
             trader.step(now(), Input::Quote(quote(number)));
         }

@@ -70,7 +70,10 @@ impl World {
             Input::Ask(ask) => self.step(run, Said::Ask(ask)),
             Input::Renew => self.renew(run),
             Input::Truth(truth, pass) => self.on_truth(run, truth, pass),
-            Input::Session(session) => self.step(run, Said::Session(session)),
+            Input::Session(session) => {
+                let wall = self.wall(run.host);
+                self.step(run, Said::Session(session, wall));
+            }
             Input::Signal(signal) => self.step(run, Said::Signal(signal)),
             Input::Quote(quote) => self.step(run, Said::Quote(quote)),
             Input::Look(Pass::Running | Pass::Second) if self.plan.variant == Variant::Forget => {}

@@ -162,8 +162,8 @@ impl World {
         self.set_stage(run, Stage::Trading);
         self.after(0, Event::Tick(run));
         self.after(0, Event::Renew(run));
-        if let Some(session) = self.feed.session.clone() {
-            self.step(run, Said::Session(session));
+        if let Some((session, published)) = self.feed.session.clone() {
+            self.step(run, Said::Session(session, published));
         }
     }
 }

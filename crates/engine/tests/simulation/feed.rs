@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 use protocol::market::{Bar, Session};
 use protocol::settings::Settings;
 use protocol::units::approximate;
-use protocol::{Hash, Symbol};
+use protocol::{Hash, Symbol, Timestamp};
 
 use crate::world::{Published, SILENT_MS, SYMBOLS, World, symbol};
 
@@ -27,7 +27,7 @@ pub struct Feed {
     market: Market,
     signals: Signals,
     hours: Hours,
-    pub session: Option<Session>,
+    pub session: Option<(Session, Timestamp)>,
     /// What the exchange did since the last look.
     pub ticks: Vec<Tick>,
     pub bars: Vec<(Symbol, VenueBar)>,
@@ -178,7 +178,7 @@ impl World {
             match output {
                 Output::Quote(quote) => self.publish(&Published::Quote(quote)),
                 Output::Session(session) => {
-                    self.feed.session = Some(session.clone());
+                    self.feed.session = Some((session.clone(), now));
                     self.publish(&Published::Session(session));
                 }
                 Output::Bar(bar) => self.weigh_bar(&bar),
