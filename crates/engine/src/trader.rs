@@ -314,24 +314,37 @@ impl Trader {
     /// Takes in a market time that was told. The clock never goes back, so in a live market one that is far ahead of the
     /// session's own time counts no further: it would make all that is told in time look old.
     fn see(&mut self, wall: Timestamp, at: Timestamp) {
-        let latest = self.session.as_ref().and_then(|(session, heard)| {
-            let near = session.at.duration_since(*heard).abs() <= SignedDuration::from_secs(LIVE_SECONDS_MAX);
-            let since = wall.duration_since(*heard).max(SignedDuration::ZERO);
-            let latest = || (session.at + since).max(wall) + SignedDuration::from_secs(AHEAD_SECONDS_MAX);
-            (near && session.speed == 1.0).then(latest)
-        });
+        let latest = self
+            .live(wall)
+            .map(|live| live.max(wall) + SignedDuration::from_secs(AHEAD_SECONDS_MAX));
         let at = latest.map_or(at, |latest| at.min(latest));
         if at > self.now {
             (self.now, self.moved) = (at, wall);
         }
     }
 
-    /// The market clock, or the wall clock before the market spoke.
+    /// What the session told of the market clock, run on with the wall clock since.
+    fn run_on(&self, wall: Timestamp) -> Option<Timestamp> {
+        let (session, published) = self.session.as_ref()?;
+        let since = wall.duration_since(*published).max(SignedDuration::ZERO);
+        session.at.checked_add(since).ok()
+    }
+
+    /// The same where the market clock was told to be the wall's, which it then is also while nobody tells it.
+    fn live(&self, wall: Timestamp) -> Option<Timestamp> {
+        let (session, published) = self.session.as_ref()?;
+        let apart = session.at.duration_since(*published).abs();
+        let live = session.speed == 1.0 && apart <= SignedDuration::from_secs(LIVE_SECONDS_MAX);
+        self.run_on(wall).filter(|_| live)
+    }
+
+    /// The market clock, or the wall clock before the market spoke. A live one goes on when the market falls silent, so
+    /// that what is done then is of its own day.
     fn now_or(&self, wall: Timestamp) -> Timestamp {
-        if self.now == Timestamp::UNIX_EPOCH {
-            wall
-        } else {
-            self.now
+        match self.live(wall) {
+            Some(live) => self.now.max(live),
+            None if self.now == Timestamp::UNIX_EPOCH => wall,
+            None => self.now,
         }
     }
 
@@ -352,9 +365,8 @@ impl Trader {
     /// Where in the day we are. What the market-data stage said last holds until the change that it foretold: should it
     /// die, nobody tells that one. `Closed` without an end is what it says while it does not know the hours.
     fn phase(&self, wall: Timestamp) -> Option<Phase> {
-        let (session, heard) = self.session.as_ref()?;
-        let since = wall.duration_since(*heard).max(SignedDuration::ZERO);
-        let now = session.at.checked_add(since).unwrap_or(wall).max(self.now);
+        let (session, _) = self.session.as_ref()?;
+        let now = self.run_on(wall)?.max(self.now);
         let holds = match session.next_change {
             Some(change) => now < change,
             None => session.phase != Phase::Closed,

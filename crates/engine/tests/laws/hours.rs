@@ -1,5 +1,6 @@
 //! Hours that nobody knows, prices that nobody knows, and times that can't be.
 
+use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::Input;
 use jiff::SignedDuration;
 use protocol::decision::{Check, Regime};
@@ -7,7 +8,7 @@ use protocol::ledger::{OrderType, Reason};
 use protocol::market::{Phase, Session};
 use protocol::operator::Verb;
 
-use crate::world::{World, number, symbol};
+use crate::world::{World, hear, number, symbol};
 
 #[test]
 fn an_operator_s_exit_does_not_hang_on_the_last_word_of_a_market_data_stage_that_died() {
@@ -72,6 +73,14 @@ fn a_session_that_was_stored_long_ago_is_as_old_as_it_is() {
         // Nobody knows a price, so only the broker can name one.
         let kind = (exit.order_type, exit.outside_regular_hours);
         assert_eq!(kind, (OrderType::Market, false));
+        // Nor is yesterday's a price.
+        let mut world = World::new(&[("NVDA", "20")]);
+        let closes = world.now + SignedDuration::from_hours(6);
+        world.phase_until(Phase::Regular, Some(closes));
+        world.quote("NVDA", "100");
+        world.later(24 * 3_600);
+        assert!(world.ask(verb, (verb != Verb::Flatten).then_some("NVDA")));
+        assert_eq!(world.intents[0].1.order_type, OrderType::Market);
         // An opinion needs hours.
         let mut world = restarted(Phase::Closed, 56, 62, &[("NVDA", "20")]);
         world.bearish("NVDA");
@@ -88,6 +97,86 @@ fn a_session_that_was_stored_long_ago_is_as_old_as_it_is() {
     world.quote("NVDA", "100");
     assert!(world.ask(Verb::Close, Some("NVDA")));
     assert_eq!(world.intents[0].1.limit_price, Some(number("99.5")));
+}
+
+/// A position that was closed by name on the day after the market fell silent, and its order as the broker has it.
+fn closed_in_silence() -> (World, Vec<BrokerOrder>) {
+    let mut world = World::new(&[("NVDA", "20")]);
+    let closes = world.now + SignedDuration::from_hours(6);
+    world.phase_until(Phase::Regular, Some(closes));
+    world.quote("NVDA", "100");
+    world.later(19 * 3_600);
+    assert!(world.ask(Verb::Close, Some("NVDA")));
+    let order = world.trader.portfolio.open_orders().next().unwrap();
+    let works = BrokerOrder {
+        order_ref: order.id.to_string(),
+        order_id: order.order_id,
+        permanent_id: 7,
+        symbol: order.symbol,
+        side: order.side,
+        quantity: order.quantity,
+        status: BrokerStatus::Working,
+        text: String::new(),
+    };
+    (world, vec![works])
+}
+
+#[test]
+fn what_an_operator_closes_while_the_market_is_silent_is_of_its_own_day() {
+    for restarts in [false, true] {
+        let (mut world, open) = closed_in_silence();
+        if restarts {
+            world = world.restart_untold();
+        }
+        // The market is told again, and its price is beyond the stop.
+        world.phase(Phase::Regular);
+        for _ in 0..3 {
+            world.quote("NVDA", "80");
+            let truth = Truth {
+                open: open.clone(),
+                ..world.truth(&[("NVDA", number("20"))])
+            };
+            world.step(Input::Truth(truth, Pass::Running));
+            world.step(Input::Tick);
+            world.later(2);
+        }
+        let sold = world.trader.portfolio.open_orders().count();
+        assert_eq!(sold, 1, "the same shares are not sold again");
+        assert!(world.cancels.is_empty() && world.trader.portfolio.symbol_states.is_empty());
+    }
+}
+
+#[test]
+fn a_flatten_that_is_refused_while_the_market_is_silent_is_tried_again_but_not_at_once() {
+    let (mut world, _) = closed_in_silence();
+    hear(&mut world, BrokerStatus::Cancelled);
+    world.later(60);
+    assert!(world.ask(Verb::Flatten, None));
+    world.reject_last();
+    for waited in 0..20 {
+        world.step(Input::Tick);
+        let tried = world.intents.len() - 1;
+        assert_eq!(tried, if waited < 15 { 1 } else { 2 }, "after {waited} s");
+        world.later(1);
+    }
+}
+
+#[test]
+fn the_clock_of_a_replay_stands_while_nobody_tells_it() {
+    for (speed, ahead) in [(60.0, 0), (1.0, -48)] {
+        let world = World::new(&[("NVDA", "20")]);
+        let session = Session {
+            at: world.now + SignedDuration::from_hours(ahead),
+            speed,
+            ..world.session(Phase::Regular, None)
+        };
+        let mut world = world.restart_untold();
+        world.step(Input::Session(session.clone(), world.now));
+        world.later(2 * 3_600);
+        assert!(world.ask(Verb::Close, Some("NVDA")));
+        let (_, _, intent) = world.records.last().unwrap();
+        assert_eq!(intent.at, session.at);
+    }
 }
 
 #[test]
