@@ -18,13 +18,16 @@ pub struct Broken {
 impl Broken {
     /// Takes over what a notice of IB's `code` says; false when it says nothing of a link or a farm.
     pub fn hear(&mut self, code: i32, text: &str) -> bool {
-        let farm = |kind: &str| match text.rsplit_once(':') {
-            Some((_, name)) => format!("the {kind} farm {}", name.trim()),
-            None => format!("a {kind} farm"),
+        // What is said of a sleeping farm may end its sentence before the name, which may have full stops too.
+        let named = text.rsplit_once(':').or_else(|| text.split_once("demand."));
+        let name = named.map_or("", |(_, name)| name.trim());
+        let farm = |kind: &str| match name {
+            "" => format!("a {kind} farm"),
+            name => format!("the {kind} farm {name}"),
         };
         let name = match code {
             1100..=1102 | 2110 => "the gateway's link to the broker".to_owned(),
-            2103 | 2104 => farm("market data"),
+            2103 | 2104 | 2108 => farm("market data"),
             2105 | 2106 => farm("historical data"),
             2157 | 2158 => farm("definitions"),
             _ => return false,
@@ -32,6 +35,10 @@ impl Broken {
         match code {
             1100 | 2103 | 2105 | 2110 => {
                 self.down.insert(name);
+            }
+            // It sleeps, and comes upon demand: it is not down any more, but that says nothing of the link.
+            2108 => {
+                self.down.remove(&name);
             }
             // What defines stocks was read before: without its farm all goes on.
             2157 => {}
@@ -94,7 +101,7 @@ impl Link {
         }
         let why = self.broken.why();
         // A farm that is told to be there was there before; a link that is back was away.
-        if matches!(code, 2104 | 2106 | 2158) && why == before {
+        if matches!(code, 2104 | 2106 | 2108 | 2158) && why == before {
             return Meaning::Nothing;
         }
         let meaning = why.map_or(Meaning::Whole, |why| {
@@ -180,6 +187,30 @@ mod tests {
         assert!(link.closed().unwrap().contains("usfarm is down"));
         let back = link.hear(2104, "Market data farm connection is OK:usfarm");
         assert_eq!(back, Meaning::Whole);
+    }
+
+    #[test]
+    fn a_farm_that_sleeps_is_not_down_any_more() {
+        let asleep = "Market data farm connection is inactive but should be available upon demand.";
+        for name in ["usfarm", "usfarm.nj"] {
+            for text in [format!("{asleep}{name}"), format!("{asleep}:{name}")] {
+                let mut link = Link::default();
+                link.hear(2158, "Sec-def data farm connection is OK:secdefil");
+                let down = format!("Market data farm connection is broken:{name}");
+                assert!(matches!(link.hear(2103, &down), Meaning::Closed(_)));
+                assert_eq!(link.hear(2108, &format!("{asleep}cashfarm")), Meaning::Nothing);
+                assert_eq!(link.hear(2108, asleep), Meaning::Nothing);
+                assert!(!link.is_whole());
+                assert_eq!(link.hear(2108, &text), Meaning::Whole);
+                assert!(link.closed().unwrap().contains("being compared"));
+            }
+        }
+        // It is no word that the link is up.
+        let mut link = Link::default();
+        link.hear(2103, "Market data farm connection is broken:usfarm");
+        let text = format!("{asleep}usfarm");
+        assert!(matches!(link.hear(2108, &text), Meaning::Closed(_)));
+        assert!(link.closed().unwrap().contains("has not said yet"));
     }
 
     #[test]
