@@ -65,7 +65,8 @@ pub struct Trader {
     quotes: BTreeMap<Symbol, Quote>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
-    /// Wall clock when each open order of this incarnation was recorded.
+    /// Wall clock when each open order of this incarnation was recorded, and when the broker last showed each open exit of
+    /// an earlier one.
     sent_wall: BTreeMap<Id, Timestamp>,
     next_order_id: i32,
     flat_told: bool,

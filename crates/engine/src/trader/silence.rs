@@ -57,9 +57,24 @@ impl Trader {
         outputs
     }
 
-    /// Why this incarnation must end, if so: an exit of its own has no end, and a reading that began long after it was
-    /// sent does not show it. It would hold back every other exit of its symbol, and only a later incarnation, whose
-    /// connection it can't be on, may call it absent.
+    /// Notes which exits of earlier incarnations a reading shows. What was called absent before is for a person.
+    pub(super) fn note_adopted(&mut self, truth: &Truth) {
+        let epoch = self.portfolio.epoch;
+        let is_adopted = |order: &&Order| {
+            order.order_id != 0
+                && order.epoch < epoch
+                && order.reason != Reason::Entry
+                && !order.kinds.contains("absent")
+                && reconcile::tells_of(truth, order)
+        };
+        let shown = self.portfolio.open_orders().filter(is_adopted);
+        self.sent_wall
+            .extend(shown.map(|order| (order.id.clone(), truth.began)));
+    }
+
+    /// Why this incarnation must end, if so: an exit has no end, and a reading that began long after it was sent, or after
+    /// the broker last showed it to this incarnation that adopted it, does not show it. It would hold back every other exit
+    /// of its symbol, and only a later incarnation, whose connection it can't be on, may call it absent.
     #[must_use]
     pub fn lost_exit(&self, truth: &Truth) -> Option<String> {
         let patience = SignedDuration::from_secs(self.settings.broker.second_pass_seconds.into());
@@ -68,7 +83,7 @@ impl Trader {
             let mut executions = truth.executions.iter();
             order.reason != Reason::Entry
                 && sent.is_some_and(|sent| truth.began.duration_since(*sent) >= patience)
-                && !order.day_is_over(self.now)
+                && !order.day_is_over(self.live_clock(truth.began))
                 && !reconcile::tells_of(truth, order)
                 && !executions.any(|execution| execution.order_ref == order.id.as_str())
         };

@@ -1,6 +1,7 @@
 //! An exit without an answer holds back the next one, and not for longer than it takes to find out about it.
 
 use engine::desk::{Deed, Desk, End, Input};
+use engine::portfolio::Portfolio;
 use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::testing::settings;
 use engine::trader::Ask;
@@ -24,19 +25,44 @@ impl Office {
     /// A desk that trades, on an account with 50 shares of AAPL, whose close was asked for and never answered.
     fn closing() -> Self {
         let world = World::new(&[("AAPL", "50")]);
-        let portfolio = &world.trader.portfolio;
-        let mut desk = Desk::new(settings(), portfolio.clone(), 0, 1);
-        desk.hear(notice(2158));
         let now = "2026-11-23T15:00:00Z".parse().unwrap();
-        let mut office = Self { desk, now };
-        let identity = portfolio.identity.clone().unwrap();
-        let deeds = office.desk.begin(now, identity, "test", "0");
-        append(&mut office.desk, &deeds);
-        assert!(office.read(&[], Pass::First).contains(&Deed::Trade));
+        let mut office = Self::begin(&world.trader.portfolio, now, &[]);
         let quote = world.quote_of("AAPL", "100");
         office.step(Input::Quote(quote));
         assert!(office.close().contains("are being closed"));
         office
+    }
+
+    /// A desk begins on this ledger while the broker shows these orders as working.
+    fn begin(portfolio: &Portfolio, now: Timestamp, open: &[BrokerOrder]) -> Self {
+        let mut desk = Desk::new(settings(), portfolio.clone(), 0, 1);
+        desk.hear(notice(2158));
+        let mut office = Self { desk, now };
+        let identity = portfolio.identity.clone().unwrap();
+        let deeds = office.desk.begin(now, identity, "test", "0");
+        append(&mut office.desk, &deeds);
+        while !office.read(open, Pass::First).contains(&Deed::Trade) {}
+        office
+    }
+
+    /// The next incarnation, which the broker shows these orders.
+    fn again(&self, open: &[BrokerOrder]) -> Self {
+        Self::begin(&self.desk.trader.portfolio, self.now, open)
+    }
+
+    /// The close as the broker shows it.
+    fn shown(&self) -> BrokerOrder {
+        let order = self.desk.trader.portfolio.open_orders().next().unwrap();
+        BrokerOrder {
+            order_ref: order.id.to_string(),
+            order_id: order.order_id,
+            permanent_id: 7,
+            symbol: order.symbol,
+            side: order.side,
+            quantity: order.quantity,
+            status: BrokerStatus::Working,
+            text: String::new(),
+        }
     }
 
     fn step(&mut self, input: Input) -> Vec<Deed> {
@@ -97,17 +123,7 @@ fn an_exit_that_the_broker_does_not_show_ends_the_incarnation_that_can_not_say_w
 fn an_exit_that_the_broker_shows_or_that_its_link_may_hide_ends_nothing() {
     let mut office = Office::closing();
     office.later(3_600);
-    let order = office.desk.trader.portfolio.open_orders().next().unwrap();
-    let shown = BrokerOrder {
-        order_ref: order.id.to_string(),
-        order_id: order.order_id,
-        permanent_id: 7,
-        symbol: order.symbol,
-        side: order.side,
-        quantity: order.quantity,
-        status: BrokerStatus::Working,
-        text: String::new(),
-    };
+    let shown = office.shown();
     assert!(!ends(&office.read(&[shown], Pass::Running)));
     office.desk.hear(engine::desk::Notice {
         code: 1100,
@@ -116,4 +132,31 @@ fn an_exit_that_the_broker_shows_or_that_its_link_may_hide_ends_nothing() {
     });
     office.step(Input::Heard);
     assert!(!ends(&office.read(&[], Pass::Running)));
+}
+
+#[test]
+fn an_adopted_exit_that_the_broker_shows_no_more_ends_the_incarnation_and_then_makes_way() {
+    let office = Office::closing();
+    let shown = office.shown();
+    let mut office = office.again(std::slice::from_ref(&shown));
+    let patience = i64::from(settings().broker.second_pass_seconds);
+    office.later(3_600);
+    assert!(!ends(&office.read(std::slice::from_ref(&shown), Pass::Running)));
+    office.later(patience - 1);
+    assert!(
+        !ends(&office.read(&[], Pass::Running)),
+        "one reading may be of another moment"
+    );
+    office.later(1);
+    assert!(ends(&office.read(&[], Pass::Running)));
+    let mut office = office.again(&[]);
+    office.later(patience);
+    assert!(!ends(&office.read(&[], Pass::Second)));
+    assert!(office.close().contains("are being closed"));
+    // What was absent, appears and vanishes again is for a person: nobody can call it absent twice.
+    let mut office = office.again(std::slice::from_ref(&shown));
+    for _ in 0..3 {
+        office.later(patience);
+        assert!(!ends(&office.read(&[], Pass::Running)));
+    }
 }
