@@ -43,7 +43,7 @@ const AHEAD_SECONDS_MAX: i64 = 60;
 pub const BY_WEB: &str = "web";
 /// Who latched the kill switch, where no operator's command did.
 const KILLED_BY_MACHINE: &str = "machine";
-/// Seconds of market time between an exit that failed and the next one; of wall time while the market clock stands still.
+/// Seconds of market time between an exit that failed and the next one.
 const EXIT_RETRY_SECONDS: i64 = 15;
 
 /// The state machine.
@@ -55,8 +55,6 @@ pub struct Trader {
     pub portfolio: Portfolio,
     /// Market clock: the latest instant that the market told.
     now: Timestamp,
-    /// Wall clock when that one last moved.
-    moved: Timestamp,
     /// What the market-data stage last said of the market's hours, and when it was published, wall clock.
     session: Option<(Session, Timestamp)>,
     gate: Option<String>,
@@ -71,8 +69,6 @@ pub struct Trader {
     next_order_id: i32,
     flat_told: bool,
     refused_exits: BTreeMap<Symbol, Check>,
-    /// Wall clock when each exit that failed a moment ago was first seen to.
-    failed_exits: BTreeMap<Id, Timestamp>,
     noticed: Noticed,
     standing: Standing,
     /// Operators' orders of the latest step that the last gate stopped.
@@ -105,7 +101,6 @@ impl Trader {
             config_hash: Hash::of(&config),
             portfolio,
             now,
-            moved: Timestamp::UNIX_EPOCH,
             session: None,
             gate: Some("broker truth is being loaded".to_owned()),
             killed_here: false,
@@ -117,7 +112,6 @@ impl Trader {
             next_order_id,
             flat_told: true,
             refused_exits: BTreeMap::new(),
-            failed_exits: BTreeMap::new(),
             noticed: Noticed::default(),
             standing: Standing::default(),
             stopped: Vec::new(),
@@ -318,10 +312,7 @@ impl Trader {
         let latest = self
             .live(wall)
             .map(|live| live.max(wall) + SignedDuration::from_secs(AHEAD_SECONDS_MAX));
-        let at = latest.map_or(at, |latest| at.min(latest));
-        if at > self.now {
-            (self.now, self.moved) = (at, wall);
-        }
+        self.now = self.now.max(latest.map_or(at, |latest| at.min(latest)));
     }
 
     /// What the session told of the market clock, run on with the wall clock since.

@@ -195,31 +195,18 @@ impl Trader {
     }
 
     /// True shortly after an exit of this symbol failed, so that a broker who refuses is not flooded. By the market clock,
-    /// so that a replay at another speed decides alike; where that one stands still, what is held has to go all the same.
-    pub(super) fn exit_waits(&mut self, wall: Timestamp, symbol: Symbol) -> bool {
-        let (wait, now) = (SignedDuration::from_secs(EXIT_RETRY_SECONDS), self.now_or(wall));
-        let just_now = |order: &Order| {
-            let since = now.duration_since(order.updated_at);
-            order.reason != Reason::Entry
+    /// so that a replay at another speed decides alike; a live one runs on while nobody tells it.
+    pub(super) fn exit_waits(&self, wall: Timestamp, symbol: Symbol) -> bool {
+        let failed = |order: &&Order| {
+            order.symbol == symbol
+                && order.reason != Reason::Entry
                 && matches!(order.state, OrderState::Rejected | OrderState::Cancelled)
-                && !since.is_negative()
-                && since < wait
         };
-        let orders = &self.portfolio.orders;
-        self.failed_exits
-            .retain(|id, _| orders.get(id).is_some_and(just_now));
-        // A wall clock that was set back must not put it off for as long.
-        self.moved = self.moved.min(wall);
-        let mut waits = false;
-        for order in orders
-            .values()
-            .filter(|order| order.symbol == symbol && just_now(order))
-        {
-            let seen = self.failed_exits.entry(order.id.clone()).or_insert(wall);
-            *seen = wall.min(*seen);
-            waits |= wall.duration_since(self.moved.max(*seen)) < wait;
-        }
-        waits
+        let just_now = |order: &Order| {
+            let since = self.now_or(wall).duration_since(order.updated_at);
+            !since.is_negative() && since < SignedDuration::from_secs(EXIT_RETRY_SECONDS)
+        };
+        self.portfolio.orders.values().filter(failed).any(just_now)
     }
 
     /// The id of a decision: a hash of all it is decided from, so that a repeated signal is not a new decision, and a

@@ -5,7 +5,7 @@ use engine::reconcile::{BrokerStatus, Pass};
 use engine::trader::Input;
 use protocol::Timestamp;
 use protocol::ledger::Reason;
-use protocol::market::Phase;
+use protocol::market::{Phase, Session};
 use protocol::operator::{Command, Verb};
 
 use crate::world::{World, hear, number, told};
@@ -124,6 +124,11 @@ fn a_failed_exit_is_made_again_while_the_market_clock_stands_still_and_no_sooner
         }
         // At a sixtieth of the speed it waits for as long by the market clock.
         let mut world = World::new(&[("AAPL", "50")]);
+        let session = Session {
+            speed: 1.0 / 60.0,
+            ..world.session(Phase::Regular, None)
+        };
+        world.step(Input::Session(session, world.now));
         world.quote("AAPL", "100");
         assert!(world.ask(Verb::Flatten, None));
         ends(&mut world);

@@ -58,7 +58,7 @@ impl Office {
         }
         office.step(Input::Heard);
         office.reads(Pass::Running);
-        office.step(Input::Session(Session {
+        let session = Session {
             id: Id::derive(&["session"]),
             at: office.now,
             phase: Phase::Regular,
@@ -66,7 +66,8 @@ impl Office {
             source: "test".into(),
             speed: 1.0,
             connected: true,
-        }));
+        };
+        office.step(Input::Session(session, office.now));
         assert_eq!(office.desk.trader.closed(office.now), None);
         office
     }
