@@ -30,8 +30,12 @@ pub fn book_at(market: &Market, symbol: Symbol, at: Timestamp) -> Option<Book> {
         row_end: last.row_end.map(|_| at),
         ..last
     };
+    let before_today = tick.at < day;
     let mut book = Book::new(tick, market.price_step(symbol)?, today.as_ref(), close_before);
     book.bar = None;
+    if before_today {
+        book.begin_day();
+    }
     Some(book)
 }
 

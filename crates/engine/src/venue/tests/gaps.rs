@@ -71,14 +71,7 @@ fn a_start_in_the_middle_of_the_next_day_begins_that_day_at_the_close_before() {
 
     let noon = after("2013-10-08T14:01:30Z", 0);
     venue.step(noon, Input::Time);
-    let files = BTreeMap::from([(
-        spy,
-        Rows {
-            rows: night(),
-            seconds: 60,
-        },
-    )]);
-    let mut again = Venue::new(Market::Replay(Replay::new(files, 7, noon)), account, noon);
+    let mut again = night_from(noon, account);
     again.step(noon, Input::Time);
     let day = |venue: &Venue| {
         let (account, book) = (venue.account(), venue.book(spy).unwrap());
@@ -91,6 +84,40 @@ fn a_start_in_the_middle_of_the_next_day_begins_that_day_at_the_close_before() {
     };
     assert_eq!(day(&again), day(&venue));
     assert!(again.book(spy).unwrap().previous_close < Some(decimal("101")));
+}
+
+/// A venue that replays the same night, begun at some instant.
+fn night_from(start: Timestamp, account: Account) -> Venue {
+    let rows = Rows {
+        rows: night(),
+        seconds: 60,
+    };
+    let files = BTreeMap::from([(symbol("SPY"), rows)]);
+    Venue::new(Market::Replay(Replay::new(files, 7, start)), account, start)
+}
+
+#[test]
+fn a_day_that_is_begun_before_its_first_trade_opens_with_that() {
+    let spy = symbol("SPY");
+    let noon = after("2013-10-08T14:01:30Z", 0);
+    let day = |venue: &Venue| {
+        let book = venue.book(spy).unwrap();
+        let prices = (book.open, book.high, book.low);
+        (prices, book.volume, book.average(), book.previous_close)
+    };
+    let mut watched = replay(night(), 60);
+    watched.step(after("2013-10-08T13:00:00Z", 0), Input::Time);
+    let account = watched.account().clone();
+    watched.step(noon, Input::Time);
+    assert!(watched.book(spy).unwrap().low >= decimal("120"));
+    // A new account, and one that has begun the day already.
+    for account in [Account::default(), account] {
+        for start in ["2013-10-08T05:00:00Z", "2013-10-08T13:31:00Z"] {
+            let mut begun = night_from(after(start, 0), account.clone());
+            begun.step(noon, Input::Time);
+            assert_eq!(day(&begun), day(&watched), "begun at {start}");
+        }
+    }
 }
 
 #[test]
