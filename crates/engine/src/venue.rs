@@ -256,13 +256,12 @@ impl Venue {
         &self.market
     }
 
-    /// Leaves out the market's trades up to an instant: the clock leapt and nobody could have traded.
+    /// Leaves out the market's trades up to an instant: the clock leapt and nobody could have traded. What follows trades
+    /// at the prices of then.
     pub fn skip_to(&mut self, at: Timestamp) {
         if let Market::Synthetic(market) = &mut self.market {
             market.skip_to(at);
-            for book in self.books.values_mut() {
-                book.bar = None;
-            }
+            self.open_books(at);
         }
     }
 

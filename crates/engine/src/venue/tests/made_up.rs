@@ -94,3 +94,42 @@ fn a_book_that_is_opened_again_shows_the_day_as_it_was() {
         assert_eq!(day(shown), day(&again));
     }
 }
+
+#[test]
+fn after_a_pause_orders_trade_at_the_prices_of_then_and_a_day_begins_at_its_own() {
+    // Ten in the morning in New York, and the same on the next day.
+    let (before, begin) = ("2026-11-23T14:50:00Z", "2026-11-23T15:00:00Z");
+    let end: Timestamp = "2026-11-24T15:00:00.5Z".parse().unwrap();
+    let aapl = symbol("AAPL");
+    let market = market(3, 1);
+    let mut account = Account::default();
+    account.apply(&Venue::opening(100_000.into(), after(before, 0)));
+    let mut venue = Venue::new(market.clone(), account, after(before, 0));
+    let buy = Ticket {
+        symbol: aapl,
+        ..ticket(Side::Buy, Kind::Market, 10)
+    };
+    venue.step(after(begin, 0), place(1, buy));
+    assert_eq!(venue.account().shares(aapl), decimal("10"));
+    let mark = venue.mark(aapl).unwrap();
+    let then = book_at(&market, aapl, end).unwrap();
+    assert!((then.tick.price - mark).abs() > Decimal::ONE, "the pause is long");
+
+    venue.skip_to(end);
+    let sell = Ticket {
+        symbol: aapl,
+        ..ticket(Side::Sell, Kind::Market, 10)
+    };
+    let sold = fills(&venue.step(end, place(2, sell)));
+    assert_eq!(sold, [(then.tick.bid, decimal("10"))]);
+    let midnight = after("2026-11-24T05:00:00Z", 0);
+    let close = market.ticks_before(aapl, midnight, 1, false)[0].price;
+    let (book, account) = (venue.book(aapl).unwrap(), venue.account());
+    assert_eq!(
+        (book.previous_close, book.open, book.volume),
+        (Some(close), then.open, then.volume)
+    );
+    assert_eq!(account.day.unwrap().to_string(), "2026-11-24");
+    let gain = decimal("10") * (sold[0].0 - close) - account.fills[1].commission;
+    assert_eq!(venue.valuation().daily, gain, "since the close before");
+}
