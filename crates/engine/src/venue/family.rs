@@ -43,20 +43,21 @@ impl Venue {
             .filter(|other| other.status == Status::Untransmitted && self.root(other) == root)
             .map(|other| other.perm_id)
             .collect();
+        let mut let_go = Vec::new();
         for perm_id in kept {
             let Some(order) = self.account.open.get(&perm_id) else {
                 continue;
             };
-            match self.objection(order, None) {
-                Some(reason) => self.end(perm_id, Status::Rejected, &reason, outputs),
-                None => self.record(
-                    Record::Held {
-                        perm_id,
-                        at: self.now,
-                    },
-                    outputs,
-                ),
+            if let Some(reason) = self.objection(order, None) {
+                self.end(perm_id, Status::Rejected, &reason, outputs);
+                continue;
             }
+            let_go.push((perm_id, order.ticket.symbol));
+            let at = self.now;
+            self.record(Record::Held { perm_id, at }, outputs);
+        }
+        for (perm_id, symbol) in let_go {
+            self.enter(perm_id, symbol, outputs);
         }
     }
 
@@ -76,7 +77,10 @@ impl Venue {
                 }
                 match self.objection(child, None) {
                     Some(reason) => self.end(perm_id, Status::Rejected, &reason, outputs),
-                    None => self.wake(perm_id, phase, outputs),
+                    None => {
+                        self.wake(perm_id, phase, outputs);
+                        self.end_spent(perm_id, outputs);
+                    }
                 }
             }
         }

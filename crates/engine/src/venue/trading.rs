@@ -261,7 +261,7 @@ impl Venue {
     }
 
     /// Ends an order that could not trade at once but had to.
-    fn end_spent(&mut self, perm_id: i64, outputs: &mut Vec<Output>) {
+    pub(super) fn end_spent(&mut self, perm_id: i64, outputs: &mut Vec<Output>) {
         let Some(order) = self.account.open.get(&perm_id) else {
             return;
         };

@@ -1,7 +1,7 @@
 //! Orders that depend on each other: brackets, and groups of which one cancels the others.
 
 use super::*;
-use crate::venue::order::{Group, GroupEffect};
+use crate::venue::order::{Group, GroupEffect, Lifetime};
 
 /// A quiet minute at 100, then one that goes from there to `target` and stays.
 fn rows(target: &str) -> Vec<Row> {
@@ -268,4 +268,67 @@ fn the_child_of_a_parent_that_trades_at_once_is_checked_like_any_order() {
     assert_eq!(end_status(&venue, 2), Some(Status::Rejected));
     let symbol = ticket(Side::Buy, Kind::Market, 1).symbol;
     assert_eq!(venue.account().shares(symbol), Quantity::from(10));
+}
+
+#[test]
+fn an_immediate_order_of_a_family_does_not_wait_for_the_next_session() {
+    let evening = "2013-10-07T20:10:00Z";
+    let mut rows = rows("100.5");
+    for start in [after(evening, 0), after(OPEN, 86_400)] {
+        rows.push(row(start, ["100", "100.02", "99.98", "100"], "10000"));
+    }
+    let mut venue = replay(rows, 60);
+    let at_once = |ticket: Ticket| Ticket {
+        lifetime: Lifetime::ImmediateOrCancel,
+        ..ticket
+    };
+    let kept = |ticket: Ticket| Ticket {
+        transmit: false,
+        ..ticket
+    };
+    let child = |parent: i32| Ticket {
+        parent: Some(parent),
+        ..ticket(Side::Sell, Kind::Limit(decimal("90")), 10)
+    };
+    // A parent that its child lets go when its session is over, and a child of a parent that trades in the evening.
+    let buy = ticket(Side::Buy, Kind::Market, 10);
+    let late = Ticket {
+        outside_regular: true,
+        ..buy.clone()
+    };
+    for (order_id, ticket) in [
+        (1, kept(at_once(buy))),
+        (2, child(1)),
+        (3, kept(late)),
+        (4, at_once(child(3))),
+    ] {
+        venue.step(after(evening, 10), place(order_id, ticket));
+    }
+    let ends = [1, 2, 3, 4].map(|order_id| end_status(&venue, order_id));
+    let [cancelled, filled] = [Status::Cancelled, Status::Filled].map(Some);
+    assert_eq!(ends, [cancelled, cancelled, filled, cancelled]);
+    assert!(fills(&venue.step(after(OPEN, 86_460), Input::Time)).is_empty());
+}
+
+#[test]
+fn a_family_of_two_stocks_is_let_go_as_a_whole() {
+    let nvda = symbol("NVDA");
+    let file = |rows| Rows { rows, seconds: 60 };
+    let files = BTreeMap::from([(symbol("SPY"), file(rows("101"))), (nvda, file(rows("101")))]);
+    let start = after(OPEN, 0);
+    let mut account = Account::default();
+    account.apply(&Venue::opening(100_000.into(), start));
+    let mut venue = Venue::new(Market::Replay(Replay::new(files, 7, start)), account, start);
+    let parent = Ticket {
+        symbol: nvda,
+        lifetime: Lifetime::ImmediateOrCancel,
+        transmit: false,
+        ..ticket(Side::Buy, Kind::Market, 10)
+    };
+    let child = Ticket {
+        parent: Some(1),
+        ..ticket(Side::Buy, Kind::Market, 10)
+    };
+    venue.step(after(OPEN, 30), place(1, parent));
+    assert_eq!(fills(&venue.step(after(OPEN, 30), place(2, child))).len(), 2);
 }

@@ -242,7 +242,10 @@ impl Judge {
                 "a child works before its parent has traded"
             );
             assert!(!working || !order.awaits_trigger());
-            assert!(!working || !order.ticket.lifetime.is_immediate(), "{order:?}");
+            // What has to trade at once waits for nothing but what lets it trade at all, never for a session.
+            let waits = order.awaits_trigger() || order.awaits_close() || parent.is_some();
+            let rests = working || order.status == Status::Held && !waits;
+            assert!(!rests || !order.ticket.lifetime.is_immediate(), "{order:?}");
         }
         let (mut cash, mut shares, mut fees) = (self.account.deposited, Quantity::ZERO, Money::ZERO);
         for fill in &self.account.fills {
