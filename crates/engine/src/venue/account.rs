@@ -150,33 +150,24 @@ impl Account {
             Record::Day { date, equity, gains } => self.begin_day(*date, *equity, gains),
             Record::Accepted { order } => self.accept(order),
             Record::Modified { perm_id, ticket, at } => {
-                if let Some(order) = self.open.get_mut(perm_id) {
-                    order.change(ticket);
-                }
-                self.see(*at);
+                self.update(*perm_id, *at, |order| order.change(ticket));
+            }
+            Record::Reduced { perm_id, left, at } => {
+                self.update(*perm_id, *at, |order| order.reduce(*left));
             }
             Record::Working {
                 perm_id,
                 triggered,
                 at,
-            } => {
-                if let Some(order) = self.open.get_mut(perm_id) {
-                    order.status = Status::Working;
-                    order.triggered |= triggered;
-                }
-                self.see(*at);
-            }
+            } => self.update(*perm_id, *at, |order| {
+                order.status = Status::Working;
+                order.triggered |= triggered;
+            }),
             Record::Held { perm_id, at } => {
-                if let Some(order) = self.open.get_mut(perm_id) {
-                    order.status = Status::Held;
-                }
-                self.see(*at);
+                self.update(*perm_id, *at, |order| order.status = Status::Held);
             }
             Record::Trailed { perm_id, stop, at } => {
-                if let Some(order) = self.open.get_mut(perm_id) {
-                    order.trail_stop = Some(*stop);
-                }
-                self.see(*at);
+                self.update(*perm_id, *at, |order| order.trail_stop = Some(*stop));
             }
             Record::Filled { fill } => self.fill(fill),
             Record::Corrected { number, price, at } => {
@@ -265,6 +256,14 @@ impl Account {
         self.positions
             .get(&symbol)
             .map_or(Quantity::ZERO, |position| position.quantity)
+    }
+
+    /// Something happened to an open order.
+    fn update(&mut self, perm_id: i64, at: Timestamp, change: impl FnOnce(&mut Order)) {
+        if let Some(order) = self.open.get_mut(&perm_id) {
+            change(order);
+        }
+        self.see(at);
     }
 
     fn see(&mut self, at: Timestamp) {

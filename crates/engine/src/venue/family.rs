@@ -2,9 +2,8 @@
 //! together, and groups of which one cancels the others.
 
 use protocol::Quantity;
-use rust_decimal::Decimal;
 
-use super::order::{GroupEffect, Order, Status};
+use super::order::{GroupEffect, Order, Status, whole};
 use super::record::Record;
 use super::{Output, Venue};
 
@@ -141,31 +140,19 @@ impl Venue {
             .map(|other| other.perm_id)
             .collect();
         let cancels = left <= Quantity::ZERO || group.effect == GroupEffect::CancelWithBlock;
+        let (after, before) = (left + order.part_left, left + order.part_left + traded);
         for sibling in siblings {
-            let Some(other) = self.account.open.get(&sibling).filter(|_| !cancels) else {
-                self.end(
-                    sibling,
-                    Status::Cancelled,
-                    "Another order of the OCA group has traded",
-                    outputs,
-                );
-                continue;
-            };
-            let share = (other.remaining() * traded / (left + traded)).ceil();
-            if share >= other.remaining() {
-                self.end(
-                    sibling,
-                    Status::Cancelled,
-                    "Another order of the OCA group has traded",
-                    outputs,
-                );
+            // Parts of a share count until the end: many small trades take no more away than a large one.
+            let part = |other: &Order| (other.remaining() + other.part_left) * after / before;
+            let left = self.account.open.get(&sibling).map_or(Quantity::ZERO, part);
+            if cancels || whole(left).is_zero() {
+                let reason = "Another order of the OCA group has traded";
+                self.end(sibling, Status::Cancelled, reason, outputs);
                 continue;
             }
-            let mut ticket = Box::new(other.ticket.clone());
-            ticket.quantity -= share.max(Decimal::ONE);
-            let record = Record::Modified {
+            let record = Record::Reduced {
                 perm_id: sibling,
-                ticket,
+                left,
                 at: self.now,
             };
             self.record(record, outputs);

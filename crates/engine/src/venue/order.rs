@@ -239,12 +239,20 @@ pub struct Order {
     pub turnover: Money,
     /// Commissions charged.
     pub commission: Money,
+    /// Part of a share that trades of its group have left it besides its whole shares.
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
+    pub part_left: Quantity,
     /// Price of the last trade, zero before the first.
     pub last_price: Price,
     /// When it was accepted.
     pub placed_at: Timestamp,
     /// When and why it ended.
     pub end: Option<End>,
+}
+
+/// The whole shares of what is left of an order: what only a division lacks of one counts as one.
+pub(super) fn whole(left: Quantity) -> Quantity {
+    left.round_dp(6).floor()
 }
 
 /// The end of an order.
@@ -265,7 +273,17 @@ impl Order {
         if self.ticket.kind != ticket.kind && !self.triggered {
             self.trail_stop = ticket.kind.start();
         }
+        if self.ticket.quantity != ticket.quantity {
+            self.part_left = Quantity::ZERO;
+        }
         self.ticket = ticket.clone();
+    }
+
+    /// Leaves it so many shares, of which only whole ones can trade.
+    pub(super) fn reduce(&mut self, left: Quantity) {
+        let whole = whole(left);
+        self.ticket.quantity = self.filled + whole;
+        self.part_left = left - whole;
     }
 
     /// Shares still to trade.

@@ -36,6 +36,15 @@ pub enum Record {
         /// The order as it stands.
         order: Box<Order>,
     },
+    /// A trade of another order of its group has taken shares of an order away.
+    Reduced {
+        /// Which.
+        perm_id: i64,
+        /// Shares that are left of it. Only whole ones can trade; the next reduction takes of all.
+        left: Quantity,
+        /// When.
+        at: Timestamp,
+    },
     /// A working order has new terms.
     Modified {
         /// Which.

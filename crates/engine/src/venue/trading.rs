@@ -110,6 +110,7 @@ impl Venue {
             filled: Quantity::ZERO,
             turnover: Decimal::ZERO,
             commission: Decimal::ZERO,
+            part_left: Quantity::ZERO,
             last_price: Price::ZERO,
             placed_at: self.now,
             end: None,

@@ -111,6 +111,7 @@ impl Hub {
             // Where a trailing stop stands is told to who asks.
             Record::Trailed { .. } => {}
             Record::Modified { perm_id, .. }
+            | Record::Reduced { perm_id, .. }
             | Record::Working { perm_id, .. }
             | Record::Held { perm_id, .. } => {
                 self.tell_order(*perm_id);

@@ -1,7 +1,8 @@
 //! Orders that depend on each other: brackets, and groups of which one cancels the others.
 
 use super::*;
-use crate::venue::order::{Group, GroupEffect, Lifetime};
+use crate::venue::desk::Desk;
+use crate::venue::order::{Group, GroupEffect, Lifetime, Order};
 
 /// A quiet minute at 100, then one that goes from there to `target` and stays.
 fn rows(target: &str) -> Vec<Row> {
@@ -232,6 +233,41 @@ fn one_of_a_group_cancels_the_others() {
         let bought = venue.account().shares(symbol("SPY"));
         assert!(bought <= decimal("3000"), "{bought}");
     }
+}
+
+#[test]
+fn a_group_shrinks_by_the_same_part_however_unequal_its_orders_and_however_small_its_trades() {
+    let mut venue = replay(rows("99.5"), 60);
+    let member = |limit: &str, quantity| Ticket {
+        group: Some(Group {
+            name: "exit".into(),
+            effect: GroupEffect::ReduceWithoutBlock,
+        }),
+        ..ticket(Side::Buy, Kind::Limit(decimal(limit)), quantity)
+    };
+    let left = |venue: &Venue, order_id| {
+        let order = venue.account().find_open(1, order_id);
+        order.map_or(Quantity::ZERO, Order::remaining)
+    };
+    let others = [(2, 11), (3, 3_500), (4, 3_000)];
+    for (order_id, quantity) in [(1, 3_000)].into_iter().chain(others) {
+        let limit = if order_id == 1 { "100.5" } else { "90" };
+        venue.step(after(OPEN, -1), place(order_id, member(limit, quantity)));
+    }
+    let mut parts = 0;
+    for second in 1..120 {
+        let few = Desk::Limit {
+            client: 1,
+            order_id: 1,
+            shares: (7 * second).into(),
+        };
+        parts += fills(&venue.step(after(OPEN, second), Input::Desk(few))).len();
+        for (order_id, quantity) in others {
+            let part = (Decimal::from(quantity) * left(&venue, 1) / decimal("3000")).floor();
+            assert_eq!(left(&venue, order_id), part, "{order_id} after {parts} trades");
+        }
+    }
+    assert!(parts > 20, "{parts}");
 }
 
 #[test]

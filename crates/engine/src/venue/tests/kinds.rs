@@ -391,7 +391,7 @@ fn records_from_before_families_and_trails_still_load() {
     assert!(order.ticket.transmit && order.ticket.parent.is_none() && order.ticket.group.is_none());
     // What has none of the new is written as before.
     let again = serde_json::to_string(&record).unwrap();
-    for field in ["transmit", "parent", "group", "trail_stop"] {
+    for field in ["transmit", "parent", "group", "trail_stop", "part_left"] {
         assert!(!again.contains(field), "{again}");
     }
 }
