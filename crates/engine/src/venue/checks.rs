@@ -36,7 +36,7 @@ pub struct Preview {
     pub margin_before: Money,
     /// Margin that they need with it. The account has to be worth that much, unless it is no more than before.
     pub margin_after: Money,
-    /// What the broker would take.
+    /// What the broker would take for what is still to trade.
     pub commission: Money,
 }
 
@@ -265,19 +265,27 @@ impl Venue {
             ..ticket.clone()
         };
         let present = self.account.find_open(client, order_id);
-        let mut order = match present {
-            Some(present) => self.changed(present, ticket)?,
+        // What is kept back still counts like a new one: it is checked when it is let go.
+        let counted = present.filter(|present| present.status != Status::Untransmitted);
+        let (mut order, reason) = match present {
+            Some(present) => {
+                let order = Self::changed(present, ticket);
+                let reason = self.objection(&order, counted);
+                (order, reason)
+            }
             None => {
                 let order = self.fresh(0, client, order_id, ticket);
-                if let Some(reason) = self.obstacle(&order) {
-                    return Err(Refusal::Rejected(reason));
-                }
-                order
+                let reason = self.obstacle(&order);
+                (order, reason)
             }
         };
-        let (margin_before, margin_after) = self.margins(&order, present);
+        if let Some(reason) = reason {
+            return Err(Refusal::Rejected(reason));
+        }
+        let (margin_before, margin_after) = self.margins(&order, counted);
         let left = order.remaining();
-        let commission = money::commission(left, left * self.worth(&order).unwrap_or_default());
+        let turnover = order.turnover + left * self.worth(&order).unwrap_or_default();
+        let commission = money::commission(order.filled + left, turnover) - order.commission;
         order.commission = commission;
         Ok(Preview {
             order,

@@ -118,27 +118,27 @@ impl Venue {
         }
     }
 
-    /// An open order with new terms, unless the broker rejects those.
-    pub(super) fn changed(&self, order: &Order, mut ticket: Ticket) -> Result<Order, Refusal> {
+    /// An open order with new terms.
+    pub(super) fn changed(order: &Order, mut ticket: Ticket) -> Order {
         ticket.parent = order.ticket.parent;
         if ticket.group.is_none() {
             ticket.group.clone_from(&order.ticket.group);
         }
         let mut changed = order.clone();
         changed.change(&ticket);
-        if order.status != Status::Untransmitted
-            && let Some(reason) = self.objection(&changed, Some(order))
-        {
-            return Err(Refusal::Rejected(reason));
-        }
-        Ok(changed)
+        changed
     }
 
     /// Gives a working order new terms. Family and group stay, unless another group is named.
     fn modify(&mut self, perm_id: i64, ticket: Ticket, outputs: &mut Vec<Output>) -> Result<(), Refusal> {
         let order = self.account.open.get(&perm_id).ok_or(Refusal::UnknownOrder)?;
-        let ticket = Box::new(self.changed(order, ticket)?.ticket);
-        let at = self.now;
+        let changed = Self::changed(order, ticket);
+        // What is kept back still is checked when it is let go.
+        let is_at_exchange = order.status != Status::Untransmitted;
+        if is_at_exchange && let Some(reason) = self.objection(&changed, Some(order)) {
+            return Err(Refusal::Rejected(reason));
+        }
+        let (ticket, at) = (Box::new(changed.ticket), self.now);
         self.record(Record::Modified { perm_id, ticket, at }, outputs);
         // The new terms may have to wait for what the old ones did not.
         let phase = self.market.calendar().phase(self.now);

@@ -1,6 +1,7 @@
 //! What the account can carry: what an order counts before it trades, asked for and placed.
 
 use super::*;
+use crate::venue::desk::Desk;
 
 /// Minutes at 100, an account of 100,000 dollars, and a clock that stands before the first trade.
 fn flat() -> Venue {
@@ -108,6 +109,66 @@ fn one_far_order_counts_for_its_own_shares_only() {
         );
         assert_eq!(venue.valuation().margin, shares);
     }
+}
+
+#[test]
+fn an_order_that_is_kept_back_is_asked_about_like_a_new_one() {
+    let mut venue = flat();
+    venue.step(after(OPEN, 1), Input::Time);
+    let order = |quantity| ticket(Side::Buy, Kind::Market, quantity);
+    let kept_back = Ticket {
+        transmit: false,
+        ..order(40_000)
+    };
+    venue.step(after(OPEN, 2), place(1, kept_back));
+    let asked = venue.preview(1, 1, &order(40_000));
+    // Fewer shares are carried, and what is kept back takes no margin.
+    let fewer = venue.preview(1, 1, &order(100)).unwrap();
+    assert_eq!(
+        (fewer.margin_before, fewer.margin_after),
+        (Money::ZERO, decimal("2500"))
+    );
+    venue.step(after(OPEN, 2), place(1, order(40_000)));
+    let reason = venue
+        .account()
+        .find_completed(1, 1)
+        .unwrap()
+        .end
+        .clone()
+        .unwrap()
+        .reason;
+    assert!(reason.contains("insufficient"), "{reason}");
+    assert_eq!(asked.err(), Some(Refusal::Rejected(reason)));
+}
+
+#[test]
+fn new_terms_of_an_order_that_has_traded_in_part_cost_what_is_still_to_be_charged() {
+    let mut venue = flat();
+    let limit = |quantity| ticket(Side::Buy, Kind::Limit(decimal("100")), quantity);
+    let (client, order_id) = (1, 1);
+    let shares = decimal("10");
+    venue.step(
+        after(OPEN, 1),
+        Input::Desk(Desk::Limit {
+            client,
+            order_id,
+            shares,
+        }),
+    );
+    venue.step(after(OPEN, 2), place(1, limit(20)));
+    venue.step(after(OPEN, 70), Input::Time);
+    let order = venue.account().find_open(1, 1).unwrap();
+    assert_eq!((order.filled, order.commission), (shares, decimal("0.35")));
+    // Up to a hundred shares the least commission is enough, and it has been charged.
+    assert_eq!(venue.preview(1, 1, &limit(100)).unwrap().commission, Money::ZERO);
+    assert_eq!(
+        venue.preview(1, 1, &limit(200)).unwrap().commission,
+        decimal("0.35")
+    );
+    assert_eq!(
+        venue.preview(1, 2, &limit(100)).unwrap().commission,
+        decimal("0.35")
+    );
 }
 
 proptest! {
