@@ -7,7 +7,7 @@ use protocol::{Money, Price, Quantity, Symbol};
 use rust_decimal::Decimal;
 
 use super::account::Position;
-use super::calendar::Phase;
+use super::calendar;
 use super::desk;
 use super::money;
 use super::order::{Kind, Lifetime, Order, Side, Status, Ticket, Trail};
@@ -126,8 +126,7 @@ impl Venue {
         if matches!(order.ticket.lifetime, Lifetime::GoodTillDate(end) if end <= self.now) {
             return Some("The good-till date has passed".into());
         }
-        let calendar = self.market.calendar();
-        if order.awaits_close() && calendar.phase(self.now) == Phase::After {
+        if order.awaits_close() && self.has_closed() {
             return Some("Orders for the close are taken until the close only".into());
         }
         let name = |order: &Order| order.ticket.group.as_ref().map(|group| group.name.clone());
@@ -143,12 +142,19 @@ impl Venue {
             .or_else(|| self.unaffordable(order, present))
     }
 
+    /// Whether the close of today has been, or no close comes any more.
+    fn has_closed(&self) -> bool {
+        let today = calendar::local(self.now).date();
+        let session = self.market.calendar().regular(today);
+        self.next_change.is_none() || session.is_some_and(|session| session.close <= self.now)
+    }
+
     /// Whether an order of the same group has traded to its end today.
     fn has_group_traded(&self, order: &Order) -> bool {
         let Some(group) = &order.ticket.group else {
             return false;
         };
-        let midnight = super::calendar::midnight(super::calendar::local(self.now).date());
+        let midnight = calendar::midnight(calendar::local(self.now).date());
         self.account.completed.values().any(|other| {
             other.status == Status::Filled
                 && other.client == order.client

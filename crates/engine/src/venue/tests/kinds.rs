@@ -107,6 +107,35 @@ fn orders_for_the_close_trade_at_it_or_end() {
 }
 
 #[test]
+fn orders_for_the_close_are_refused_from_the_close_until_the_next_day() {
+    // Thursday, 3 July 2025, until 13:00 in New York; Monday, 7 July; and nothing after it.
+    let (early, late) = ("2025-07-03T17:00:00Z", "2025-07-07T20:00:00Z");
+    let rows = [early, late].map(|close| row(after(close, -60), ["100"; 4], "5000"));
+    let mut venue = replay(rows.into(), 60);
+    let mut taken = |order_id, at: &str| {
+        let order = ticket(Side::Buy, Kind::OnClose { limit: None }, 10);
+        venue.step(after(at, 0), place(order_id, order));
+        venue.account().find_open(1, order_id).is_some()
+    };
+    for (order_id, at, is_taken) in [
+        (1, "2025-07-03T16:59:59Z", true),
+        (2, "2025-07-03T17:00:00Z", false),
+        (3, "2025-07-03T21:00:00Z", false),
+        (4, "2025-07-04T03:59:59Z", false),
+        (5, "2025-07-04T04:00:00Z", true),
+        (6, "2025-07-07T20:00:00Z", false),
+        (7, "2025-07-08T00:00:00Z", false),
+        (8, "2025-07-08T14:00:00Z", false),
+    ] {
+        assert_eq!(taken(order_id, at), is_taken, "{at}");
+    }
+    assert_eq!(
+        [1, 5].map(|order_id| ended(&venue, order_id).0),
+        [Status::Filled; 2]
+    );
+}
+
+#[test]
 fn a_day_that_ends_early_has_its_close_at_one() {
     // 3 July 2025, until 13:00 in New York, and the next day of trading.
     let (close, next) = ("2025-07-03T17:00:00Z", "2025-07-07T13:30:00Z");
