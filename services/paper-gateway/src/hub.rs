@@ -21,6 +21,8 @@ mod prices;
 mod quotes;
 mod readers;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod tickets;
 mod ticks;
 mod trouble;
@@ -37,6 +39,7 @@ use engine::venue::past::LateBooks;
 use engine::venue::record::Record;
 use engine::venue::{Input, Output, Venue};
 use protocol::{Symbol, Timestamp};
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +83,7 @@ pub(crate) enum Command {
     /// A person or a test asks for a fault.
     Control {
         line: Box<Line>,
-        answer: oneshot::Sender<serde_json::Value>,
+        answer: oneshot::Sender<Value>,
     },
 }
 
@@ -113,6 +116,8 @@ pub(crate) struct Hub {
     held_since: Option<Instant>,
     ended: bool,
     drained: Arc<Notify>,
+    /// Answers to the control port that wait for the disk.
+    answers: Vec<(oneshot::Sender<Value>, Value)>,
     /// What goes wrong on demand; `None` where nothing can.
     trouble: Option<Box<Trouble>>,
 }
@@ -147,6 +152,7 @@ impl Hub {
             held_since: None,
             ended: false,
             drained,
+            answers: Vec::new(),
             trouble: None,
         }
     }
@@ -203,6 +209,10 @@ impl Hub {
     fn flush(&mut self) -> Result<()> {
         self.journal.sync()?;
         self.peers.values_mut().for_each(Peer::flush);
+        for (answer, told) in self.answers.drain(..) {
+            // Who asked may have left.
+            answer.send(told).ok();
+        }
         self.let_go();
         Ok(())
     }
@@ -264,8 +274,7 @@ impl Hub {
             }
             Command::Control { line, answer } => {
                 let told = self.command(*line)?;
-                // Who asked may have left.
-                answer.send(told).ok();
+                self.answers.push((answer, told));
             }
             Command::Request { session, asked } => match self.peers.get_mut(&session) {
                 Some(peer) if peer.backlog().is_long() || !peer.requests.is_empty() => {

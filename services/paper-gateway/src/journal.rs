@@ -123,6 +123,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether something was written that the disk may not have yet.
+    #[cfg(test)]
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+
     /// Replaces the records by the account that they led to.
     fn compact(&mut self, account: &Account) -> Result<()> {
         let snapshot = Snapshot {
