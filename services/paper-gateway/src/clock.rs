@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use protocol::Timestamp;
 use tokio::time::Instant;
 
@@ -42,13 +43,53 @@ impl std::str::FromStr for Speed {
     }
 }
 
+/// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
+const SLEPT: SignedDuration = SignedDuration::from_secs(60);
+/// A wall clock that is further behind its market than this was set back.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
+
 /// Tells the market's time and when on the wall something of the market is due.
 #[derive(Debug)]
 pub(crate) enum Clock {
     /// The market runs on wall time.
-    Wall,
+    Wall(Wall),
     /// The market runs on a time of its own: of the past, or faster than the wall's.
     Past(Past),
+}
+
+/// Wall time, for a market that never goes back: where the wall's clock is set back, it goes on ahead of that.
+#[derive(Debug, Default)]
+pub(crate) struct Wall {
+    ahead: SignedDuration,
+}
+
+/// What a wall's clock did by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Leap {
+    /// It was set back; the market goes on all the same.
+    Back,
+    /// It is far ahead of the market now.
+    Ahead,
+}
+
+impl Wall {
+    fn at(&self, wall: Timestamp) -> Timestamp {
+        wall.checked_add(self.ahead).unwrap_or(wall)
+    }
+
+    /// Looks where the wall's clock is while the market is somewhere. Once it is ahead of the market again, it is the
+    /// market's time again.
+    pub(crate) fn follow(&mut self, wall: Timestamp, market: Timestamp) -> Option<Leap> {
+        let ahead = market.duration_since(wall);
+        if ahead - self.ahead > SET_BACK {
+            self.ahead = ahead;
+            return Some(Leap::Back);
+        }
+        if self.ahead - ahead > SLEPT {
+            self.ahead = ahead.max(SignedDuration::ZERO);
+        }
+        (self.ahead - ahead > SLEPT).then_some(Leap::Ahead)
+    }
 }
 
 /// A clock of the market's own: a point at which both times were the same, and whether it runs.
@@ -151,7 +192,7 @@ impl Clock {
     /// The market's time now.
     pub(crate) fn now(&self) -> Timestamp {
         match self {
-            Self::Wall => Timestamp::now(),
+            Self::Wall(wall) => wall.at(Timestamp::now()),
             Self::Past(past) => past.now(),
         }
     }
@@ -164,7 +205,7 @@ impl Clock {
             Duration::from_nanos(nanos.min(3e16) as u64)
         };
         match self {
-            Self::Wall => Some(Instant::now() + ahead(Timestamp::now(), 1.0)),
+            Self::Wall(_) => Some(Instant::now() + ahead(self.now(), 1.0)),
             Self::Past(past) if !past.running => None,
             Self::Past(past) => match past.speed {
                 Speed::Times(times) => Some(past.wall + ahead(past.market, times)),
@@ -176,8 +217,33 @@ impl Clock {
     /// The market's own clock, if it has one.
     pub(crate) fn past(&mut self) -> Option<&mut Past> {
         match self {
-            Self::Wall => None,
+            Self::Wall(_) => None,
             Self::Past(past) => Some(past),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_market_on_the_wall_never_goes_back_and_joins_it_again() {
+        let begin: Timestamp = "2026-11-23T15:00:00Z".parse().unwrap();
+        let at = |seconds| begin + SignedDuration::from_secs(seconds);
+        let mut clock = Wall::default();
+        assert_eq!(clock.follow(at(10), at(9)), None);
+        assert_eq!(clock.at(at(10)), at(10));
+        // An hour back: it is said once, and the market goes on.
+        assert_eq!(clock.follow(at(-3_590), at(10)), Some(Leap::Back));
+        for second in 10..20 {
+            assert_eq!(clock.follow(at(second - 3_600), at(second)), None);
+            assert_eq!(clock.at(at(second - 3_600)), at(second));
+        }
+        // Set right again, nothing was missed; after a sleep, something was.
+        assert_eq!(clock.follow(at(25), at(20)), None);
+        assert_eq!(clock.at(at(25)), at(25));
+        assert_eq!(clock.follow(at(90), at(25)), Some(Leap::Ahead));
+        assert_eq!(clock.at(at(90)), at(90));
     }
 }

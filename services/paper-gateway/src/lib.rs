@@ -56,7 +56,7 @@ pub use journal::Locked;
 pub use line::Entitlement;
 pub use options::{Options, OptionsError};
 
-use clock::{Clock, Past};
+use clock::{Clock, Past, Wall};
 use door::Entrance;
 use hub::lines::DataRules;
 use journal::Journal;
@@ -252,7 +252,7 @@ fn synthetic(options: &Options, symbols: &[Symbol], noted: Option<Timestamp>) ->
     let speed = options.speed.unwrap_or(Speed::Times(1.0));
     let ahead = noted.is_some_and(|noted| noted.as_second() > now.as_second() + AHEAD_SECONDS);
     let (clock, start) = if speed == Speed::Times(1.0) && options.start.is_none() && !ahead {
-        (Clock::Wall, now)
+        (Clock::Wall(Wall::default()), now)
     } else {
         let begin = options.start.unwrap_or(now);
         let start = noted.map_or(begin, |noted| noted.max(begin));

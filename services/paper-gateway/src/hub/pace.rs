@@ -10,7 +10,7 @@ use protocol::{Symbol, Timestamp};
 use tokio::time::Instant;
 
 use super::Hub;
-use crate::clock::Clock;
+use crate::clock::{Clock, Leap};
 use crate::peer::Peer;
 
 /// Frames waiting for one client at which the market's own clock is held, until half of them are written.
@@ -25,8 +25,6 @@ const CLOSED_SECONDS: i64 = 120;
 const BEHIND_SECONDS_MAX: i64 = 10;
 /// Most events of the market that one turn makes up for at full speed.
 const TURN_EVENTS_MAX: usize = 32;
-/// A wall clock that leapt further than this (a laptop that slept) leaves out what it missed.
-const SLEPT_SECONDS: i64 = 60;
 
 impl Hub {
     /// Lets the market go on: at full speed by several events, if they are due, so that a turn's wait for the disk
@@ -42,10 +40,11 @@ impl Hub {
         Ok(())
     }
 
-    /// Sets the market's own clock going, holds it, or lets it leap; catches up with a wall clock that leapt.
+    /// Sets the market's own clock going, holds it, or lets it leap; follows a wall clock that leapt.
     pub(super) fn pace(&mut self) {
-        if matches!(self.clock, Clock::Wall) {
-            return self.skip_sleep();
+        if let Clock::Wall(wall) = &mut self.clock {
+            let leap = wall.follow(Timestamp::now(), self.venue.now());
+            return self.meet_leap(leap);
         }
         let Some(next) = self.venue.next_at() else {
             if !std::mem::replace(&mut self.ended, true) {
@@ -71,11 +70,17 @@ impl Hub {
         }
     }
 
-    fn skip_sleep(&mut self) {
-        let now = self.clock.now();
-        if now.as_second() - self.venue.now().as_second() > SLEPT_SECONDS {
-            tracing::warn!(from = %self.venue.now(), to = %now, "the clock leapt, its market is left out");
-            self.venue.skip_to(now);
+    fn meet_leap(&mut self, leap: Option<Leap>) {
+        let (from, to) = (self.venue.now(), self.clock.now());
+        match leap {
+            None => {}
+            Some(Leap::Back) => {
+                tracing::warn!(at = %from, "the machine's clock was set back: the market goes on ahead of it");
+            }
+            Some(Leap::Ahead) => {
+                tracing::warn!(%from, %to, "the clock leapt, its market is left out");
+                self.venue.skip_to(to);
+            }
         }
     }
 
