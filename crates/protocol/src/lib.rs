@@ -21,4 +21,4 @@ pub use symbol::Symbol;
 pub use units::{Money, Price, Quantity, Timestamp};
 
 /// Version of the wire. Stages refuse to start against a stage that speaks another one.
-pub const WIRE_VERSION: u32 = 3;
+pub const WIRE_VERSION: u32 = 4;

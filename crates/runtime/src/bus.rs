@@ -422,3 +422,35 @@ impl Request {
         self.subject.rsplit('.').next().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn next_to_a_stage_of_another_wire_nobody_starts() {
+        let server = Server::start().await;
+        let (bus, old) = (server.bus("execution").await, server.bus("signal").await);
+        bus.refuse_other_wires("execution")
+            .await
+            .expect("nobody speaks another one");
+        let mut asked = old.requests("$SRV.INFO").await.expect("the bus");
+        let answer = async {
+            let info = serde_json::json!({"name": "signal", "metadata": {"wire": "1"}});
+            asked.next().await.expect("a question").reply(&info).await;
+            std::future::pending::<()>().await;
+        };
+        let outcome = tokio::select! {
+            outcome = bus.refuse_other_wires("execution") => outcome,
+            () = answer => unreachable!("an answer is all it gives"),
+        };
+        let error = outcome.expect_err("the stages do not understand each other");
+        let exit = error.downcast_ref::<Exit>().map(|exit| exit.code);
+        assert_eq!(exit, Some(code::CONTRADICTION));
+        assert!(
+            error.to_string().contains("signal speaks wire version 1"),
+            "{error}"
+        );
+    }
+}

@@ -41,7 +41,12 @@ impl Witness {
         let witness = Self {
             database: Arc::new(database),
         };
-        let memory = witness.recall().with_context(|| format!("read {name}"))?;
+        let memory = witness.recall().map_err(|error| {
+            Exit::error(
+                code::CONTRADICTION,
+                format!("{name} can't be read ({error:#}): keep it and look at it before trading"),
+            )
+        })?;
         Ok((witness, memory))
     }
 
@@ -112,5 +117,41 @@ mod tests {
         );
         drop(witness);
         assert_eq!(Witness::open(folder.path()).unwrap().1, memory);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_damaged_is_refused_and_never_taken_for_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (witness, _) = Witness::open(folder.path()).unwrap();
+        let memory = Memory {
+            sequence: 7,
+            hash: Hash::of(b"seven"),
+            order_id_max: 41,
+        };
+        witness.remember(memory.clone(), None).await.unwrap();
+        drop(witness);
+        let file = folder.path().join("witness.redb");
+        let whole = std::fs::read(&file).unwrap();
+        let field = whole.windows(8).position(|part| part == b"sequence").unwrap();
+        let mut renamed = whole.clone();
+        renamed[field] = b'S';
+        let damaged = [
+            whole[..whole.len() / 2].to_vec(),
+            whole[..100].to_vec(),
+            vec![0; whole.len()],
+            b"not a database at all".to_vec(),
+            renamed,
+        ];
+        for bytes in damaged {
+            std::fs::write(&file, &bytes).unwrap();
+            let error = Witness::open(folder.path()).unwrap_err();
+            let exit = error.downcast_ref::<Exit>().map(|exit| exit.code);
+            assert_eq!(
+                exit,
+                Some(code::CONTRADICTION),
+                "{} bytes: {error:#}",
+                bytes.len()
+            );
+        }
     }
 }

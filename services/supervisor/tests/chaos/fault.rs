@@ -131,6 +131,15 @@ impl Broken {
             }
             40..45 => say(world, random, tally).await,
             45..55 => self.at_the_broker(world, random, tally).await,
+            55 => {
+                tally.fired(world).await;
+                tally.forget_rules();
+                let runners = world.runners.iter().map(|runner| &runner.kept);
+                for part in world.parts.iter().chain(runners) {
+                    part.signal(Signal::SIGKILL);
+                }
+                tally.fault("kill -9 everything at once");
+            }
             _ => at_an_order(world, random).await,
         }
     }

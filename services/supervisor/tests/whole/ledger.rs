@@ -264,6 +264,37 @@ async fn an_older_copy_of_the_ledger_halts() {
     );
 }
 
+/// The file in which the server keeps the records of LEDGER.
+fn block(nats: &Path) -> PathBuf {
+    let mut folders = vec![nats.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with("LEDGER/msgs/1.blk") {
+                return path;
+            }
+        }
+    }
+    panic!("no records under {}", nats.display());
+}
+
+#[tokio::test]
+async fn a_record_that_the_disk_changed_halts() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let (plan, backup) = with_copy(folder.path(), &gateway).await;
+    let file = block(&backup.join("nats"));
+    let mut bytes = std::fs::read(&file).unwrap();
+    let what = b"\"cash\":\"";
+    let place = bytes.windows(what.len()).position(|part| part == what);
+    bytes[place.expect("the opening's cash") + what.len()] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let text = halted_on_copy(plan, &backup).await;
+    assert!(text.contains("LEDGER"), "{text}");
+}
+
 #[tokio::test]
 async fn another_ledger_of_the_same_length_halts() {
     let folder = tempfile::tempdir().unwrap();
