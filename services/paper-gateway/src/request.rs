@@ -71,7 +71,7 @@ pub(crate) enum Request {
     Unknown(i32, Option<i32>),
 }
 
-/// What a cancel ends, as far as an unknown number needs an error of its own.
+/// What a cancel ends: a number of one kind of request is none of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cancel {
     MarketData,
@@ -80,9 +80,12 @@ pub(crate) enum Cancel {
     Histogram,
     RealTimeBars,
     Depth,
+    TickByTick,
+    Summary,
+    PositionsMulti,
+    AccountUpdatesMulti,
     PnL,
     PnLSingle,
-    Other,
 }
 
 /// Requests not served here whose first field is no request id.
@@ -151,9 +154,12 @@ impl Request {
             95 => cancel(Cancel::PnLSingle)?,
             89 => cancel(Cancel::Histogram)?,
             107 => cancel(Cancel::HistoricalTicks)?,
-            63 | 75 | 77 | 90 | 98 | 106 => cancel(Cancel::Other)?,
-            // Cancels of what is not served here, and the log level of a server.
-            13 | 14 | 23 | 53 | 56 | 57 | 70 | 101 | 103 => Self::Ignored,
+            63 => cancel(Cancel::Summary)?,
+            75 => cancel(Cancel::PositionsMulti)?,
+            77 => cancel(Cancel::AccountUpdatesMulti)?,
+            98 => cancel(Cancel::TickByTick)?,
+            // Cancels of what is not served here or is answered at once, and the log level of a server.
+            13 | 14 | 23 | 53 | 56 | 57 | 70 | 90 | 101 | 103 | 106 => Self::Ignored,
             unknown if WITHOUT_REQUEST_ID.contains(&unknown) => {
                 Empty::decode(body)?;
                 Self::Unknown(unknown, None)

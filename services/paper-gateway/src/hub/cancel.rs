@@ -53,12 +53,21 @@ impl Hub {
                 10186,
                 format!("Failed to cancel PNL single (not subscribed):{id}"),
             ),
-            Cancel::Other => {
-                peer.summaries.remove(&id);
-                peer.positions_multi.remove(&id);
-                peer.account_multi.remove(&id);
+            Cancel::TickByTick => {
                 peer.ticks.remove(id);
                 self.withdraw(session, kind, id);
+                return;
+            }
+            Cancel::Summary => {
+                peer.summaries.remove(&id);
+                return;
+            }
+            Cancel::PositionsMulti => {
+                peer.positions_multi.remove(&id);
+                return;
+            }
+            Cancel::AccountUpdatesMulti => {
+                peer.account_multi.remove(&id);
                 return;
             }
         };

@@ -95,7 +95,7 @@ impl Lookup {
     pub(super) fn cancel(&self) -> Cancel {
         match self.what {
             What::Bars { .. } | What::Schedule(_) => Cancel::Historical,
-            What::Ticks { live: true, .. } => Cancel::Other,
+            What::Ticks { live: true, .. } => Cancel::TickByTick,
             What::Ticks { .. } => Cancel::HistoricalTicks,
             What::Histogram { .. } => Cancel::Histogram,
             What::Statistics { .. } | What::Late { .. } => Cancel::MarketData,

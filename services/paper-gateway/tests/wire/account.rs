@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::gateway;
-use wire_client::{Body, Raw, about, numbered};
+use crate::harness::{FINE, gateway};
+use wire_client::{Body, Message, Raw, about, numbered};
 
 /// What IB's own clients call all tags, and what else nautilus_trader asks for.
 const TAGS: [&str; 31] = [
@@ -71,6 +71,42 @@ async fn every_tag_of_the_account_has_a_value() {
         all.len(),
         ledger.len()
     );
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_ends_its_own_kind_of_request_alone() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
+    let summary = |id| numbered(id).text(2, "All").text(3, "NetLiquidation");
+    let ticks = about(1, "AAPL").text(3, "AllLast");
+    // Requests of the number 1 that go on, what they are told of a trade, and what cancels them.
+    let kinds = [
+        (97, ticks, 99, 98),
+        (74, numbered(1), 71, 75),
+        (76, numbered(1), 73, 77),
+        (62, summary(1), 0, 63),
+    ];
+    for (client_id, (number, body, told, own)) in (1..).zip(kinds) {
+        let mut client = Raw::connect(gateway.address(), client_id).await;
+        client.ask(number, &body).await;
+        for cancel in [63, 75, 77, 90, 98, 106]
+            .into_iter()
+            .filter(|cancel| *cancel != own)
+        {
+            client.ask(cancel, &numbered(1)).await;
+        }
+        if number == 62 {
+            // A client may have two summaries at a time.
+            client.ask(62, &summary(2)).await;
+            assert_eq!(client.codes(62, &summary(3)).await, [322]);
+            client.ask(own, &numbered(1)).await;
+            assert_eq!(client.codes(62, &summary(3)).await, FINE);
+            continue;
+        }
+        client.buy(1, "AAPL", 1, None).await;
+        let goes_on = |message: &Message| message.number == told;
+        client.until("what goes on", goes_on).await;
+    }
     gateway.stop().await.unwrap();
 }
 
