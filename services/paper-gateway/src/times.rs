@@ -20,6 +20,11 @@ pub(crate) fn dashed(at: Timestamp) -> String {
     format!("{}-{}", date(wall.date()), clock(wall.time()))
 }
 
+/// `YYYYMMDD-HH:MM:SS` in UTC.
+pub(crate) fn universal(at: Timestamp) -> String {
+    at.strftime("%Y%m%d-%H:%M:%S").to_string()
+}
+
 /// `YYYYMMDD`.
 pub(crate) fn date(date: Date) -> String {
     format!("{:04}{:02}{:02}", date.year(), date.month(), date.day())
@@ -117,6 +122,7 @@ mod tests {
             assert_eq!(parse(text), Some(at), "{text}");
         }
         assert_eq!(with_zone(at), "20131007 09:30:05 US/Eastern");
+        assert_eq!(universal(at), "20131007-13:30:05");
         assert_eq!(parse_end("20131007-13:30:05"), Some(at));
         assert_eq!(parse_end("20131007"), "2013-10-08T04:00:00Z".parse().ok());
         for text in [

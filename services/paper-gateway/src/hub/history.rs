@@ -184,7 +184,7 @@ impl Hub {
             );
         };
         let head_timestamp = match request.format_date {
-            Some(1) => times::dashed(first),
+            Some(1) => times::universal(first),
             _ => first.as_second().to_string(),
         };
         self.peer(session).send(

@@ -348,3 +348,18 @@ async fn a_histogram_adds_up_to_the_volume() {
     assert!((60_000.0..=300_000.0).contains(&sum), "{sum}");
     gateway.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_instant_is_one_in_both_formats() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    let mut first = async |format| {
+        let asked = about(1, "AAPL").text(4, "TRADES").int(5, format);
+        client.ask(87, &asked).await[0].text(2).unwrap()
+    };
+    let format = time::macros::format_description!("[year][month][day]-[hour]:[minute]:[second]");
+    let seconds = first(2).await.parse().unwrap();
+    let in_utc = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+    assert_eq!(first(1).await, in_utc.format(&format).unwrap());
+    gateway.stop().await.unwrap();
+}
