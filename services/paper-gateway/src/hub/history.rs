@@ -112,7 +112,7 @@ impl Hub {
     }
 
     /// Refuses what would be too many bars, before any is made.
-    fn allow_length(
+    pub(super) fn allow_length(
         &self,
         from: Timestamp,
         to: Timestamp,

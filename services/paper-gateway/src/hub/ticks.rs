@@ -113,13 +113,18 @@ impl Hub {
             let text = "Error validating request.-'cg' : cause - the period must be such as 3 days";
             return self.peer(session).error(id, 321, text);
         };
+        let regular_only = request.use_rth.unwrap_or(false);
+        let first = self.venue.market().first(stock.symbol).unwrap_or(from);
+        if let Err((code, text)) = self.allow_length(from.max(first), now, size, regular_only) {
+            return self.peer(session).error(id, code, &text);
+        }
         let query = Query {
             symbol: stock.symbol,
             from,
             to: now,
             size,
             show: Show::Trades,
-            regular_only: request.use_rth.unwrap_or(false),
+            regular_only,
         };
         let places = stock.step.scale();
         self.look_up(

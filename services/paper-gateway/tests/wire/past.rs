@@ -350,6 +350,17 @@ async fn a_histogram_adds_up_to_the_volume() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_histogram_of_too_many_trades_is_refused_like_their_bars() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL", "--trades-per-second", "100"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    for (period, codes) in [("10 mins", &FINE[..]), ("1440 mins", &[162])] {
+        let asked = about(1, "AAPL").text(4, period);
+        assert_eq!(client.codes(88, &asked).await, codes, "{period}");
+    }
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_instant_is_one_in_both_formats() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
     let mut client = Raw::connect(gateway.address(), 1).await;
