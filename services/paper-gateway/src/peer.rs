@@ -92,7 +92,8 @@ pub(crate) struct Peer {
     /// Questions about the past that wait for their turn.
     pub(crate) lookups: VecDeque<Lookup>,
     pub(crate) summaries: BTreeMap<i32, BTreeSet<String>>,
-    pub(crate) account_multi: BTreeSet<i32>,
+    /// Requests for the account's values, and whether those of the ledger and its worth are all that is wanted.
+    pub(crate) account_multi: BTreeMap<i32, bool>,
     pub(crate) positions_multi: BTreeSet<i32>,
     pub(crate) gains: BTreeSet<i32>,
     pub(crate) gains_single: BTreeMap<i32, Symbol>,
@@ -119,7 +120,7 @@ impl Peer {
             histories: Followed::default(),
             lookups: VecDeque::new(),
             summaries: BTreeMap::new(),
-            account_multi: BTreeSet::new(),
+            account_multi: BTreeMap::new(),
             positions_multi: BTreeSet::new(),
             gains: BTreeSet::new(),
             gains_single: BTreeMap::new(),

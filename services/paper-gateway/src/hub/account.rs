@@ -9,7 +9,7 @@ use protocol::Symbol;
 
 use super::Hub;
 use super::prices::text;
-use super::values::{is_of_ledger, tell_multi, tell_summary, tell_values};
+use super::values::{tell_multi, tell_summary, tell_values};
 use crate::message::account::{
     AccountDataEnd, AccountSummaryEnd, AccountUpdateMultiEnd, AccountUpdateTime, PnL, PnLSingle,
     PortfolioValue, Position, PositionEnd, PositionMulti, PositionMultiEnd,
@@ -18,7 +18,7 @@ use crate::message::request::{
     AccountDataRequest, AccountRequest, AccountSummaryRequest, AccountUpdatesMultiRequest, PnLSingleRequest,
 };
 use crate::message::shared::Contract;
-use crate::peer::NO_REQUEST;
+use crate::peer::{NO_REQUEST, Peer};
 use crate::times;
 
 /// Summaries that one client may follow at a time.
@@ -93,14 +93,12 @@ impl Hub {
         if !self.is_ours(request.account.as_deref()) {
             return self.peer(session).error(id, 321, &wrong_account("cg"));
         }
-        let (mut values, name) = (self.values(), self.name.clone());
-        if request.ledger_and_nlv.unwrap_or(false) {
-            values.retain(|value| is_of_ledger(value) || value.0 == "NetLiquidation");
-        }
+        let (values, name) = (self.values(), self.name.clone());
+        let ledger = request.ledger_and_nlv.unwrap_or(false);
         let peer = self.peer(session);
-        tell_multi(peer, id, &name, &values);
+        tell_multi(peer, (id, ledger), &name, &values);
         peer.send(74, &AccountUpdateMultiEnd { req_id: Some(id) });
-        peer.account_multi.insert(id);
+        peer.account_multi.insert(id, ledger);
     }
 
     pub(super) fn positions(&mut self, session: u64) {
@@ -178,11 +176,11 @@ impl Hub {
 
     /// A position changed: those who follow positions or the account are told.
     pub(super) fn tell_position(&mut self, symbol: Symbol) {
-        if !self
-            .peers
-            .values()
-            .any(|peer| peer.positions || peer.account || !peer.positions_multi.is_empty())
-        {
+        let follows = |peer: &Peer| {
+            let multi = !(peer.positions_multi.is_empty() && peer.account_multi.is_empty());
+            peer.positions || peer.account || multi
+        };
+        if !self.peers.values().any(follows) {
             return;
         }
         let holding = self.told.positions.get(&symbol).cloned().unwrap_or_default();
@@ -194,6 +192,9 @@ impl Hub {
             }
             for id in peer.positions_multi.clone() {
                 peer.send(71, &multi(id, position.clone()));
+            }
+            for wanted in peer.account_multi.clone() {
+                tell_multi(peer, wanted, &name, &values);
             }
             if peer.account {
                 peer.send(7, &portfolio);
@@ -251,8 +252,8 @@ impl Hub {
             for (id, tags) in peer.summaries.clone() {
                 tell_summary(peer, id, &name, &tags, &values);
             }
-            for id in peer.account_multi.clone() {
-                tell_multi(peer, id, &name, &values);
+            for wanted in peer.account_multi.clone() {
+                tell_multi(peer, wanted, &name, &values);
             }
             if peer.account {
                 tell_values(peer, &name, &values);

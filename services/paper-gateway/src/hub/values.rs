@@ -162,8 +162,10 @@ pub(super) fn tell_values(peer: &mut Peer, account: &str, values: &[Value]) {
     }
 }
 
-pub(super) fn tell_multi(peer: &mut Peer, id: i32, account: &str, values: &[Value]) {
-    for (tag, value, currency) in values {
+/// Values to who asked for those of an account, perhaps for the ledger and its worth alone.
+pub(super) fn tell_multi(peer: &mut Peer, (id, ledger): (i32, bool), account: &str, values: &[Value]) {
+    let wanted = |value: &&Value| !ledger || is_of_ledger(value) || value.0 == "NetLiquidation";
+    for (tag, value, currency) in values.iter().filter(wanted) {
         peer.send(
             73,
             &AccountUpdateMulti {
@@ -179,6 +181,6 @@ pub(super) fn tell_multi(peer: &mut Peer, id: i32, account: &str, values: &[Valu
 }
 
 /// Whether a value belongs to the ledger of a currency.
-pub(super) fn is_of_ledger((tag, _, currency): &Value) -> bool {
+fn is_of_ledger((tag, _, currency): &Value) -> bool {
     *currency == "USD" && LEDGER.contains(tag)
 }

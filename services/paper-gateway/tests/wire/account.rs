@@ -74,6 +74,33 @@ async fn every_tag_of_the_account_has_a_value() {
     gateway.stop().await.unwrap();
 }
 
+/// The keys of the account's values that are told of a request.
+fn keys(told: &[Message], id: i64) -> BTreeSet<String> {
+    let rows = told
+        .iter()
+        .filter(|message| message.number == 73 && message.int(1) == Some(id));
+    rows.map(|row| row.text(4).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_the_ledger_alone_is_told_no_more_after_a_trade() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    let mut wanted = Vec::new();
+    for (id, ledger) in [(3, 0), (4, 1)] {
+        let told = client.ask(76, &numbered(id).int(4, ledger)).await;
+        wanted.push(keys(&told, id));
+    }
+    assert!(wanted[0].len() > 2 * wanted[1].len() && wanted[1].contains("NetLiquidation"));
+    client.buy(1, "AAPL", 1, None).await;
+    let mut told = client
+        .all_until("the fee", |message| message.line() == "fee")
+        .await;
+    told.extend(client.told().await);
+    assert_eq!([keys(&told, 3), keys(&told, 4)], wanted[..]);
+    gateway.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_its_own_kind_of_request_alone() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
