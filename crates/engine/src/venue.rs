@@ -11,7 +11,7 @@ pub mod calendar;
 pub mod checks;
 pub mod depth;
 pub mod desk;
-mod family;
+pub mod family;
 pub mod history;
 #[cfg(test)]
 mod limits;
@@ -106,6 +106,8 @@ pub enum Refusal {
     Filled,
     /// The order that this one is to wait for does not exist, or has ended.
     NoParent,
+    /// The order that this one is to wait for waits for too many others itself.
+    TooDeep,
     /// The broker rejects new terms, for this reason; the old ones stay.
     Rejected(String),
     /// New terms name another stock or the other side, or fewer shares than have traded.

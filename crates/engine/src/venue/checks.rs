@@ -69,10 +69,14 @@ impl Venue {
             let reason = "Too many clients have placed orders of this account";
             return Err(Refusal::Rejected(reason.into()));
         }
-        match ticket.parent {
-            Some(parent) if self.account.find_open(client, parent).is_none() => Err(Refusal::NoParent),
-            _ => Ok(()),
+        let Some(parent) = ticket.parent else {
+            return Ok(());
+        };
+        let parent = self.account.find_open(client, parent).ok_or(Refusal::NoParent)?;
+        if self.is_last_generation(parent) {
+            return Err(Refusal::TooDeep);
         }
+        Ok(())
     }
 
     /// What a ticket lacks, whoever sends it.

@@ -7,6 +7,9 @@ use super::order::{GroupEffect, Order, Status, whole};
 use super::record::Record;
 use super::{Output, Venue};
 
+/// Most orders of which each waits for the one before: an order, what follows on it, and what follows on that.
+pub const GENERATIONS_MAX: usize = 3;
+
 impl Venue {
     /// Whether another order has to trade before this one may.
     pub(super) fn awaits_parent(&self, order: &Order) -> bool {
@@ -15,18 +18,21 @@ impl Venue {
             .is_some_and(|parent| self.account.open.contains_key(&parent))
     }
 
-    /// The order at the top of an order's family.
+    /// An order and all those that it waits for, its parent first.
+    fn line<'a>(&'a self, order: &'a Order) -> impl Iterator<Item = &'a Order> {
+        let parent = move |order: &&Order| self.account.open.get(&order.parent_perm_id?);
+        std::iter::successors(Some(order), parent)
+    }
+
+    /// Whether no order may wait for this one any more.
+    pub(super) fn is_last_generation(&self, order: &Order) -> bool {
+        self.line(order).count() >= GENERATIONS_MAX
+    }
+
+    /// The order at the top of an order's family, which may have ended.
     fn root(&self, order: &Order) -> i64 {
-        let mut order = order;
-        loop {
-            let Some(parent) = order.parent_perm_id else {
-                return order.perm_id;
-            };
-            match self.account.open.get(&parent) {
-                Some(above) => order = above,
-                None => return parent,
-            }
-        }
+        let top = self.line(order).last().unwrap_or(order);
+        top.parent_perm_id.unwrap_or(top.perm_id)
     }
 
     /// Lets the family of an order go, as far as it has been kept back.

@@ -7,7 +7,7 @@ use super::market::Market;
 use super::order::{Kind, Lifetime, Order, Side, Status, Ticket};
 use super::record::{Fill, Record};
 use super::synthetic::Synthetic;
-use super::trading::OPEN_ORDERS_MAX;
+use super::trading::{CLIENT_ORDERS_MAX, OPEN_ORDERS_MAX};
 use super::{Input, Output, Venue};
 
 fn second(number: i64) -> Timestamp {
@@ -113,38 +113,61 @@ fn the_latest_trades_and_ended_orders_are_kept() {
     assert_eq!(account.last_fill, count as u64);
 }
 
-#[test]
-fn open_orders_have_a_limit() {
+/// An account with so many open orders of each of some clients.
+fn crowded(clients: &[(i32, usize)]) -> Account {
     let (order, _) = order_and_fill();
     let mut account = opened();
-    for number in 0..OPEN_ORDERS_MAX as i64 {
-        let mut order = order.clone();
-        order.perm_id += number;
-        order.order_id = number as i32 + 1;
-        order.ticket.kind = Kind::Limit(1.into());
-        account.apply(&Record::Accepted {
-            order: Box::new(order),
-        });
+    for &(client, count) in clients {
+        for order_id in (1..).take(count) {
+            let mut order = order.clone();
+            (order.client, order.order_id) = (client, order_id);
+            order.perm_id = account.next_perm_id();
+            order.ticket.kind = Kind::Limit(1.into());
+            account.apply(&Record::Accepted {
+                order: Box::new(order),
+            });
+        }
     }
-    let next = OPEN_ORDERS_MAX as i32 + 1;
-    let mut venue = venue(account);
-    let mut reasons = |id| {
-        let outputs = venue.step(second(1), buy(id, Kind::Limit(1.into())));
-        records(outputs).into_iter().find_map(|record| match record {
-            Record::Accepted { order } => order.end.map(|end| end.reason),
-            _ => None,
-        })
-    };
-    let reason = reasons(next).unwrap();
-    assert!(reason.contains("2000 open orders, which is the most"), "{reason}");
-    venue.step(
-        second(1),
-        Input::Cancel {
-            client: 1,
-            order_id: 1,
-        },
-    );
-    let mut accepted = |id| venue.step(second(1), buy(id, Kind::Limit(1.into())));
-    accepted(next + 1);
-    assert_eq!(venue.account().open.len(), OPEN_ORDERS_MAX);
+    account
+}
+
+/// Why an order of client 1 that never trades is rejected, if it is.
+fn rejection(venue: &mut Venue, order_id: i32) -> Option<String> {
+    let outputs = venue.step(second(1), buy(order_id, Kind::Limit(1.into())));
+    records(outputs).into_iter().find_map(|record| match record {
+        Record::Accepted { order } => order.end.map(|end| end.reason),
+        _ => None,
+    })
+}
+
+#[test]
+fn open_orders_have_a_limit() {
+    let half = OPEN_ORDERS_MAX / 2;
+    let full = [
+        (
+            &[(1, half - 1), (2, half), (3, 1)][..],
+            "2000 open orders, which is the most",
+        ),
+        (
+            &[(1, CLIENT_ORDERS_MAX)],
+            "the client has 1000 open orders, which is the most",
+        ),
+    ];
+    for (clients, told) in full {
+        let mut venue = venue(crowded(clients));
+        let count = venue.account().open.len();
+        let reason = rejection(&mut venue, 2_001).unwrap();
+        assert!(reason.contains(told), "{reason}");
+        venue.step(
+            second(1),
+            Input::Cancel {
+                client: 1,
+                order_id: 1,
+            },
+        );
+        assert_eq!(rejection(&mut venue, 2_002), None);
+        assert_eq!(venue.account().open.len(), count);
+    }
+    let mut venue = venue(crowded(&[(2, CLIENT_ORDERS_MAX)]));
+    assert_eq!(rejection(&mut venue, 1), None, "another client has its own share");
 }

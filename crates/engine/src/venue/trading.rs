@@ -15,6 +15,8 @@ use super::{Output, Refusal, Venue};
 
 /// Most open orders of the account, of all clients together; one more is rejected.
 pub const OPEN_ORDERS_MAX: usize = 2_000;
+/// Most of them that one client may have, so that none keeps all others from trading.
+pub const CLIENT_ORDERS_MAX: usize = OPEN_ORDERS_MAX / 2;
 
 impl Venue {
     pub(super) fn place(&mut self, client: i32, order_id: i32, ticket: Ticket, outputs: &mut Vec<Output>) {
@@ -77,9 +79,16 @@ impl Venue {
 
     /// Why the broker rejects a new order.
     pub(super) fn obstacle(&self, order: &Order) -> Option<String> {
-        if self.account.open.len() >= OPEN_ORDERS_MAX {
+        let open = &self.account.open;
+        if open.len() >= OPEN_ORDERS_MAX {
             return Some(format!(
                 "the account has {OPEN_ORDERS_MAX} open orders, which is the most that it may have"
+            ));
+        }
+        let own = open.values().filter(|other| other.client == order.client);
+        if own.count() >= CLIENT_ORDERS_MAX {
+            return Some(format!(
+                "the client has {CLIENT_ORDERS_MAX} open orders, which is the most that one may have"
             ));
         }
         let goes = order.ticket.transmit;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use engine::venue::calendar;
 use engine::venue::checks::Preview;
 use engine::venue::desk;
+use engine::venue::family::GENERATIONS_MAX;
 use engine::venue::order::{Order, Status, Ticket};
 use engine::venue::record::{Fill, Record};
 use engine::venue::{Input, Refusal};
@@ -197,6 +198,12 @@ impl Hub {
                 321,
                 "Error validating request.-'bN' : cause - New terms of a transmitted order must be transmitted"
                     .into(),
+            ),
+            Refusal::TooDeep => (
+                321,
+                format!(
+                    "Error validating request.-'bN' : cause - A family of orders has at most {GENERATIONS_MAX} generations"
+                ),
             ),
             Refusal::PriceStep => (
                 110,

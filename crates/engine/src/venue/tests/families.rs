@@ -368,3 +368,25 @@ fn a_family_of_two_stocks_is_let_go_as_a_whole() {
     venue.step(after(OPEN, 30), place(1, parent));
     assert_eq!(fills(&venue.step(after(OPEN, 30), place(2, child))).len(), 2);
 }
+
+#[test]
+fn a_family_has_three_generations_at_most() {
+    let mut venue = replay(rows("100"), 60);
+    let kept = |parent| Ticket {
+        parent,
+        transmit: false,
+        ..ticket(Side::Buy, Kind::Limit(decimal("100.5")), 1)
+    };
+    let mut refusal = |order_id, parent| {
+        let outputs = venue.step(after(OPEN, 30), place(order_id, kept(parent)));
+        outputs.into_iter().find_map(|output| match output {
+            Output::Refused { why, .. } => Some(why),
+            _ => None,
+        })
+    };
+    assert_eq!(refusal(1, None), None);
+    assert_eq!(refusal(2, Some(1)), None);
+    assert_eq!(refusal(3, Some(2)), None);
+    assert_eq!(refusal(4, Some(3)), Some(Refusal::TooDeep));
+    assert_eq!(refusal(5, Some(2)), None, "a sister is no deeper");
+}
