@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod bars;
+mod binding;
 pub mod book;
 pub mod calendar;
 pub mod checks;
@@ -71,6 +72,8 @@ pub enum Input {
     },
     /// All orders of all clients are given up.
     CancelAll,
+    /// Orders that a person placed get the numbers by which client 0 can change and cancel them.
+    Bind,
     /// The broker itself does something.
     Desk(Desk),
 }
@@ -191,6 +194,7 @@ impl Venue {
             } => self.place(client, order_id, *ticket, &mut outputs),
             Input::Cancel { client, order_id } => self.cancel(client, order_id, &mut outputs),
             Input::CancelAll => self.cancel_all(&mut outputs),
+            Input::Bind => self.bind(&mut outputs),
             Input::Desk(desk) => self.intervene(desk, &mut outputs),
         }
         outputs

@@ -2,6 +2,7 @@
 //! and only then tells the clients.
 
 mod account;
+mod binding;
 mod cancel;
 mod clerk;
 mod contracts;
@@ -400,8 +401,8 @@ impl Hub {
             Request::PlaceOrder(request) => self.place_order(session, &request)?,
             Request::CancelOrder(request) => self.cancel_order(session, &request)?,
             Request::GlobalCancel => self.step(Input::CancelAll)?,
-            Request::OpenOrders => self.open_orders(session, false),
-            Request::AutoOpenOrders => self.auto_open_orders(session),
+            Request::OpenOrders => self.own_open_orders(session)?,
+            Request::AutoOpenOrders(request) => self.auto_open_orders(session, &request)?,
             Request::AllOpenOrders => self.open_orders(session, true),
             Request::CompletedOrders(request) => {
                 self.completed_orders(session, request.api_only.unwrap_or(false));

@@ -99,6 +99,8 @@ pub(crate) struct Peer {
     pub(crate) gains_single: BTreeMap<i32, Symbol>,
     pub(crate) account: bool,
     pub(crate) positions: bool,
+    /// Whether orders that a person places are bound to it as they come.
+    pub(crate) auto_bind: bool,
 }
 
 impl Peer {
@@ -126,6 +128,7 @@ impl Peer {
             gains_single: BTreeMap::new(),
             account: false,
             positions: false,
+            auto_bind: false,
         }
     }
 

@@ -6,10 +6,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::message::request::{
     AccountDataRequest, AccountRequest, AccountSummaryRequest, AccountUpdatesMultiRequest,
-    CancelOrderRequest, CompletedOrdersRequest, ContractDataRequest, Empty, ExecutionRequest,
-    HeadTimestampRequest, HistogramRequest, HistoricalDataRequest, HistoricalTicksRequest, MarketDataRequest,
-    MarketDataTypeRequest, MarketDepthRequest, MarketRuleRequest, MatchingSymbolsRequest, Numbered,
-    PlaceOrderRequest, PnLSingleRequest, RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
+    AutoOpenOrdersRequest, CancelOrderRequest, CompletedOrdersRequest, ContractDataRequest, Empty,
+    ExecutionRequest, HeadTimestampRequest, HistogramRequest, HistoricalDataRequest, HistoricalTicksRequest,
+    MarketDataRequest, MarketDataTypeRequest, MarketDepthRequest, MarketRuleRequest, MatchingSymbolsRequest,
+    Numbered, PlaceOrderRequest, PnLSingleRequest, RealTimeBarsRequest, StartApiRequest, TickByTickRequest,
 };
 
 /// Number of the request that must come first.
@@ -59,7 +59,7 @@ pub(crate) enum Request {
     GlobalCancel,
     OpenOrders,
     AllOpenOrders,
-    AutoOpenOrders,
+    AutoOpenOrders(AutoOpenOrdersRequest),
     CompletedOrders(CompletedOrdersRequest),
     Executions(ExecutionRequest),
     UserInfo(Numbered),
@@ -142,7 +142,7 @@ impl Request {
             58 => Self::GlobalCancel,
             5 => Self::OpenOrders,
             16 => Self::AllOpenOrders,
-            15 => Self::AutoOpenOrders,
+            15 => Self::AutoOpenOrders(Message::decode(body)?),
             99 => Self::CompletedOrders(Message::decode(body)?),
             7 => Self::Executions(Message::decode(body)?),
             104 => Self::UserInfo(Message::decode(body)?),

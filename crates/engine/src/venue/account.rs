@@ -169,6 +169,11 @@ impl Account {
             Record::Trailed { perm_id, stop, at } => {
                 self.update(*perm_id, *at, |order| order.trail_stop = Some(*stop));
             }
+            Record::Bound {
+                perm_id,
+                order_id,
+                at,
+            } => self.bind(*perm_id, *order_id, *at),
             Record::Filled { fill } => self.fill(fill),
             Record::Corrected { number, price, at } => {
                 self.correct(*number, *price);
@@ -223,7 +228,7 @@ impl Account {
     pub fn find_open(&self, client: i32, order_id: i32) -> Option<&Order> {
         self.open
             .values()
-            .find(|order| order.client == client && order.order_id == order_id)
+            .find(|order| order.is_meant_by(client, order_id))
     }
 
     /// A client's latest order of a number that has ended.
@@ -266,7 +271,7 @@ impl Account {
         self.see(at);
     }
 
-    fn see(&mut self, at: Timestamp) {
+    pub(super) fn see(&mut self, at: Timestamp) {
         self.latest = Some(self.latest.map_or(at, |latest| latest.max(at)));
     }
 

@@ -194,6 +194,9 @@ impl Ticket {
     }
 }
 
+/// The number of an order that a person placed, until it is bound to another one.
+pub const UNBOUND: i32 = 0;
+
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -265,6 +268,12 @@ pub struct End {
 }
 
 impl Order {
+    /// Whether a client means this order by a number. Nobody means one that has none, of which there can be several.
+    #[must_use]
+    pub fn is_meant_by(&self, client: i32, order_id: i32) -> bool {
+        order_id != UNBOUND && (self.client, self.order_id) == (client, order_id)
+    }
+
     /// Takes new terms. Of other price conditions, what has been reached so far says nothing.
     pub(super) fn change(&mut self, ticket: &Ticket) {
         if discriminant(&self.ticket.kind) != discriminant(&ticket.kind) {

@@ -95,6 +95,15 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+    /// An order that a person placed has a number from now on.
+    Bound {
+        /// Which.
+        perm_id: i64,
+        /// Its number, below zero.
+        order_id: i32,
+        /// When.
+        at: Timestamp,
+    },
     /// A trade had another price than was told.
     Corrected {
         /// The trade's number.

@@ -170,7 +170,8 @@ impl Venue {
             self.end(perm_id, Status::Cancelled, "Cancelled by Trader", outputs);
             return;
         }
-        let ended = self.account.find_completed(client, order_id).is_some();
+        let completed = self.account.find_completed(client, order_id);
+        let ended = completed.is_some_and(|order| order.is_meant_by(client, order_id));
         let why = if ended {
             Refusal::Ended
         } else {

@@ -58,7 +58,7 @@ impl Hub {
         };
         let fill = fill.clone();
         let (details, report) = (self.execution(NO_REQUEST, &fill), report(&fill));
-        self.each_of(fill.client, |peer| {
+        self.each_owner(fill.client, fill.order_id, |peer| {
             peer.send(11, &details);
             peer.send(59, &report);
         });

@@ -3,9 +3,8 @@
 use anyhow::Result;
 use engine::venue::calendar;
 use engine::venue::checks::Preview;
-use engine::venue::desk;
 use engine::venue::family::GENERATIONS_MAX;
-use engine::venue::order::{Order, Status, Ticket};
+use engine::venue::order::{Order, Status, Ticket, UNBOUND};
 use engine::venue::record::{Fill, Record};
 use engine::venue::{Input, Refusal};
 use jiff::ToSpan;
@@ -102,13 +101,17 @@ impl Hub {
             Record::Opened { .. } | Record::Day { .. } | Record::RolledBack { .. } => {}
             Record::Corrected { number, .. } => self.tell_correction(*number),
             Record::Accepted { order } => match &order.end {
-                None => self.tell_order(order.perm_id),
+                None => {
+                    self.tell_bound(order.perm_id);
+                    self.tell_order(order.perm_id);
+                }
                 Some(end) => {
                     let text = format!("Order rejected - reason:{}", end.reason);
                     let order_id = order.order_id;
-                    self.each_of(order.client, |peer| peer.reject(order_id, 201, &text));
+                    self.each_owner(order.client, order_id, |peer| peer.reject(order_id, 201, &text));
                 }
             },
+            Record::Bound { perm_id, .. } => self.tell_bound(*perm_id),
             // Where a trailing stop stands is told to who asks.
             Record::Trailed { .. } => {}
             Record::Modified { perm_id, .. }
@@ -128,7 +131,7 @@ impl Hub {
         };
         let status = self.status(&order);
         let reason = order.end.map(|end| end.reason).unwrap_or_default();
-        self.each_of(order.client, |peer| {
+        self.each_owner(order.client, order.order_id, |peer| {
             peer.send(3, &status);
             if order.status == Status::Rejected {
                 peer.reject(order.order_id, 201, &format!("Order rejected - reason:{reason}"));
@@ -138,14 +141,22 @@ impl Hub {
         });
     }
 
-    pub(super) fn each_of(&mut self, client: i32, mut tell: impl FnMut(&mut Peer)) {
+    /// Does something for the connections of a client.
+    fn each_of(&mut self, client: i32, mut tell: impl FnMut(&mut Peer)) {
         self.peers
             .values_mut()
             .filter(|peer| peer.client == client)
             .for_each(&mut tell);
     }
 
-    fn find(&self, perm_id: i64) -> Option<&Order> {
+    /// The same for whoever is told of an order or its trades: nobody is of one that is not bound to a number.
+    pub(super) fn each_owner(&mut self, client: i32, order_id: i32, tell: impl FnMut(&mut Peer)) {
+        if order_id != UNBOUND {
+            self.each_of(client, tell);
+        }
+    }
+
+    pub(super) fn find(&self, perm_id: i64) -> Option<&Order> {
         self.told
             .open
             .get(&perm_id)
@@ -154,8 +165,9 @@ impl Hub {
 
     pub(super) fn tell_order(&mut self, perm_id: i64) {
         let Some(order) = self.find(perm_id) else { return };
-        let (open, status, client) = (self.open_order(order), self.status(order), order.client);
-        self.each_of(client, |peer| {
+        let (open, status) = (self.open_order(order), self.status(order));
+        let (client, order_id) = (order.client, order.order_id);
+        self.each_owner(client, order_id, |peer| {
             peer.send(5, &open);
             peer.send(3, &status);
         });
@@ -169,7 +181,7 @@ impl Hub {
         };
         let open = order.end.is_some().then(|| self.open_order(order));
         let status = self.status(order);
-        self.each_of(fill.client, |peer| {
+        self.each_owner(fill.client, fill.order_id, |peer| {
             peer.send(11, &details);
             if let Some(open) = &open {
                 peer.send(5, open);
@@ -249,17 +261,6 @@ impl Hub {
         peer.send(53, &OpenOrdersEnd {});
     }
 
-    /// Tells the orders that a person placed at the broker's own screen, which are those of client 0 that have no
-    /// number of its own, with its own orders: nobody else can have them bound to it.
-    pub(super) fn auto_open_orders(&mut self, session: u64) {
-        if self.peer(session).client == desk::CLIENT {
-            return self.open_orders(session, false);
-        }
-        let text =
-            "Error validating request.-'b1' : cause - Only the default client (i.e 0) can auto bind orders";
-        self.peer(session).error(NO_REQUEST, 321, text);
-    }
-
     /// Tells the orders that ended on the present and the previous date, perhaps without those by hand.
     pub(super) fn completed_orders(&mut self, session: u64, api_only: bool) {
         let yesterday = calendar::local(self.venue.now())
@@ -268,8 +269,7 @@ impl Hub {
             .unwrap_or_default();
         let since = calendar::midnight(yesterday);
         let recent = |order: &&Order| {
-            let by_hand = order.client == desk::CLIENT && order.order_id <= 0;
-            order.end.as_ref().is_some_and(|end| end.at >= since) && !(api_only && by_hand)
+            order.end.as_ref().is_some_and(|end| end.at >= since) && !(api_only && order.is_by_hand())
         };
         let told: Vec<CompletedOrder> = self
             .told

@@ -162,6 +162,7 @@ impl Hub {
                     let (code, text) = self.refusal(desk::CLIENT, order_id, &why);
                     return Ok(wrong(&format!("{code}: {text}")));
                 }
+                let order_id = self.number_by_hand(order_id);
                 self.step(Input::Desk(Desk::Trade { order_id, ticket }))?;
             }
             Fault::CorrectExecution {

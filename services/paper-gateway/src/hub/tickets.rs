@@ -48,7 +48,9 @@ impl Hub {
         let order = &terms.order;
         let next = self.told.next_order_id(client);
         let last = ORDER_ID_CHOSEN_MAX.max(next.saturating_add(ORDER_ID_AHEAD_MAX));
-        if !(1..=last.min(ORDER_ID_END - 1)).contains(&request.order_id.unwrap_or(0)) {
+        let order_id = request.order_id.unwrap_or(0);
+        let may_be = (1..=last.min(ORDER_ID_END - 1)).contains(&order_id);
+        if !may_be && !self.is_bound(client, order_id) {
             return Err(invalid(&format!("the order id must be above 0 and up to {last}")));
         }
         if order

@@ -229,6 +229,17 @@ pub(crate) struct OpenOrder {
     pub(crate) order_state: Option<OrderState>,
 }
 
+/// The number by which client 0 knows an order that a person placed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct OrderBound {
+    #[prost(int64, optional, tag = "1")]
+    pub(crate) perm_id: Option<i64>,
+    #[prost(int32, optional, tag = "2")]
+    pub(crate) client_id: Option<i32>,
+    #[prost(int32, optional, tag = "3")]
+    pub(crate) order_id: Option<i32>,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct OpenOrdersEnd {}
 

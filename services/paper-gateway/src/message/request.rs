@@ -245,6 +245,12 @@ pub(crate) struct CancelOrderRequest {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct AutoOpenOrdersRequest {
+    #[prost(bool, optional, tag = "1")]
+    pub(crate) auto_bind: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CompletedOrdersRequest {
     #[prost(bool, optional, tag = "1")]
     pub(crate) api_only: Option<bool>,

@@ -5,6 +5,7 @@
     reason = "a test that can't go on should panic where it stands"
 )]
 
+mod by_hand;
 mod control;
 mod frames;
 mod harness;
