@@ -14,6 +14,12 @@ pub(crate) fn with_zone(at: Timestamp) -> String {
     format!("{} {} {ZONE}", date(wall.date()), clock(wall.time()))
 }
 
+/// `YYYY-MM-DD HH:MM:SS US/Eastern`, for sentences.
+pub(crate) fn spoken(at: Timestamp) -> String {
+    let wall = calendar::local(at);
+    format!("{} {} {ZONE}", wall.date(), clock(wall.time()))
+}
+
 /// `YYYYMMDD-HH:MM:SS` in New York's wall time, for messages that name the zone elsewhere.
 pub(crate) fn dashed(at: Timestamp) -> String {
     let wall = calendar::local(at);

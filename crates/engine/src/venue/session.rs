@@ -121,6 +121,18 @@ impl Venue {
         self.account.open.values().filter_map(date).min()
     }
 
+    /// When the session begins in which an order may trade; `None` where it may now, or never will.
+    #[must_use]
+    pub fn session_of(&self, order: &Order) -> Option<Timestamp> {
+        let calendar = self.market.calendar();
+        if in_session(order, calendar.phase(self.now)) {
+            return None;
+        }
+        let mut changes =
+            std::iter::successors(calendar.next_change(self.now), |at| calendar.next_change(*at));
+        changes.find(|at| in_session(order, calendar.phase(*at)))
+    }
+
     /// A day of the account begins: what is held counts at the close before.
     pub(super) fn begin_day(&mut self, outputs: &mut Vec<Output>) {
         let date = calendar::local(self.now).date();

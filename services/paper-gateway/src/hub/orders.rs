@@ -18,6 +18,7 @@ use crate::message::request::{CancelOrderRequest, PlaceOrderRequest};
 use crate::message::shared::{Order as WireOrder, OrderState};
 use crate::number::approximate;
 use crate::peer::{NO_REQUEST, Peer};
+use crate::times;
 
 impl Hub {
     pub(super) fn place_order(&mut self, session: u64, request: &PlaceOrderRequest) -> Result<()> {
@@ -96,6 +97,7 @@ impl Hub {
 
     /// Tells an order's owner, and whoever follows the account, of one fact.
     pub(super) fn tell_record(&mut self, record: &Record) {
+        let is_new = self.is_let_go(record);
         self.told.apply(record);
         match record {
             Record::Opened { .. } | Record::Day { .. } | Record::RolledBack { .. } => {}
@@ -123,6 +125,45 @@ impl Hub {
             Record::Filled { fill } => self.tell_fill(fill),
             Record::Ended { perm_id, .. } => self.tell_end(*perm_id),
         }
+        if let Some(perm_id) = is_new {
+            self.warn_of_session(perm_id);
+        }
+    }
+
+    /// The order that a record lets go to the exchange for the first time.
+    fn is_let_go(&self, record: &Record) -> Option<i64> {
+        match record {
+            Record::Accepted { order } => (order.status == Status::Held).then_some(order.perm_id),
+            Record::Held { perm_id, .. } => {
+                let order = self.told.open.get(perm_id)?;
+                (order.status == Status::Untransmitted).then_some(*perm_id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Warns the owner of an order that was placed while it may not trade.
+    fn warn_of_session(&mut self, perm_id: i64) {
+        let Some(order) = self.told.open.get(&perm_id) else {
+            return;
+        };
+        let Some(begin) = self.venue.session_of(order) else {
+            return;
+        };
+        let contract = self.contract(order.ticket.symbol).unwrap_or_default();
+        let said = [
+            self.wire_order(order).action,
+            Some(text(order.ticket.quantity)),
+            contract.symbol,
+            contract.primary_exch,
+        ];
+        let text = format!(
+            "Order Message:\n{}\nWarning: your order will not be placed at the exchange until {}",
+            said.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            times::spoken(begin)
+        );
+        let order_id = order.order_id;
+        self.each_owner(order.client, order_id, |peer| peer.error(order_id, 399, &text));
     }
 
     fn tell_end(&mut self, perm_id: i64) {

@@ -1,6 +1,7 @@
 //! Every request of the protocol is answered as the table in the docs says; that table is read here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::harness::gateway;
 use wire_client::{Body, ERROR, Raw, about, numbered, stock};
@@ -102,6 +103,33 @@ fn the_table_has_every_request() {
         .filter(|number| !NO_REQUESTS.contains(number))
         .collect();
     assert_eq!(table.keys().copied().collect::<BTreeSet<i32>>(), numbers);
+}
+
+/// All numbers in the sources below a folder.
+fn numbers_in(folder: &Path, found: &mut BTreeSet<i64>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            numbers_in(&path, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(path).unwrap().replace('_', "");
+        let words = text.split(|letter: char| !letter.is_alphanumeric());
+        found.extend(words.filter_map(|word| word.parse::<i64>().ok()));
+    }
+}
+
+#[test]
+fn the_table_promises_no_code_that_the_gateway_never_sends() {
+    let mut known = BTreeSet::new();
+    numbers_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut known);
+    for (number, row) in table() {
+        let missing: Vec<_> = row.codes.difference(&known).collect();
+        assert!(
+            missing.is_empty(),
+            "request {number}: {missing:?} are sent nowhere"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

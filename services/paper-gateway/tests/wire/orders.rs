@@ -1,7 +1,7 @@
 //! Orders by bare frames: which are none, and which numbers they may have.
 
 use crate::harness::{FINE, gateway};
-use wire_client::{Body, Message, Raw, about, numbered};
+use wire_client::{Body, Message, Raw, about, lines, numbered};
 
 /// The next valid id.
 const NEXT_ID: i32 = 8;
@@ -96,5 +96,40 @@ async fn orders_of_the_broker_s_own_screen_are_bound_to_client_0_alone() {
     let mut first = Raw::connect(gateway.address(), 0).await;
     let told = first.ask(15, &numbered(1)).await;
     assert_eq!(told.last().map(|message| message.number), Some(53));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_places_an_order_after_hours_is_warned_until_when_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let day = |date: &str| format!("{date}T00:00:00Z,100,101,99,100,50000\n");
+    let days = ["2013-10-07", "2013-10-08"].map(day).concat();
+    let file = folder.path().join("AAPL.csv");
+    std::fs::write(file, format!("timestamp,open,high,low,close,volume\n{days}")).unwrap();
+    let market = folder.path().to_str().unwrap();
+    // At 18:00 in New York, where the clock stands until somebody asks for prices.
+    let (gateway, _state) = gateway(&["--market", market, "--start", "2013-10-07T22:00:00Z"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    let told = client.ask(3, &of(1, &terms("10"))).await;
+    assert_eq!(
+        lines(&told),
+        ["open PreSubmitted", "PreSubmitted 0/10", "error 399"]
+    );
+    let warning = told.last().unwrap();
+    assert_eq!(warning.int(1), Some(1));
+    assert_eq!(
+        warning.text(4).unwrap(),
+        "Order Message:\nBUY 10 AAPL NASDAQ\n\
+         Warning: your order will not be placed at the exchange until 2013-10-08 09:30:00 US/Eastern"
+    );
+    // Neither new terms nor what may trade now: 19 is outsideRth.
+    assert_eq!(client.codes(3, &of(1, &terms("20"))).await, FINE);
+    assert_eq!(client.codes(3, &of(2, &terms("10").int(19, 1))).await, FINE);
+    // What is kept back is warned of when it is let go, and what waits for it too.
+    assert_eq!(client.codes(3, &of(3, &terms("10").int(66, 0))).await, FINE);
+    let child = client.ask(3, &of(4, &terms("10").int(4, 3))).await;
+    let warned = child.iter().filter(|message| message.code() == Some(399));
+    let ids: Vec<_> = warned.map(|warning| warning.int(1).unwrap()).collect();
+    assert_eq!(ids, [4, 3]);
     gateway.stop().await.unwrap();
 }
