@@ -13,6 +13,7 @@ mod history;
 mod late;
 pub(crate) mod lines;
 pub(crate) mod lookup;
+mod news;
 mod order_frames;
 mod orders;
 mod other;
@@ -57,6 +58,7 @@ use crate::peer::{NO_REQUEST, Peer};
 use crate::request::{Asked, Request};
 
 use faults::Greeting;
+use news::News;
 use trouble::Trouble;
 
 /// Most requests of all clients that wait for the hub; then their sockets wait.
@@ -237,12 +239,16 @@ impl Hub {
                     bars += 1;
                     self.tell_bar(symbol, &bar);
                 }
-                Output::Record(record) => self.tell_record(&record),
+                Output::Record(record) => self.hear(News::Record(record)),
                 Output::Refused {
                     client,
                     order_id,
                     why,
-                } => self.tell_refusal(client, order_id, &why),
+                } => self.hear(News::Refused {
+                    client,
+                    order_id,
+                    why,
+                }),
             }
         }
         if let Some(past) = self.clock.past().filter(|_| bars > 0) {
@@ -344,7 +350,7 @@ impl Hub {
 
     fn next_id(&self, client: i32) -> NextValidId {
         NextValidId {
-            order_id: Some(self.told.next_order_id(client)),
+            order_id: Some(self.venue.account().next_order_id(client)),
         }
     }
 
@@ -474,7 +480,7 @@ impl Hub {
         self.tell_gains();
         self.tell_late();
         self.tell_types();
-        if self.seconds.is_multiple_of(ACCOUNT_SECONDS) {
+        if self.seconds.is_multiple_of(ACCOUNT_SECONDS) && self.outage().is_none() {
             self.tell_account();
         }
         Ok(())

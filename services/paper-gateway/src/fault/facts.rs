@@ -82,9 +82,11 @@ impl Facts {
             Request::HistoricalData(request) => facts.request_id = request.req_id,
             Request::HeadTimestamp(request) => facts.request_id = request.req_id,
             Request::HistoricalTicks(request) => facts.request_id = request.req_id,
+            Request::Histogram(request) => facts.request_id = request.req_id,
             Request::MarketData(request) => facts.request_id = request.req_id,
             Request::TickByTick(request) => facts.request_id = request.req_id,
             Request::RealTimeBars(request) => facts.request_id = request.req_id,
+            Request::MarketDepth(request) => facts.request_id = request.req_id,
             _ => {}
         }
         facts

@@ -12,19 +12,17 @@ use super::kind::{DataType, Farm, Fault, LinkState, State};
 use crate::message::market::{MarketDataType, TickPrice, TickSize, TickString};
 use crate::wire;
 
-/// Messages that carry prices nobody asked for just now.
-const PRICES: [i32; 10] = [1, 2, 12, 13, 45, 46, 50, 90, 94, 95];
-const TICK_BY_TICK: i32 = 99;
+/// Messages that carry prices of the market.
+const PRICES: [i32; 9] = [1, 2, 12, 13, 45, 46, 50, 90, 99];
+/// Messages that carry gains, which follow from prices. They are the account's, whoever has the market data.
+const GAINS: [i32; 2] = [94, 95];
 /// Messages that a quote is made of.
 const QUOTES: [i32; 4] = [1, 2, 45, 46];
-/// Messages about orders, trades and holdings.
-const TRADING: [i32; 7] = [3, 5, 7, 11, 59, 61, 71];
-const ERROR: i32 = 4;
 const MARKET_DATA_TYPE: i32 = 58;
 /// Most orders about which there is silence; one more, and another is heard of again.
 const SILENT_MAX: usize = 10_000;
 /// Requests for history.
-const HISTORY: [i32; 3] = [20, 87, 96];
+const HISTORY: [i32; 4] = [20, 87, 88, 96];
 /// Requests about orders.
 const ORDERS: [i32; 3] = [3, 4, 58];
 
@@ -33,8 +31,6 @@ const ORDERS: [i32; 3] = [3, 4, 58];
 pub(crate) enum Sky {
     Pass,
     Drop,
-    /// It is told when the link is back.
-    Hold,
     Instead(Bytes),
 }
 
@@ -157,8 +153,13 @@ impl Weather {
 
     /// Why a request is refused.
     pub(crate) fn refuses(&self, number: i32) -> Option<(i32, &'static str)> {
+        self.refuses_history().filter(|_| HISTORY.contains(&number))
+    }
+
+    /// Why nothing is told of the past.
+    pub(crate) fn refuses_history(&self) -> Option<(i32, &'static str)> {
         let out = self.link.is_some() || self.broken.contains(&Farm::History);
-        (out && HISTORY.contains(&number)).then_some((
+        out.then_some((
             162,
             "Historical Market Data Service error message:HMDS connection attempt failed.  \
              Connection will be re-attempted on demand.",
@@ -173,18 +174,19 @@ impl Weather {
         if order.is_some_and(|id| self.silent.contains(&(facts.client, id))) {
             return Sky::Drop;
         }
-        let is_price = PRICES.contains(&number) || number == TICK_BY_TICK;
-        if is_price && (self.competing || (!asked && self.is_without_prices())) {
+        if self.hides_prices() && PRICES.contains(&number) || self.is_cut_off() && GAINS.contains(&number) {
             return Sky::Drop;
-        }
-        let of_an_order = TRADING.contains(&number) || (number == ERROR && facts.order_id.is_some());
-        if self.link.is_some() && !asked && of_an_order {
-            return Sky::Hold;
         }
         self.rewritten(facts, frame, asked)
     }
 
-    fn is_without_prices(&self) -> bool {
+    /// Whether no prices get through to clients, whoever asks.
+    pub(crate) fn hides_prices(&self) -> bool {
+        self.competing || self.is_cut_off()
+    }
+
+    /// Whether the gateway itself gets no prices.
+    fn is_cut_off(&self) -> bool {
         self.link.is_some() || self.broken.contains(&Farm::MarketData)
     }
 

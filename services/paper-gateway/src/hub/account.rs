@@ -293,7 +293,7 @@ impl Hub {
     }
 
     fn portfolio(&self, symbol: Symbol, holding: &Holding) -> PortfolioValue {
-        let price = self.venue.price_held(symbol, holding);
+        let price = self.price_held(symbol, holding);
         let value = price * holding.quantity;
         PortfolioValue {
             contract: self.contract(symbol).map(|contract| Contract {

@@ -154,12 +154,25 @@ impl Hub {
         self.pace();
         self.step(Input::Time)?;
         self.release(false);
-        match found {
-            Err((code, text)) => self.peer(session).error(lookup.id, code, &text),
+        match self.refused_meanwhile(&lookup).map_or(found, Err) {
+            Err((code, text)) => {
+                let peer = self.peer(session);
+                peer.error(lookup.id, code, &text);
+                if matches!(lookup.what, What::Ticks { live: true, .. }) {
+                    peer.ticks.remove(lookup.id);
+                }
+            }
             Ok(found) => self.tell_answer(session, lookup, found),
         }
         self.release(true);
         Ok(())
+    }
+
+    /// Why the past is not told after all: what serves it was lost while it was looked up. Quotes are told without it.
+    fn refused_meanwhile(&self, lookup: &Lookup) -> Option<Refusal> {
+        let trouble = self.trouble.as_ref()?;
+        let (code, text) = trouble.weather.refuses_history()?;
+        (lookup.cancel() != Cancel::MarketData).then(|| (code, text.to_owned()))
     }
 
     fn tell_answer(&mut self, session: u64, Lookup { id, what }: Lookup, found: Found) {
@@ -205,6 +218,7 @@ impl Hub {
         }
         peer.histories.insert(id, symbol, live);
         self.asked = Instant::now();
+        self.tell_competed(session, id);
     }
 
     /// The end of the last five seconds that are over: those in progress are told when they are.

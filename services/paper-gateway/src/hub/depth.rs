@@ -67,9 +67,12 @@ impl Hub {
         self.tell_depth(stock.symbol);
     }
 
-    /// Levels of a stock that changed, to those who follow them.
+    /// Levels of a stock that changed, to those who follow them. While no prices get through, what clients know stands.
     pub(super) fn tell_depth(&mut self, symbol: Symbol) {
-        if !self.peers.values().any(|peer| peer.depths.follows(symbol)) {
+        let mut trouble = self.trouble.iter();
+        if trouble.any(|trouble| trouble.weather.hides_prices())
+            || !self.peers.values().any(|peer| peer.depths.follows(symbol))
+        {
             return;
         }
         let Some(now) = self.venue.levels(symbol) else {

@@ -10,22 +10,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Hub;
+use super::news::News;
 use super::trouble::{Fate, Trouble};
 use crate::door::Door;
 use crate::fault::{Clear, Due, Facts, Line, Order, Place, Rules};
 use crate::peer::NO_REQUEST;
-use crate::request::Request;
+use crate::request::{Request, START_API};
 use crate::wire;
 
 /// Most faults that are carried out in one turn; the rest wait for the next.
 const EVENTS_TURN_MAX: usize = 64;
-/// Most requests that wait for a lost link; more are lost.
-const REQUESTS_HELD_MAX: usize = 1_000;
 /// Requests that change orders; all others are questions.
 const ORDERS: [i32; 3] = [3, 4, 58];
 /// Requests that a competing session makes useless.
-const PRICES: [i32; 3] = [1, 50, 97];
-const START_API: i32 = 71;
+const PRICES: [i32; 4] = [1, 10, 50, 97];
 /// What IB says while another session has the market data.
 pub(super) const COMPETING: (i32, &str) = (10197, "No market data during competing live session");
 
@@ -77,13 +75,7 @@ impl Hub {
                     self.serve(session, number, *request)?;
                 }
             }
-            Fate::Hold => {
-                if trouble.held_requests.len() < REQUESTS_HELD_MAX {
-                    trouble
-                        .held_requests
-                        .push_back((session, client, number, request));
-                }
-            }
+            Fate::Hold => trouble.hold(session, client, number, request),
             Fate::HalfOpen(seconds) => {
                 if let Some(peer) = self.peers.get_mut(&session) {
                     trouble.freeze(session, peer, seconds);
@@ -122,32 +114,34 @@ impl Hub {
 
     /// The broker trades an order that it had as inactive.
     fn activate(&mut self, client: i32, order_id: i32) -> Result<()> {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.inactive.remove(&(client, order_id));
-        }
-        let open = self.told.find_open(client, order_id);
-        let Some((perm_id, shares)) = open.map(|order| (order.perm_id, order.ticket.quantity)) else {
+        let open = self.venue.account().find_open(client, order_id);
+        let Some(shares) = open.map(|order| order.ticket.quantity) else {
+            self.set_active(client, order_id);
             return Ok(());
         };
         self.limit_shares(client, order_id, shares)?;
-        self.tell_order(perm_id);
+        self.hear(News::Order { client, order_id });
         Ok(())
     }
 
     /// Answers a request, and lets the answers pass.
     pub(super) fn serve(&mut self, session: u64, number: i32, request: Request) -> Result<()> {
-        let competed = self
-            .trouble
-            .as_ref()
-            .is_some_and(|trouble| trouble.weather.is_competed());
         let id = Facts::of_request(0, number, &request).request_id;
         self.answer(session, request)?;
-        if competed && PRICES.contains(&number) {
-            let (code, text) = COMPETING;
-            self.peer(session).error(id.unwrap_or(NO_REQUEST), code, text);
+        if PRICES.contains(&number) {
+            self.tell_competed(session, id.unwrap_or(NO_REQUEST));
         }
         self.release(!ORDERS.contains(&number));
         Ok(())
+    }
+
+    /// Tells who has begun to follow prices that another session gets them, if one does.
+    pub(super) fn tell_competed(&mut self, session: u64, id: i32) {
+        let mut trouble = self.trouble.iter();
+        if trouble.any(|trouble| trouble.weather.is_competed()) {
+            let (code, text) = COMPETING;
+            self.peer(session).error(id, code, text);
+        }
     }
 
     /// An order is taken, refused, and told as Inactive.
@@ -170,13 +164,7 @@ impl Hub {
             ticket,
             reason,
         }))?;
-        let refused = self
-            .told
-            .find_completed(client, order_id)
-            .map(|order| order.perm_id);
-        if let Some(perm_id) = refused {
-            self.tell_order(perm_id);
-        }
+        self.hear(News::Order { client, order_id });
         self.release(false);
         Ok(())
     }
@@ -239,8 +227,13 @@ impl Hub {
                 }
             }
             Due::Request(session, number, request) => {
-                if self.peers.get(&session).is_some_and(|peer| !peer.muted) {
-                    self.serve(session, number, *request)?;
+                let peer = self.peers.get(&session).filter(|peer| !peer.muted);
+                match (peer, &mut self.trouble) {
+                    (Some(peer), Some(trouble)) if trouble.weather.holds(number) => {
+                        trouble.hold(session, peer.client, number, *request);
+                    }
+                    (Some(_), _) => self.serve(session, number, *request)?,
+                    (None, _) => {}
                 }
             }
             Due::Reopen => {
@@ -354,7 +347,6 @@ impl Hub {
             {
                 pacing.forget(session);
             }
-            trouble.held_frames.retain(|(of, _)| *of != session);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Hub {
                 json!({ "ok": true, "symbol": symbol, "at": at.to_string(), "regime": regime })
             }
             Ask::Orders {} => {
-                let orders: Vec<_> = self.told.open.values().collect();
+                let orders: Vec<_> = self.venue.account().open.values().collect();
                 json!({ "ok": true, "orders": orders })
             }
             Ask::Clients {} => {
@@ -170,7 +170,7 @@ impl Hub {
                 order_id,
                 price,
             } => {
-                let mut fills = self.told.fills.iter().rev();
+                let mut fills = self.venue.account().fills.iter().rev();
                 let found = fills.find(|fill| {
                     client.is_none_or(|client| client == fill.client)
                         && order_id.is_none_or(|order_id| order_id == fill.order_id)
@@ -280,6 +280,7 @@ impl Hub {
         self.notify(None, code, &text);
         self.release(false);
         if state == LinkState::Lost {
+            self.lose_link();
             return Ok(());
         }
         if state == LinkState::RestoredDataLost {
@@ -300,13 +301,9 @@ impl Hub {
         let Some(trouble) = &mut self.trouble else {
             return Ok(());
         };
-        let frames = std::mem::take(&mut trouble.held_frames);
         let requests = std::mem::take(&mut trouble.held_requests);
-        for (session, frame) in frames {
-            if let Some(peer) = self.peers.get_mut(&session) {
-                peer.pass(&frame);
-            }
-        }
+        self.regain_link();
+        self.release(false);
         for (session, client, number, request) in requests {
             self.send_late(session, client, number, request)?;
         }
@@ -358,6 +355,8 @@ impl Hub {
                 .map(|(id, ..)| id)
                 .chain(peer.bars.all().map(|(id, ..)| id))
                 .chain(peer.ticks.all().map(|(id, ..)| id))
+                .chain(peer.depths.all().map(|(id, ..)| id))
+                .chain(peer.histories.all().map(|(id, ..)| id))
                 .collect();
             for id in ids {
                 peer.error(id, code, text);

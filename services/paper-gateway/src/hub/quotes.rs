@@ -99,9 +99,9 @@ impl Quotes {
         self.news.insert(symbol);
     }
 
-    /// What was told did not arrive: the next round tells all.
+    /// What was told did not arrive: the next round tells all, and comes at once.
     pub(super) fn forget(&mut self) {
-        self.told.clear();
+        self.news.extend(std::mem::take(&mut self.told).into_keys());
     }
 
     /// A client was just told all of a stock. If that had news, what the others know is older than what this one

@@ -46,7 +46,7 @@ impl Hub {
             .as_ref()
             .ok_or_else(|| invalid("the order is missing"))?;
         let order = &terms.order;
-        let next = self.told.next_order_id(client);
+        let next = self.venue.account().next_order_id(client);
         let last = ORDER_ID_CHOSEN_MAX.max(next.saturating_add(ORDER_ID_AHEAD_MAX));
         let order_id = request.order_id.unwrap_or(0);
         let may_be = (1..=last.min(ORDER_ID_END - 1)).contains(&order_id);

@@ -9,15 +9,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::executions;
+use super::news::Outage;
 use crate::door::Door;
 use crate::fault::{Delays, Due, Facts, Fault, Line, Pace, Pacing, Place, Rules, Sky, Weather, time};
 use crate::peer::{NO_REQUEST, Peer};
 use crate::request::Request;
 
+/// Most requests that wait for a lost link; more are lost.
+const REQUESTS_HELD_MAX: usize = 1_000;
 /// Most faults that wait to be carried out; more are left out.
 const EVENTS_MAX: usize = 1_000;
-/// Most frames that wait for a lost link; more are lost.
-const FRAMES_HELD_MAX: usize = 10_000;
 const HISTORICAL_DATA: i32 = 20;
 
 /// Everything that goes wrong on demand.
@@ -29,8 +30,8 @@ pub(crate) struct Trouble {
     pub(super) delays: Delays,
     pub(super) pacing: Option<Pacing>,
     pub(super) history_pacing: Option<Pacing>,
-    /// Frames that wait for the link, of each connection.
-    pub(super) held_frames: VecDeque<(u64, Bytes)>,
+    /// What waits for the link while it is lost, and what was known before.
+    pub(super) outage: Option<Outage>,
     /// Requests about orders that wait for the link, with their connection and client.
     pub(super) held_requests: VecDeque<(u64, i32, i32, Request)>,
     /// Faults that messages set off: to be carried out for this connection and client.
@@ -87,7 +88,7 @@ impl Trouble {
             delays,
             pacing: None,
             history_pacing: None,
-            held_frames: VecDeque::new(),
+            outage: None,
             held_requests: VecDeque::new(),
             events: VecDeque::new(),
             inactive: BTreeSet::new(),
@@ -195,12 +196,19 @@ impl Trouble {
         fate
     }
 
+    /// Lets a request wait for the link.
+    pub(super) fn hold(&mut self, session: u64, client: i32, number: i32, request: Request) {
+        if self.held_requests.len() < REQUESTS_HELD_MAX {
+            self.held_requests.push_back((session, client, number, request));
+        }
+    }
+
     /// Lets a frame to a client pass, or not.
     pub(super) fn pass(&mut self, session: u64, peer: &mut Peer, frame: Bytes, asked: bool, told: &Account) {
         let Some(mut facts) = Facts::of_frame(peer.client, &frame) else {
             return peer.pass(&frame);
         };
-        name(&mut facts, told, self.rules.name_orders());
+        self.name(&mut facts, told);
         let (passage, last_word) = self.passage(session, &facts);
         let sky = self.weather.outgoing(&facts, &frame, asked);
         if let Some(order_id) = facts.order_id.filter(|_| last_word) {
@@ -210,12 +218,6 @@ impl Trouble {
             Sky::Pass => frame,
             Sky::Instead(other) => other,
             Sky::Drop => return,
-            Sky::Hold => {
-                if self.held_frames.len() < FRAMES_HELD_MAX {
-                    self.held_frames.push_back((session, frame));
-                }
-                return;
-            }
         };
         match passage {
             Passage::Pass => peer.pass(&frame),
@@ -282,6 +284,28 @@ impl Trouble {
         (passage, last_word)
     }
 
+    /// Adds what the account knows of the order that a message is about.
+    pub(super) fn name(&self, facts: &mut Facts, account: &Account) {
+        if let Some(execution) = &facts.execution {
+            let mut fills = account.fills.iter().rev();
+            if let Some(fill) = fills.find(|fill| executions::execution_id(fill) == *execution) {
+                facts.owner = Some(fill.client);
+                facts.order_id = Some(fill.order_id);
+                facts.order_ref = Some(fill.reference.clone());
+                facts.symbol = Some(fill.symbol.broker_text());
+            }
+        }
+        if let (None, Some(owner), Some(order_id)) = (&facts.order_ref, facts.owner, facts.order_id)
+            && self.rules.name_orders()
+        {
+            let open = account.find_open(owner, order_id);
+            if let Some(order) = open.or_else(|| account.find_completed(owner, order_id)) {
+                facts.order_ref = Some(order.ticket.reference.clone());
+                facts.symbol = Some(order.ticket.symbol.broker_text());
+            }
+        }
+    }
+
     /// Ends a connection after what is queued for it.
     pub(super) fn leave(&mut self, session: u64, peer: &mut Peer) {
         peer.muted = true;
@@ -299,29 +323,4 @@ impl Trouble {
 
 fn reason(text: Option<String>) -> String {
     text.unwrap_or_else(|| "a fault was asked for".into())
-}
-
-/// Adds what the account knows of the order that a message is about.
-fn name(facts: &mut Facts, told: &Account, orders: bool) {
-    if let Some(execution) = &facts.execution {
-        let fill = told
-            .fills
-            .iter()
-            .rev()
-            .find(|fill| executions::execution_id(fill) == *execution);
-        if let Some(fill) = fill {
-            facts.owner = Some(fill.client);
-            facts.order_id = Some(fill.order_id);
-            facts.order_ref = Some(fill.reference.clone());
-            facts.symbol = Some(fill.symbol.broker_text());
-        }
-    }
-    if let (true, None, Some(owner), Some(order_id)) = (orders, &facts.order_ref, facts.owner, facts.order_id)
-    {
-        let open = told.find_open(owner, order_id);
-        if let Some(order) = open.or_else(|| told.find_completed(owner, order_id)) {
-            facts.order_ref = Some(order.ticket.reference.clone());
-            facts.symbol = Some(order.ticket.symbol.broker_text());
-        }
-    }
 }

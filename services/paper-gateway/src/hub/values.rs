@@ -50,7 +50,7 @@ impl Hub {
 
     /// Every value of the account that IB names for a margin account of stocks.
     pub(super) fn values(&self) -> Vec<Value> {
-        let now = self.venue.valuation();
+        let now = self.valuation();
         let usd = |tag, amount: Money| (tag, amount.round_dp(2).to_string(), "USD");
         let equity = now.equity();
         let mut values = self.texts(&now);

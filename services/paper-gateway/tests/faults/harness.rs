@@ -1,12 +1,13 @@
 //! A gateway on which faults are allowed, and the control port.
 
 use std::path::Path;
+use std::time::Duration;
 
 use paper_gateway::{Gateway, Options};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use wire_client::{DEADLINE, Raw};
+use wire_client::{Body, DEADLINE, Message, Raw};
 
 /// A gateway with its state folder, and its control port.
 pub struct Stage {
@@ -67,4 +68,17 @@ impl Stage {
     pub async fn client(&self, client: i32) -> Raw {
         Raw::connect(self.gateway.address(), client).await
     }
+}
+
+/// Reads for a while, as a market of 20 trades a second has something to tell in that time.
+pub async fn hear(client: &mut Raw, millis: u64) -> Vec<Message> {
+    let end = tokio::time::Instant::now() + Duration::from_millis(millis);
+    let mut seen = Vec::new();
+    while tokio::time::Instant::now() < end {
+        client.send(49, &Body::new()).await;
+        let told = client.all_until("the time", |frame| frame.number == 49).await;
+        seen.extend(told.into_iter().filter(|frame| frame.number != 49));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    seen
 }

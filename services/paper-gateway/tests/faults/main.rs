@@ -12,4 +12,5 @@ mod harness;
 mod orders;
 mod outages;
 mod passing;
+mod prices;
 mod trading;

@@ -6,24 +6,11 @@ use ibapi::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::Stage;
-use wire_client::{Body, DEADLINE, GREETING, Message, Raw, about, framed, lines};
+use crate::harness::{Stage, hear};
+use wire_client::{Body, DEADLINE, GREETING, Message, about, framed, lines};
 
 fn is_price(frame: &Message) -> bool {
     matches!(frame.number, 1 | 2 | 46)
-}
-
-/// Reads for a while, as a market of 20 trades a second has something to tell in that time.
-async fn hear(client: &mut Raw, millis: u64) -> Vec<Message> {
-    let end = tokio::time::Instant::now() + Duration::from_millis(millis);
-    let mut seen = Vec::new();
-    while tokio::time::Instant::now() < end {
-        client.send(49, &Body::new()).await;
-        let told = client.all_until("the time", |frame| frame.number == 49).await;
-        seen.extend(told.into_iter().filter(|frame| frame.number != 49));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
