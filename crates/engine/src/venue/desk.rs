@@ -40,8 +40,8 @@ pub enum Desk {
         client: i32,
         /// Its number for the order.
         order_id: i32,
-        /// Shares.
-        shares: Quantity,
+        /// Shares; nothing where it is limited no more.
+        shares: Option<Quantity>,
     },
     /// No order is limited any more.
     Unlimit,
@@ -86,6 +86,11 @@ impl Wishes {
         }
         allowed
     }
+
+    /// Forgets what it wanted of an order that has ended: another one may get its number.
+    pub(super) fn forget(&mut self, order: &Order) {
+        self.limits.remove(&(order.client, order.order_id));
+    }
 }
 
 impl Venue {
@@ -111,7 +116,10 @@ impl Venue {
                 let working =
                     |of: &(i32, i32)| open.values().any(|order| (order.client, order.order_id) == *of);
                 self.desk.limits.retain(|of, _| working(of));
-                self.desk.limits.insert((client, order_id), shares);
+                match shares {
+                    Some(shares) => self.desk.limits.insert((client, order_id), shares),
+                    None => self.desk.limits.remove(&(client, order_id)),
+                };
             }
             Desk::Unlimit => self.desk.limits.clear(),
             Desk::Correct { number, price } => {
@@ -185,6 +193,47 @@ mod tests {
         }
     }
 
+    fn limit(order_id: i32, shares: Option<i64>) -> Input {
+        Input::Desk(Desk::Limit {
+            client: 7,
+            order_id,
+            shares: shares.map(Quantity::from),
+        })
+    }
+
+    #[test]
+    fn a_limit_ends_with_its_order_or_when_it_is_taken_back() {
+        let (mut venue, symbol, start) = venue();
+        venue.step(start, limit(1, Some(4)));
+        venue.step(start, place(1, ticket(symbol, Side::Buy, 10)));
+        venue.step(start + SignedDuration::from_secs(10), Input::Time);
+        let (client, order_id, next_order_id) = (7, 1, 1);
+        venue.step(start, Input::Cancel { client, order_id });
+        let back = Desk::RollBack {
+            client,
+            next_order_id,
+        };
+        venue.step(start, Input::Desk(back));
+        venue.step(start, place(1, ticket(symbol, Side::Buy, 10)));
+        venue.step(start + SignedDuration::from_secs(20), Input::Time);
+        assert_eq!(
+            venue.account().shares(symbol),
+            14.into(),
+            "of one number, the next order is free"
+        );
+
+        venue.step(start, limit(2, Some(0)));
+        venue.step(start, place(2, ticket(symbol, Side::Buy, 5)));
+        venue.step(start, limit(2, None));
+        venue.step(start, place(2, ticket(symbol, Side::Buy, 10)));
+        venue.step(start + SignedDuration::from_secs(30), Input::Time);
+        assert_eq!(
+            venue.account().shares(symbol),
+            24.into(),
+            "new terms are not limited"
+        );
+    }
+
     /// Cash and shares at their price are what was deposited and what was gained, made real or not.
     fn reconciles(venue: &Venue) {
         let (now, account) = (venue.valuation(), venue.account());
@@ -228,16 +277,8 @@ mod tests {
     #[test]
     fn a_limited_order_stops_short_and_a_refused_one_ends_at_once() {
         let (mut venue, symbol, start) = venue();
-        let (client, order_id) = (7, 1);
-        let shares = 4.into();
-        venue.step(
-            start,
-            Input::Desk(Desk::Limit {
-                client,
-                order_id,
-                shares,
-            }),
-        );
+        let (client, shares) = (7, 4.into());
+        venue.step(start, limit(1, Some(4)));
         venue.step(start, place(1, ticket(symbol, Side::Buy, 10)));
         venue.step(start + SignedDuration::from_secs(10), Input::Time);
         let order = venue.account().find_open(7, 1).unwrap();

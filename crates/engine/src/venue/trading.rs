@@ -359,6 +359,14 @@ impl Venue {
     /// Takes a fact in and tells it.
     pub(super) fn record(&mut self, record: Record, outputs: &mut Vec<Output>) {
         self.account.apply(&record);
+        let ended = match &record {
+            Record::Filled { fill } => self.account.completed.get(&fill.perm_id),
+            Record::Ended { perm_id, .. } => self.account.completed.get(perm_id),
+            _ => None,
+        };
+        if let Some(order) = ended {
+            self.desk.forget(order);
+        }
         self.expiry = self.next_expiry();
         outputs.push(Output::Record(record));
     }

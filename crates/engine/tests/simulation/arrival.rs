@@ -76,7 +76,7 @@ impl World {
         let in_parts = !self.plan.crashes.is_empty() && intent.order_id % 2 == 0;
         if in_parts || self.mishap(12) {
             self.count("partial fill");
-            let shares = (intent.quantity / Quantity::from(3)).floor();
+            let shares = Some((intent.quantity / Quantity::from(3)).floor());
             self.exchange(Deed::Desk(Desk::Limit {
                 client,
                 order_id,

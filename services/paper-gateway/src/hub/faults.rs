@@ -92,19 +92,35 @@ impl Hub {
                 trouble.inactive.insert((client, order_id));
                 let due = Due::Activate(client, order_id);
                 let no_room = trouble.delays.put(trouble.now() + for_so_long, due);
-                self.limit_shares(client, order_id, Quantity::ZERO)?;
-                self.serve(session, number, request)?;
+                self.serve_limited((session, number, request), (client, order_id), Quantity::ZERO)?;
                 no_room.map_or(Ok(()), |due| self.come_due(due))?;
             }
             Fate::Partial(shares) => {
-                self.limit_shares(client, facts.order_id.unwrap_or(NO_REQUEST), shares)?;
-                self.serve(session, number, request)?;
+                let of = (client, facts.order_id.unwrap_or(NO_REQUEST));
+                self.serve_limited((session, number, request), of, shares)?;
             }
         }
         Ok(())
     }
 
-    fn limit_shares(&mut self, client: i32, order_id: i32, shares: Quantity) -> Result<()> {
+    /// Places an order that trades no more than so many shares.
+    fn serve_limited(
+        &mut self,
+        (session, number, request): (u64, i32, Request),
+        (client, order_id): (i32, i32),
+        shares: Quantity,
+    ) -> Result<()> {
+        self.limit_shares(client, order_id, Some(shares))?;
+        self.serve(session, number, request)?;
+        if self.venue.account().find_open(client, order_id).is_none() {
+            // Nothing came of it, and another order may get its number.
+            self.set_active(client, order_id);
+            self.limit_shares(client, order_id, None)?;
+        }
+        Ok(())
+    }
+
+    fn limit_shares(&mut self, client: i32, order_id: i32, shares: Option<Quantity>) -> Result<()> {
         self.step(Input::Desk(Desk::Limit {
             client,
             order_id,
@@ -112,15 +128,13 @@ impl Hub {
         }))
     }
 
-    /// The broker trades an order that it had as inactive.
+    /// The broker trades an order that it had as inactive, unless that has ended.
     fn activate(&mut self, client: i32, order_id: i32) -> Result<()> {
-        let open = self.venue.account().find_open(client, order_id);
-        let Some(shares) = open.map(|order| order.ticket.quantity) else {
-            self.set_active(client, order_id);
-            return Ok(());
-        };
-        self.limit_shares(client, order_id, shares)?;
-        self.hear(News::Order { client, order_id });
+        let mut trouble = self.trouble.iter();
+        if trouble.any(|trouble| trouble.inactive.contains(&(client, order_id))) {
+            self.limit_shares(client, order_id, None)?;
+            self.hear(News::Order { client, order_id });
+        }
         Ok(())
     }
 

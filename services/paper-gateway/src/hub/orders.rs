@@ -170,6 +170,7 @@ impl Hub {
         let Some(order) = self.told.completed.get(&perm_id).cloned() else {
             return;
         };
+        self.set_active(order.client, order.order_id);
         let status = self.status(&order);
         let reason = order.end.map(|end| end.reason).unwrap_or_default();
         self.each_owner(order.client, order.order_id, |peer| {

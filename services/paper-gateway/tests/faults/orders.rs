@@ -117,6 +117,48 @@ async fn an_order_fills_in_part_and_then_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_shares_ends_with_its_order() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage
+        .order(r#"{"fault":"partial-fill","shares":"4","when":{"in":"place-order"}}"#)
+        .await;
+    client.buy(1, "AAPL", 10, None).await;
+    client.story("Submitted 4/6").await;
+    client.cancel(1).await;
+    client.story("error 202").await;
+    stage
+        .order(r#"{"fault":"roll-back-ids","client":1,"next":1}"#)
+        .await;
+    client.buy(1, "AAPL", 10, None).await;
+    client.story("Filled 10/0").await;
+    // Nor does it outlive an order that was never taken.
+    stage
+        .order(r#"{"fault":"partial-fill","shares":"4","when":{"in":"place-order"}}"#)
+        .await;
+    client.buy(2, "NONE", 10, None).await;
+    client.story("error 200").await;
+    client.buy(2, "AAPL", 10, None).await;
+    client.story("Filled 10/0").await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_terms_of_an_order_that_was_inactive_trade_in_full() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage
+        .order(r#"{"fault":"inactive","seconds":0.1,"when":{"in":"place-order"}}"#)
+        .await;
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    client.story("Inactive 0/5").await;
+    client.story("Submitted 0/5").await;
+    client.buy(1, "AAPL", 10, None).await;
+    client.story("Filled 10/0").await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_execution_comes_behind_its_status_and_the_fee_late() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
