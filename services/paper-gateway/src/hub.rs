@@ -264,7 +264,7 @@ impl Hub {
                 session,
                 client,
                 outbox,
-            } => self.start(session, client, outbox),
+            } => self.meet(session, client, outbox),
             Command::Gone { session } => {
                 // What it asked before it left is done, though it will not read the answers.
                 while let Some(asked) = self
@@ -309,14 +309,8 @@ impl Hub {
     fn start(&mut self, session: u64, client: i32, outbox: Outbox) {
         let mut peer = Peer::new(client, outbox);
         let greeting = self.greet(client);
-        match greeting {
-            Greeting::Close => return,
-            Greeting::Ignore => {
-                peer.muted = true;
-                self.peers.insert(session, peer);
-                return;
-            }
-            Greeting::Serve | Greeting::Taken => {}
+        if greeting == Greeting::Close {
+            return;
         }
         if greeting == Greeting::Taken || self.peers.values().any(|other| other.client == client) {
             peer.error(

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::line::Order;
 use super::names::Outgoing;
+use crate::outbox::Outbox;
 use crate::request::Request;
 
 /// Most things that wait at a time; a message that finds no room goes at once.
-const DELAYS_MAX: usize = 10_000;
+pub(super) const DELAYS_MAX: usize = 10_000;
 
 /// What comes when its time is there.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum Due {
     Frame(u64, Bytes),
     /// A message from a client.
     Request(u64, i32, Box<Request>),
+    /// The start of a client.
+    Start(u64, i32, Outbox),
     /// The gateway is back after its restart. At most one waits.
     Reopen,
     /// A half-open connection is given up. At most one waits for each client.

@@ -3,7 +3,7 @@
 use protocol::{Price, Quantity, Symbol};
 use serde::{Deserialize, Serialize};
 
-use super::line::{Trigger, legal, one};
+use super::line::{ABOUT_AN_ORDER, Trigger, legal, one};
 use super::names::Outgoing;
 use crate::message::request::ORDER_ID_END;
 
@@ -296,6 +296,9 @@ impl Fault {
             }
             Self::Reject { .. } | Self::PartialFill { .. } | Self::Inactive { .. } if !placed => {
                 Err("this happens to an order that comes in: use `\"in\":\"place-order\"`".into())
+            }
+            Self::Silence {} if !trigger.is_about_an_order() => {
+                Err(format!("silence needs {ABOUT_AN_ORDER}"))
             }
             _ => Ok(()),
         }

@@ -12,6 +12,10 @@ use super::names::{Incoming, Outgoing};
 /// Longest time that a fault may name, in seconds: a day.
 const SECONDS_MAX: f64 = 86_400.0;
 
+/// Messages that are about an order, for people.
+pub(super) const ABOUT_AN_ORDER: &str = "a message about an order: `in` with place-order or cancel-order, \
+     or `out` with order-status, open-order, execution, commission-report or error";
+
 /// What to do, and how long after the start or after the line came.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line {
@@ -207,6 +211,30 @@ impl Trigger {
         if self.nth == 0 || self.times == Times::Number(0) {
             return Err("`nth` and `times` count from 1".into());
         }
+        let names_order = self.order_id.is_some() || self.order_ref.is_some() || self.symbol.is_some();
+        if names_order && !self.is_about_an_order() {
+            return Err(format!(
+                "`order_id`, `order_ref` and `symbol` need {ABOUT_AN_ORDER}"
+            ));
+        }
+        if self.status.is_some() && !self.can_be(&[], &[3, 5]) {
+            return Err("`status` needs `out` with order-status or open-order".into());
+        }
+        if self.code.is_some() && !self.can_be(&[], &[4]) {
+            return Err("`code` needs `out` with error".into());
+        }
         Ok(())
+    }
+
+    /// Whether a message that sets it off can be about an order.
+    pub(super) fn is_about_an_order(&self) -> bool {
+        self.can_be(&[3, 4], &[3, 4, 5, 11, 59])
+    }
+
+    /// Whether one of these messages sets it off, of those that come in and of those that go out.
+    fn can_be(&self, incoming: &[i32], outgoing: &[i32]) -> bool {
+        let is_in = |wanted: Incoming| incoming.iter().any(|number| wanted.is(*number));
+        let is_out = |wanted: Outgoing| outgoing.iter().any(|number| wanted.is(*number));
+        self.incoming.is_some_and(is_in) || self.outgoing.is_some_and(is_out)
     }
 }

@@ -9,7 +9,7 @@ use super::kind::Fault;
 use super::line::{Times, Trigger};
 
 /// Most rules at a time. Those that are done make room for new ones.
-const RULES_MAX: usize = 1000;
+pub(super) const RULES_MAX: usize = 1000;
 
 /// All rules, in the order in which they came.
 #[derive(Debug, Default)]

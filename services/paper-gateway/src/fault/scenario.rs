@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use protocol::Symbol;
 
+use super::delays::DELAYS_MAX;
 use super::line::{Line, Order, parse, unknown};
+use super::rules::RULES_MAX;
 use crate::files;
 
 /// Most bytes of a scenario.
@@ -38,11 +40,19 @@ pub(crate) fn read(path: Option<&Path>, traded: &[Symbol]) -> Result<Option<Vec<
         ScenarioError::Line(path.to_path_buf(), line, why)
     })?;
     let lines = text.lines().enumerate();
+    let (mut count, mut rules) = (0, 0);
     lines
         .filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
         .map(|(index, line)| {
             let wrong = |why| ScenarioError::Line(path.to_path_buf(), index + 1, why);
             let line = parse(line).map_err(wrong)?;
+            count += 1;
+            rules += usize::from(matches!(line.order, Order::When(..)));
+            if count > DELAYS_MAX || rules > RULES_MAX {
+                let why =
+                    format!("a scenario has at most {DELAYS_MAX} lines, {RULES_MAX} of them with `when`");
+                return Err(wrong(why));
+            }
             if matches!(line.order, Order::Ask(_)) {
                 return Err(wrong("a scenario asks nothing".into()));
             }

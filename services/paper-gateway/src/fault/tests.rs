@@ -111,6 +111,35 @@ fn what_is_wrong_with_a_line_is_said() {
 }
 
 #[test]
+fn a_rule_that_nothing_could_set_off_is_refused() {
+    for (text, said) in [
+        (
+            r#"{"fault":"swallow","when":{"in":"positions","symbol":"AAPL"}}"#,
+            "need a message about an order",
+        ),
+        (
+            r#"{"fault":"swallow","when":{"out":"completed-order","order_ref":"7"}}"#,
+            "need a message about an order",
+        ),
+        (
+            r#"{"fault":"swallow","when":{"in":"place-order","status":"Filled"}}"#,
+            "`status` needs `out`",
+        ),
+        (
+            r#"{"fault":"swallow","when":{"out":"order-status","code":201}}"#,
+            "`code` needs `out`",
+        ),
+        (
+            r#"{"fault":"silence","when":{"in":"positions"}}"#,
+            "silence needs a message about an order",
+        ),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
 fn a_rule_counts_the_messages_that_it_means() {
     let mut rules = Rules::default();
     let line = r#"{"fault":"swallow","when":{"client":1,"in":"ids","nth":2,"times":2}}"#;

@@ -14,7 +14,8 @@ use super::news::News;
 use super::trouble::{Fate, Trouble};
 use crate::door::Door;
 use crate::fault::{Clear, Due, Facts, Line, Order, Place, Rules};
-use crate::peer::NO_REQUEST;
+use crate::outbox::Outbox;
+use crate::peer::{NO_REQUEST, Peer};
 use crate::request::{Request, START_API};
 use crate::wire;
 
@@ -34,8 +35,6 @@ pub(super) enum Greeting {
     /// Its id is in use.
     Taken,
     Close,
-    /// It is never answered.
-    Ignore,
 }
 
 impl Hub {
@@ -53,10 +52,11 @@ impl Hub {
         }
         self.release(false);
         let client = self.peer(session).client;
-        let facts = Facts::of_request(client, number, &request);
+        let mut facts = Facts::of_request(client, number, &request);
         let Some(trouble) = &mut self.trouble else {
             return Ok(());
         };
+        trouble.name(&mut facts, self.venue.account());
         match trouble.judge(session, &facts) {
             Fate::Serve => self.serve(session, number, request)?,
             Fate::Swallow => {}
@@ -250,6 +250,7 @@ impl Hub {
                     (None, _) => {}
                 }
             }
+            Due::Start(session, client, outbox) => self.start(session, client, outbox),
             Due::Reopen => {
                 if let Some(trouble) = self
                     .trouble
@@ -300,7 +301,36 @@ impl Hub {
         Ok(true)
     }
 
-    /// What a client finds that connects.
+    /// Takes a client in that finished its greeting, unless a rule says otherwise.
+    pub(super) fn meet(&mut self, session: u64, client: i32, outbox: Outbox) {
+        let facts = Facts::of_request(client, START_API, &Request::Ignored);
+        let is_welcome = self.greet(client) == Greeting::Serve;
+        let Some(trouble) = self.trouble.as_mut().filter(|_| is_welcome) else {
+            return self.start(session, client, outbox);
+        };
+        match trouble.ruled(session, &facts) {
+            Fate::Cut(_) => {}
+            Fate::Swallow => {
+                let mut peer = Peer::new(client, outbox);
+                peer.muted = true;
+                self.peers.insert(session, peer);
+            }
+            Fate::HalfOpen(seconds) => {
+                let mut peer = Peer::new(client, outbox);
+                trouble.freeze(session, &mut peer, seconds);
+                self.peers.insert(session, peer);
+            }
+            Fate::Delay(for_so_long) => {
+                let due = Due::Start(session, client, outbox);
+                if let Some(Due::Start(_, _, outbox)) = trouble.delays.put(trouble.now() + for_so_long, due) {
+                    self.start(session, client, outbox);
+                }
+            }
+            _ => self.start(session, client, outbox),
+        }
+    }
+
+    /// What a client finds that connects, whatever the rules say.
     pub(super) fn greet(&mut self, client: i32) -> Greeting {
         let Some(trouble) = &mut self.trouble else {
             return Greeting::Serve;
@@ -311,12 +341,7 @@ impl Hub {
         if trouble.weather.is_haunted(trouble.now(), client) {
             return Greeting::Taken;
         }
-        let facts = Facts::of_request(client, START_API, &Request::Ignored);
-        match trouble.ruled(0, &facts) {
-            Fate::Swallow | Fate::HalfOpen(_) => Greeting::Ignore,
-            Fate::Cut(_) => Greeting::Close,
-            _ => Greeting::Serve,
-        }
+        Greeting::Serve
     }
 
     /// Ends a connection after what is queued for it.

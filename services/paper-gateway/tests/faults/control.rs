@@ -167,6 +167,15 @@ async fn a_scenario_is_checked_wholly_before_anything_opens() {
     let error = Gateway::start(&options(&state, &unknown)).await.unwrap_err();
     let said = error.to_string();
     assert!(said.contains("line 2: ZZZZ is not traded here"), "{said}");
+    let rule = "{\"fault\":\"swallow\",\"when\":{\"in\":\"ids\"}}\n";
+    for (line, most) in [("{\"clear\":\"all\"}\n", 10_000), (rule, 1_000)] {
+        let many = folder.path().join("many.jsonl");
+        std::fs::write(&many, format!("# Many.\n{}", line.repeat(most + 1))).unwrap();
+        let with = ["--scenario", many.to_str().unwrap()];
+        let error = Gateway::start(&options(&state, &with)).await.unwrap_err();
+        let said = format!("line {}: a scenario has at most 10000 lines", most + 2);
+        assert!(error.to_string().contains(&said), "{error}");
+    }
     assert!(!state.exists(), "nothing was made");
     for (more, code) in [
         (&with[..], 65),

@@ -117,6 +117,47 @@ async fn requests_are_lost_or_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cancels_are_lost_by_the_order_that_they_name() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    for order_id in [1, 2] {
+        client.buy(order_id, "AAPL", 5, Some(10.0)).await;
+        client.story("Submitted 0/5").await;
+    }
+    for named in [r#""order_ref":"ref-1""#, r#""symbol":"AAPL""#] {
+        let line = format!(r#"{{"fault":"swallow","when":{{"in":"cancel-order",{named}}}}}"#);
+        stage.order(&line).await;
+        client.cancel(1).await;
+        assert!(client.sync().await.is_empty(), "{named}");
+    }
+    stage
+        .order(r#"{"fault":"swallow","when":{"in":"cancel-order","order_ref":"ref-1"}}"#)
+        .await;
+    client.cancel(2).await;
+    client.story("error 202").await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_starts_late_or_into_a_connection_that_is_half_open() {
+    let mut stage = Stage::new().await;
+    stage
+        .order(r#"{"fault":"delay","seconds":0.3,"when":{"in":"start-api"}}"#)
+        .await;
+    let begin = std::time::Instant::now();
+    let mut client = stage.client(1).await;
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    client.sync().await;
+    stage
+        .order(r#"{"fault":"half-open","seconds":0.1,"when":{"in":"start-api"}}"#)
+        .await;
+    let mut frozen = Raw::on(Raw::greeted(stage.gateway.address()).await);
+    frozen.send(71, &Body::new().int(1, 2)).await;
+    assert!(frozen.rest().await.is_empty(), "given up when its time is over");
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_connection_neither_reads_nor_writes() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;
