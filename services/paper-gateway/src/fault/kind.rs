@@ -126,13 +126,15 @@ pub(crate) enum Fault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
-    /// A notice about nothing in particular.
+    /// A notice about nothing in particular, or about an order.
     Notice {
         code: i32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client: Option<i32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order_id: Option<i32>,
     },
     /// The gateway's link to the broker is lost, or back.
     Link {
@@ -308,9 +310,12 @@ impl Fault {
         match self {
             Self::HalfOpen { client: None, .. }
             | Self::Ghost { client: None, .. }
-            | Self::RollBackIds { client: None, .. } => {
-                Err("this fault needs `client`, or `when` with the message that names one".into())
-            }
+            | Self::RollBackIds { client: None, .. }
+            | Self::Notice {
+                client: None,
+                order_id: Some(_),
+                ..
+            } => Err("this fault needs `client`, or `when` with the message that names one".into()),
             _ => Ok(()),
         }
     }

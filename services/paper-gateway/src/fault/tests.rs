@@ -133,6 +133,7 @@ fn a_rule_that_nothing_could_set_off_is_refused() {
             r#"{"fault":"silence","when":{"in":"positions"}}"#,
             "silence needs a message about an order",
         ),
+        (r#"{"fault":"notice","code":399,"order_id":7}"#, "needs `client`"),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.contains(said), "{text}: {error}");

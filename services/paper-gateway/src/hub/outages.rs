@@ -93,15 +93,22 @@ impl Hub {
     /// Makes a fault happen now. `by` is the connection and the client whose message set it off.
     pub(super) fn carry_out(&mut self, fault: Fault, by: Option<(u64, i32)>) -> Result<Value> {
         match fault {
-            Fault::Notice { code, text, client } => {
+            Fault::Notice {
+                code,
+                text,
+                client,
+                order_id,
+            } => {
                 let text = text.unwrap_or_else(|| self.usual(code));
-                self.notify(client, code, &text);
+                // An order is one client's: of the same number, another one has another.
+                let client = client.or(by.filter(|_| order_id.is_some()).map(|(_, client)| client));
+                self.notify(client, order_id.unwrap_or(NO_REQUEST), code, &text);
             }
             Fault::Link { state, code } => self.link(state, code)?,
             Fault::Farm { farm, state } => self.farm(farm, state),
             Fault::PortReset {} => {
                 let text = self.usual(1300);
-                self.notify(None, 1300, &text);
+                self.notify(None, NO_REQUEST, 1300, &text);
                 self.part();
             }
             Fault::CompetingSession { state } => self.compete(state),
@@ -217,11 +224,11 @@ impl Hub {
         fine()
     }
 
-    /// Tells a client, or all of them, something about no request.
-    fn notify(&mut self, client: Option<i32>, code: i32, text: &str) {
+    /// Tells a client, or all of them, something about an order or about no request.
+    fn notify(&mut self, client: Option<i32>, id: i32, code: i32, text: &str) {
         let wanted = |peer: &&mut Peer| client.is_none_or(|client| client == peer.client);
         for peer in self.peers.values_mut().filter(wanted) {
-            peer.error(NO_REQUEST, code, text);
+            peer.error(id, code, text);
         }
     }
 
@@ -277,7 +284,7 @@ impl Hub {
             LinkState::RestoredDataLost => 1101,
         };
         let text = self.usual(code);
-        self.notify(None, code, &text);
+        self.notify(None, NO_REQUEST, code, &text);
         self.release(false);
         if state == LinkState::Lost {
             self.lose_link();
@@ -335,7 +342,7 @@ impl Hub {
     fn farm(&mut self, farm: Farm, state: State) {
         let Some(trouble) = &mut self.trouble else { return };
         let (code, text) = trouble.weather.farm(farm, state);
-        self.notify(None, code, text);
+        self.notify(None, NO_REQUEST, code, text);
         if (farm, state) == (Farm::MarketData, State::Ends) {
             self.forget_told();
         }

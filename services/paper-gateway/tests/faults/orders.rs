@@ -7,7 +7,7 @@ use ibapi::orders::{Action, Orders, order_builder};
 use ibapi::prelude::*;
 
 use crate::harness::Stage;
-use wire_client::{Body, DEADLINE, Raw};
+use wire_client::{Body, DEADLINE, Raw, lines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_placement_is_accepted_and_never_answered() {
@@ -155,6 +155,41 @@ async fn new_terms_of_an_order_that_was_inactive_trade_in_full() {
     client.story("Submitted 0/5").await;
     client.buy(1, "AAPL", 10, None).await;
     client.story("Filled 10/0").await;
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_works_is_warned_of_and_refused() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    let mut other = stage.client(2).await;
+    client.buy(1, "AAPL", 5, Some(10.0)).await;
+    client.story("Submitted 0/5").await;
+    let warning = r#""code":399,"text":"Warning: not before the open","order_id":1"#;
+    stage
+        .order(&format!(r#"{{"fault":"notice","client":1,{warning}}}"#))
+        .await;
+    let told = client.told().await;
+    assert_eq!(lines(&told), ["error 399"]);
+    let text = told[0].text(4);
+    assert_eq!(
+        (told[0].int(1), text.as_deref()),
+        (Some(1), Some("Warning: not before the open"))
+    );
+    // Of the next order's first shares, the broker says that it is refused.
+    stage
+        .order(r#"{"fault":"partial-fill","shares":"4","when":{"in":"place-order"}}"#)
+        .await;
+    stage
+        .order(r#"{"fault":"notice","code":201,"text":"Order rejected","order_id":2,"when":{"client":1,"out":"execution"}}"#)
+        .await;
+    client.buy(2, "AAPL", 10, None).await;
+    let told = client.all_until("the refusal", |frame| frame.number == 4).await;
+    let refused = told.last().unwrap();
+    assert_eq!((refused.int(1), refused.code()), (Some(2), Some(201)));
+    assert!(lines(&told).contains(&"fill 4".to_owned()), "{:?}", lines(&told));
+    assert_eq!(client.open_orders().await.len(), 4, "both orders work");
+    assert!(other.sync().await.is_empty(), "the order of another client");
     stage.gateway.stop().await.unwrap();
 }
 
