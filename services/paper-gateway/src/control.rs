@@ -18,7 +18,7 @@ use crate::hub::Command;
 const LINE_BYTES_MAX: usize = 16 << 10;
 /// Most connections at a time; one more is closed at once.
 const CONNECTIONS_MAX: usize = 8;
-/// Longest time without a whole line; then a connection gives its place up.
+/// Longest time without a whole line, and until an answer is read; then a connection gives its place up.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Why there can be no control port.
@@ -107,7 +107,10 @@ async fn converse(
         } else {
             answer(&line, &hub).await?
         };
-        writer.write_all(format!("{answer}\n").as_bytes()).await?;
+        let answer = format!("{answer}\n");
+        tokio::time::timeout(idle, writer.write_all(answer.as_bytes()))
+            .await
+            .context("an answer was not read for too long")??;
         if too_long || web {
             return Ok(());
         }
@@ -145,5 +148,16 @@ mod tests {
             client.read_to_string(&mut told).await.unwrap();
             assert_eq!(told.lines().count(), usize::from(said.ends_with(b"\n")), "{told}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_reads_nothing_gives_its_place_up() {
+        let (hub, _commands) = mpsc::channel(1);
+        let (mut client, server) = tokio::io::duplex(16);
+        let conversation = converse(server, hub, Duration::from_millis(20));
+        let says = async { client.write_all(b"no line\n").await.unwrap() };
+        let ((), ended) = tokio::join!(says, tokio::time::timeout(Duration::from_secs(30), conversation));
+        let error = ended.expect("its place is free").unwrap_err();
+        assert!(error.to_string().contains("was not read"), "{error}");
     }
 }

@@ -93,6 +93,15 @@ impl Delays {
         self.timed.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// Forgets what waits for a connection that has ended.
+    pub(crate) fn forget(&mut self, session: u64) {
+        self.behind.retain(|(of, ..)| *of != session);
+        self.timed.retain(|_, due| match due {
+            Due::Frame(of, _) | Due::Request(of, ..) | Due::Start(of, ..) | Due::GiveUp(of) => *of != session,
+            Due::Order(_) | Due::Reopen | Due::Activate(..) => true,
+        });
+    }
+
     /// Forgets lines that have not come yet, and gives back what waited.
     pub(crate) fn clear(&mut self) -> Vec<Due> {
         let behind = std::mem::take(&mut self.behind).into_iter();
@@ -106,6 +115,8 @@ impl Delays {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kind::Fault;
+    use super::super::line::{Order, parse};
     use super::*;
 
     #[test]
@@ -120,5 +131,27 @@ mod tests {
         assert!(matches!(delays.due(second(3)), Some(Due::Reopen)));
         assert!(matches!(delays.due(second(3)), Some(Due::GiveUp(7))));
         assert!(delays.due(second(3)).is_none());
+    }
+
+    #[test]
+    fn nothing_waits_for_who_has_left() {
+        let mut delays = Delays::default();
+        let line = parse(r#"{"fault":"delay","until":"order-status","when":{"out":"error"}}"#).unwrap();
+        let Order::When(
+            _,
+            Fault::Delay {
+                until: Some(next), ..
+            },
+        ) = line.order
+        else {
+            panic!("{line:?}")
+        };
+        for session in [1, 2] {
+            delays.put_behind(session, next, Bytes::new());
+            delays.put(Duration::ZERO, Due::Frame(session, Bytes::new()));
+        }
+        delays.forget(1);
+        assert_eq!((delays.behind.len(), delays.timed.len()), (1, 1));
+        assert_eq!(delays.after(2, 3).len(), 1);
     }
 }

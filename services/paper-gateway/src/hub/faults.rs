@@ -386,6 +386,7 @@ impl Hub {
             {
                 pacing.forget(session);
             }
+            trouble.delays.forget(session);
         }
     }
 }
