@@ -248,6 +248,7 @@ impl Desk {
             killed: latched || self.trader.killed(),
             closed: self.trader.closed(wall).or(link.as_deref()),
             portfolio: &self.trader.portfolio,
+            others: self.trader.others(),
         };
         let Err(why) = self.gate.pass(&moment, id, intent) else {
             return Ok(());

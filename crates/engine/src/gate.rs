@@ -11,6 +11,7 @@ use protocol::settings::Risk;
 use protocol::{Id, Money, Quantity, Symbol, Timestamp};
 
 use crate::day::trading_day;
+use crate::others::Others;
 use crate::portfolio::Portfolio;
 
 /// Wall seconds that an entry may wait from its decision until it is written. An exit may wait: it only reduces.
@@ -84,6 +85,8 @@ pub struct Moment<'a> {
     pub closed: Option<&'a str>,
     /// The fold, the intent included.
     pub portfolio: &'a Portfolio,
+    /// Orders at the broker that are none of this ledger, by the latest reading.
+    pub others: &'a Others,
 }
 
 /// What was sent, and the limits that may not be passed whatever was decided. What earlier incarnations sent is taken from
@@ -118,7 +121,7 @@ impl Gate {
 
     /// Lets an order pass, and counts it, or says why not. Limits hold entries back and never an exit that only reduces;
     /// the kill switch holds back all but an emergency exit. What an exit reduces is what is held now, less what other
-    /// orders close already: what the intent says of it is not believed.
+    /// orders close already, whoever's they are: what the intent says of it is not believed.
     ///
     /// # Errors
     /// Why it does not leave.
@@ -192,7 +195,8 @@ impl Gate {
 fn only_reduces(moment: &Moment<'_>, id: &Id, intent: &Intent) -> Result<(), Stopped> {
     let (portfolio, symbol) = (moment.portfolio, intent.symbol);
     let held = portfolio.certain(symbol);
-    let leaving = portfolio.leaving(symbol, intent.side, moment.at, Some(id));
+    let ours = portfolio.leaving(symbol, intent.side, moment.at, Some(id));
+    let leaving = ours + moment.others.rest(symbol, intent.side);
     let against = match intent.side {
         Side::Sell => held > Quantity::ZERO,
         Side::Buy => held < Quantity::ZERO,
@@ -206,11 +210,16 @@ fn only_reduces(moment: &Moment<'_>, id: &Id, intent: &Intent) -> Result<(), Sto
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use protocol::ledger::{OrderType, TimeInForce};
 
     use super::*;
     use crate::order::{Order, OrderState};
     use crate::position::Position;
+    use crate::reconcile::{BrokerOrder, BrokerStatus, Truth};
+
+    static NONE: LazyLock<Others> = LazyLock::new(Others::default);
 
     fn gate() -> Gate {
         Gate::new(crate::testing::settings().risk, 100, &Portfolio::default())
@@ -248,6 +257,7 @@ mod tests {
             killed: false,
             closed: None,
             portfolio,
+            others: &NONE,
         }
     }
 
@@ -388,6 +398,45 @@ mod tests {
         assert_eq!(gate.pass(&calm(&held, 0), &id(3), &third), leaving(10));
         held.orders.get_mut(&id(1)).unwrap().state = OrderState::Absent;
         assert_eq!(gate.pass(&calm(&held, 0), &id(3), &third), Ok(()));
+    }
+
+    #[test]
+    fn what_others_have_on_sale_is_less_to_reduce() {
+        let held = holding(15);
+        let tried = |others: &Others| {
+            let moment = Moment {
+                others,
+                ..calm(&held, 0)
+            };
+            gate().pass(&moment, &id(1), &order(101, Reason::EmergencyExit))
+        };
+        let on_sale = |shares: i64| {
+            let theirs = BrokerOrder {
+                order_ref: String::new(),
+                order_id: 0,
+                permanent_id: 7,
+                symbol: symbol(),
+                side: Side::Sell,
+                quantity: shares.into(),
+                limit_price: None,
+                status: BrokerStatus::Working,
+                text: String::new(),
+            };
+            let truth = Truth {
+                open: vec![theirs],
+                ..Truth::default()
+            };
+            Others::of(&held, &truth)
+        };
+        assert_eq!(tried(&on_sale(5)), Ok(()));
+        let leaving = 6.into();
+        assert_eq!(
+            tried(&on_sale(6)),
+            Err(Stopped::NotAnExit {
+                held: 15.into(),
+                leaving
+            })
+        );
     }
 
     #[test]

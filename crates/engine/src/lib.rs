@@ -7,7 +7,8 @@
 //! The market side: [`market`] makes quotes and bars of ticks, [`features`] and [`regime`] describe bars,
 //! [`signal`] weighs a model's answer. The money side: [`portfolio`] is THE fold of the ledger, [`order`] the
 //! life of an order, [`risk`], [`sizing`] and [`exits`] decide what may and should be held, [`gate`] is the last
-//! thing before an order leaves, [`reconcile`] compares with the broker, [`trader`] puts them together, [`desk`]
+//! thing before an order leaves, [`reconcile`] compares with the broker, [`others`] are
+//! orders there that are not of the ledger, [`trader`] puts them together, [`desk`]
 //! says when the broker is read and whether the way to it ([`link`]) is open, [`equity`] draws the curve.
 //! [`venue`] is the simulated exchange that the paper gateway speaks for.
 
@@ -20,6 +21,7 @@ pub mod gate;
 pub mod link;
 pub mod market;
 pub mod order;
+pub mod others;
 pub mod portfolio;
 pub mod position;
 pub mod reconcile;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ledger::{Difference, Fill, Holding, Opening, OrderChange, OrderEvent, Side};
-use protocol::{Id, Money, Quantity, Symbol, Timestamp};
+use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp};
 
 use crate::order::{Order, OrderState};
 use crate::portfolio::{Portfolio, is_as_large, revision_of};
@@ -64,6 +64,8 @@ pub struct BrokerOrder {
     pub side: Side,
     /// Shares.
     pub quantity: Quantity,
+    /// Its limit, where it is told and the order has one.
+    pub limit_price: Option<Price>,
     /// How it is.
     pub status: BrokerStatus,
     /// The broker's words.

@@ -13,6 +13,7 @@ use rust_decimal::Decimal;
 
 use crate::day::trading_day;
 use crate::order::{Order, OrderState};
+use crate::others::Others;
 use crate::portfolio::Portfolio;
 
 /// Why an order is not made.
@@ -31,6 +32,8 @@ pub struct Look<'a> {
     pub now: Timestamp,
     /// The fold.
     pub portfolio: &'a Portfolio,
+    /// Orders at the broker that are none of this ledger: whatever they may still fill counts as filled, too.
+    pub others: &'a Others,
     /// Limits.
     pub settings: &'a Settings,
     /// Where in the day we are; `None` while that is not known, or what was known is over.
@@ -72,7 +75,8 @@ impl Look<'_> {
             .portfolio
             .open_orders()
             .filter(|order| order.symbol == symbol && order.side == side);
-        open.filter(|order| order.counts(self.now)).map(Order::rest).sum()
+        let ours: Quantity = open.filter(|order| order.counts(self.now)).map(Order::rest).sum();
+        ours + self.others.rest(symbol, side)
     }
 
     /// Checks an exit: an order that only reduces. Passes in every trading state; only the kill switch, the broker's
@@ -199,6 +203,12 @@ impl Look<'_> {
             working.map_or_else(String::new, |order| {
                 format!("order {} of {symbol} is still working", order.id)
             })
+        })?;
+        let sale = self.others.on(symbol, Side::Sell).next();
+        refuse(sale.is_some(), Check::Working, || {
+            sale.map_or_else(String::new, |sale| {
+                format!("{sale}, which is not of this ledger, may sell what is bought before an exit could")
+            })
         })
     }
 
@@ -291,7 +301,7 @@ impl Look<'_> {
                 )
             },
         )?;
-        let gross = self.gross() + proposal.quantity * proposal.price;
+        let gross = self.gross() + self.bought_by_others()? + proposal.quantity * proposal.price;
         refuse(gross > risk.gross_notional_max, Check::GrossExposure, || {
             format!(
                 "${} in all symbols with this order, limit ${}",
@@ -328,6 +338,22 @@ impl Look<'_> {
             .sum::<Money>()
     }
 
+    /// Dollars that the purchases of others may cost yet, at their limit or the market's price, whichever is more.
+    fn bought_by_others(&self) -> Result<Money, Refused> {
+        let buys = self.others.iter().filter(|other| other.side == Side::Buy);
+        buys.map(|other| {
+            let prices = [self.prices.get(&other.symbol).copied(), other.limit_price];
+            let held = || self.portfolio.positions.get(&other.symbol);
+            let price = prices.into_iter().flatten().max();
+            let price = price.or_else(|| Some(held()?.average_cost()).filter(|cost| !cost.is_zero()));
+            price.map(|price| other.rest * price).ok_or_else(|| Refused {
+                check: Check::GrossExposure,
+                text: format!("{other}, which is not of this ledger, costs nobody knows what: entries wait for a price of it"),
+            })
+        })
+        .sum()
+    }
+
     /// Dollars lost today: what was closed, what was paid to the broker, and what is open, against its cost.
     #[must_use]
     pub fn loss_today(&self) -> Money {
@@ -360,6 +386,7 @@ impl Look<'_> {
         let bound: Money = buys
             .map(|order| order.rest() * order.reference_price.unwrap_or_default())
             .sum();
+        let bound = bound + self.bought_by_others()?;
         let (cash, needed) = (self.portfolio.cash - bound, proposal.quantity * proposal.price);
         refuse(needed > cash, Check::BuyingPower, || {
             format!("${} needed, ${} cash free", needed.round_dp(2), cash.round_dp(2))

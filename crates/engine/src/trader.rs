@@ -12,6 +12,7 @@ mod inactive;
 mod incident;
 mod limit;
 mod message;
+mod others;
 mod silence;
 mod unsent;
 
@@ -35,6 +36,7 @@ use decide::number_intents;
 use incident::Noticed;
 use limit::Standing;
 pub use message::{Ask, Draft, Heard, Input, News, Output, Unclear};
+use others::Foreign;
 use unsent::Stop;
 
 /// Seconds by which what is told in a live market may be ahead of the clock: a wrong time must not stop the day.
@@ -75,6 +77,7 @@ pub struct Trader {
     stopped: Vec<Stop>,
     requests: Requests,
     comparison: Comparison,
+    foreign: Foreign,
 }
 
 impl Trader {
@@ -117,6 +120,7 @@ impl Trader {
             stopped: Vec::new(),
             requests: Requests::default(),
             comparison: Comparison::default(),
+            foreign: Foreign::default(),
         }
     }
 
@@ -344,6 +348,7 @@ impl Trader {
         Look {
             now: self.live_clock(wall),
             portfolio: &self.portfolio,
+            others: self.others(),
             settings: &self.settings,
             phase: self.phase(wall),
             gate: self.closed(wall),

@@ -14,7 +14,7 @@ use ibapi::{Client, Error};
 use protocol::ledger::{Fill, Intent, OrderType, Side};
 use protocol::settings::Broker as Settings;
 use protocol::units::{approximate, exact, exact_commission};
-use protocol::{Id, Symbol, Timestamp};
+use protocol::{Id, Price, Symbol, Timestamp};
 
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus};
 use engine::trader::{Heard, News};
@@ -277,6 +277,11 @@ pub fn order(data: &OrderData, account: &str) -> Result<Option<BrokerOrder>, Str
     };
     let quantity = data.order.total_quantity;
     Ok(Some(BrokerOrder {
+        limit_price: data
+            .order
+            .limit_price
+            .and_then(exact)
+            .filter(|limit| *limit > Price::ZERO),
         order_ref: data.order.order_ref.clone(),
         order_id: data.order_id,
         permanent_id: data.order.perm_id,

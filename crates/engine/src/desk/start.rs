@@ -100,9 +100,6 @@ impl Desk {
             };
             self.stage = Stage::Folding(0);
             let mut deeds = vec![Deed::Append(self.trader.portfolio.epoch, opening)];
-            if let Some(text) = working(&truth) {
-                deeds.extend(self.alert(wall, "orders-at-opening", Level::Warning, text));
-            }
             deeds.extend(self.read(wall, Pass::First));
             return deeds;
         }
@@ -190,21 +187,5 @@ fn opening(wall: Timestamp, truth: &Truth) -> Option<Draft> {
         at: wall,
         cause: None,
         entry: Entry::Opening(opening),
-    })
-}
-
-/// What a person must know of orders that work at the broker when a ledger begins: nobody here decided them.
-fn working(truth: &Truth) -> Option<String> {
-    let working = truth.open.iter().map(|order| {
-        let (quantity, symbol) = (order.quantity.normalize(), order.symbol.as_str());
-        format!("{:?} {quantity} {symbol}", order.side)
-    });
-    let working: Vec<String> = working.collect();
-    (!working.is_empty()).then(|| {
-        format!(
-            "{} orders that this ledger does not know work at the broker: {}; what they fill is taken over as traded by hand, so cancel there what should not",
-            working.len(),
-            working.join(", ")
-        )
     })
 }

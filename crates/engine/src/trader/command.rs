@@ -229,14 +229,13 @@ impl Trader {
                     None => Outcome::refused(self.on_its_way(symbol)),
                 },
             },
-            (None, false) => Outcome::done(
-                outputs,
-                format!(
-                    "{} shares of {symbol} are being closed{}",
-                    held.trunc().normalize(),
-                    and_stay(&fractions_left([(symbol, held)].into_iter()))
-                ),
-            ),
+            (None, false) => {
+                let closed = self.reduced(&outputs).unwrap_or_else(|| {
+                    format!("{} shares of {symbol} are being closed", held.trunc().normalize())
+                });
+                let stays = and_stay(&fractions_left([(symbol, held)].into_iter()));
+                Outcome::done(outputs, closed + &stays)
+            }
         }
     }
 

@@ -40,6 +40,7 @@ impl Trader {
     pub(super) fn on_truth(&mut self, wall: Timestamp, truth: &Truth, pass: Pass) -> Vec<Output> {
         self.note_adopted(truth);
         let mut outputs = self.left_out(wall, truth);
+        outputs.extend(self.see_others(wall, truth));
         outputs.extend(self.inactive_at_broker(wall, truth));
         outputs.extend(self.compare(wall, truth, pass));
         outputs

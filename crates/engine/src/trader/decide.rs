@@ -116,7 +116,8 @@ impl Trader {
         vec![self.intent(wall, id, source, &proposal, target, limit)]
     }
 
-    /// Closes what is held of a symbol: the confirmed position less what already leaves, never below zero.
+    /// Closes what is held of a symbol: the confirmed position less what already leaves, and less what others may trade of
+    /// it, never below zero.
     pub(super) fn exit(
         &mut self,
         wall: Timestamp,
@@ -130,35 +131,22 @@ impl Trader {
         } else {
             Side::Sell
         };
-        // The broker takes whole shares from us; a fraction stays until it is sold by hand.
         let leaving = self.portfolio.leaving(symbol, side, self.live_clock(wall), None);
-        let quantity = (held.abs() - leaving).max(Quantity::ZERO).trunc();
-        if quantity.is_zero() || (!is_by_name(reason) && self.exit_waits(wall, symbol)) {
+        let ours = (held.abs() - leaving).max(Quantity::ZERO);
+        // The broker takes whole shares from us; a fraction stays until it is sold by hand.
+        if ours.trunc().is_zero() || (!is_by_name(reason) && self.exit_waits(wall, symbol)) {
             return Vec::new();
         }
         let price = self.prices.get(&symbol).copied().unwrap_or_default();
         let proposal = Proposal {
             symbol,
             side,
-            quantity,
+            quantity: self.left_by_others(symbol, side, ours).trunc(),
             reason,
             price,
             decided_at: source.decided_at,
         };
-        // The repetition of one decision must have one id, so what it is reckoned from is the position, not the tick.
-        let opened_at = self
-            .portfolio
-            .positions
-            .get(&symbol)
-            .and_then(|position| position.opened_at);
-        let anchored = Source {
-            decided_at: opened_at.unwrap_or(Timestamp::UNIX_EPOCH),
-            ..*source
-        };
-        let id = match reason {
-            _ if reason.is_by_operator() => self.command_id(symbol, source.cause),
-            _ => self.decision_id(symbol, &anchored, Quantity::ZERO, reason),
-        };
+        let id = self.exit_id(symbol, source, reason);
         if self.portfolio.orders.contains_key(&id) {
             self.repeated += 1;
             return Vec::new();
@@ -168,6 +156,14 @@ impl Trader {
             Ok(limit) => limit,
             Err(refused) => return self.refuse_exit(wall, source.cause, &proposal, refused),
         };
+        let is_whole = proposal.quantity == ours.trunc();
+        let told = (!is_whole)
+            .then(|| self.tell_in_the_way(wall, &proposal))
+            .flatten();
+        if let Err(refused) = self.held_back(&proposal) {
+            let refusal = self.refuse_exit(wall, source.cause, &proposal, refused);
+            return told.into_iter().chain(refusal).collect();
+        }
         self.refused_exits.remove(&symbol);
         // An absent exit does not block this one; but if the broker has it after all, it must not sell the same shares
         // again.
@@ -175,8 +171,24 @@ impl Trader {
         let mut outputs = self.cancels("its position is being closed", |order| {
             order.symbol == symbol && in_the_way(order) && !self.is_asked_for(order)
         });
+        outputs.extend(told);
         outputs.push(self.intent(wall, id, source, &proposal, Quantity::ZERO, limit));
         outputs
+    }
+
+    /// The id of an exit. The repetition of one decision must have one, so what it is reckoned from is the position, not
+    /// the tick.
+    fn exit_id(&self, symbol: Symbol, source: &Source<'_>, reason: Reason) -> Id {
+        if reason.is_by_operator() {
+            return self.command_id(symbol, source.cause);
+        }
+        let position = self.portfolio.positions.get(&symbol);
+        let opened_at = position.and_then(|position| position.opened_at);
+        let anchored = Source {
+            decided_at: opened_at.unwrap_or(Timestamp::UNIX_EPOCH),
+            ..*source
+        };
+        self.decision_id(symbol, &anchored, Quantity::ZERO, reason)
     }
 
     /// Says why an exit is not made. A price that stays beyond the stop would repeat the same refusal with every tick.

@@ -70,10 +70,12 @@ impl Trader {
         self.flat_told = false;
         self.comparison.agreed = None;
         let (left, not_yet) = (and_stay(&self.fractions()), and_not_yet(&waiting));
+        let others = self.works_of_others().map(|text| format!("; but {text}"));
         Outcome::done(
             outputs,
             format!(
-                "trading is halted, and {closing} positions are being closed{not_yet}{left}; `flat` is told when the broker confirms"
+                "trading is halted, and {closing} positions are being closed{not_yet}{left}; `flat` is told when the broker confirms{}",
+                others.unwrap_or_default()
             ),
         )
     }
@@ -164,6 +166,11 @@ impl Trader {
         let traded = self.portfolio.trades.back().map_or(0, |trade| trade.sequence);
         if self.comparison.agreed.is_none_or(|agreed| agreed < traded) {
             return None;
+        }
+        if let Some(others) = self.works_of_others() {
+            let text = format!("not flat: the ledger holds nothing, but {others}");
+            let is_news = self.noticed.told.insert(("not-flat-others", command.clone()));
+            return is_news.then(|| self.alert(wall, "not-flat", Level::Warning, None, text));
         }
         self.flat_told = true;
         let text = "flat: every position is closed and no order works".to_owned();

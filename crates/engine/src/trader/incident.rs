@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use protocol::decision::Level;
-use protocol::ledger::{Entry, OrderChange, OrderEvent, Reason, StateChange, TradingState};
+use protocol::ledger::{Entry, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState};
 use protocol::{Id, Quantity, Symbol, Timestamp};
 
 use super::{Draft, Heard, Output, Trader};
@@ -175,7 +175,8 @@ impl Trader {
         confirmed
     }
 
-    /// Working exits beyond what is held would open a position the other way: they are cancelled, late ones first.
+    /// Working exits beyond what is held, less what others may trade of it, would open a position the other way: they are
+    /// cancelled, late ones first.
     /// `appeared` are absent orders that the broker has after all.
     pub(super) fn excess(&mut self, wall: Timestamp, appeared: &BTreeSet<Id>) -> Vec<Output> {
         let (portfolio, now) = (&self.portfolio, self.live_clock(wall));
@@ -191,7 +192,7 @@ impl Trader {
         for order in exits {
             let left = left
                 .entry(order.symbol)
-                .or_insert_with(|| portfolio.certain(order.symbol));
+                .or_insert_with(|| self.closable(order.symbol));
             let closes = -order.side.signed(order.rest());
             let reduces = closes.is_sign_negative() == left.is_sign_negative() && closes.abs() <= left.abs();
             if reduces {
@@ -207,14 +208,24 @@ impl Trader {
         });
         for order in new.iter().filter_map(|id| self.portfolio.orders.get(id)) {
             let text = format!(
-                "exit {} of {} is cancelled: with it more would be closed than the {} shares that are held",
+                "exit {} of {} is cancelled: with it more would be closed than the {} shares that are held and that no order of others may trade",
                 order.id,
                 order.symbol,
-                self.portfolio.certain(order.symbol)
+                self.closable(order.symbol)
             );
             outputs.push(self.alert(wall, "exit-excess", Level::Warning, Some(order.symbol), text));
         }
         outputs
+    }
+
+    /// Shares that our exits may close, all of them together.
+    fn closable(&self, symbol: Symbol) -> Quantity {
+        let certain = self.portfolio.certain(symbol);
+        if certain.is_sign_negative() {
+            -self.left_by_others(symbol, Side::Buy, -certain)
+        } else {
+            self.left_by_others(symbol, Side::Sell, certain)
+        }
     }
 
     /// Says what happened, once an order, halts its symbol unless it is halted, and cancels its entries.

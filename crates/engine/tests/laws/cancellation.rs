@@ -55,6 +55,7 @@ fn now() -> Timestamp {
 fn truth(world: &World) -> Truth {
     let (id, intent) = &world.intents[0];
     let order = BrokerOrder {
+        limit_price: None,
         order_ref: id.to_string(),
         order_id: 0,
         permanent_id: 7,

@@ -90,6 +90,7 @@ fn an_order_that_the_broker_works_is_not_settled_and_one_that_is_in_doubt_is_can
     let (id, intent) = world.intents[0].clone();
     let mut world = world.restart();
     let order = BrokerOrder {
+        limit_price: None,
         order_ref: id.to_string(),
         order_id: intent.order_id,
         permanent_id: 77,

@@ -26,6 +26,7 @@ fn trading(world: &World) -> Desk {
 
 fn order(order_ref: &str, status: BrokerStatus) -> BrokerOrder {
     BrokerOrder {
+        limit_price: None,
         order_ref: order_ref.to_owned(),
         order_id: 0,
         permanent_id: 99,
@@ -190,6 +191,7 @@ fn without_a_ledger_the_kill_switch_cancels_what_a_pipeline_decided_and_that_may
     let open: Vec<BrokerOrder> = (1..)
         .zip(all.into_iter().chain(others))
         .map(|(order_id, (reference, status))| BrokerOrder {
+            limit_price: None,
             order_id,
             ..order(reference, status)
         })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::gate::{Gate, Moment, Stopped};
+use engine::others::Others;
 use engine::portfolio::Portfolio;
 use engine::testing::settings;
 use jiff::SignedDuration;
@@ -72,6 +73,7 @@ fn pass(gate: &mut Gate, portfolio: &Portfolio, seconds: i64, number: i32) -> Re
         killed: false,
         closed: None,
         portfolio,
+        others: &Others::default(),
     };
     gate.pass(&moment, &id(number), &entry(number))
 }

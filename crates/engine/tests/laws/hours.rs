@@ -109,6 +109,7 @@ fn closed_in_silence() -> (World, Vec<BrokerOrder>) {
     assert!(world.ask(Verb::Close, Some("NVDA")));
     let order = world.trader.portfolio.open_orders().next().unwrap();
     let works = BrokerOrder {
+        limit_price: None,
         order_ref: order.id.to_string(),
         order_id: order.order_id,
         permanent_id: 7,

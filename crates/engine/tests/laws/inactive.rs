@@ -43,6 +43,7 @@ fn state(world: &World) -> OrderState {
 fn read(world: &mut World, status: Option<BrokerStatus>) {
     let (id, intent) = &world.intents[0];
     let order = status.map(|status| BrokerOrder {
+        limit_price: None,
         order_ref: id.to_string(),
         order_id: intent.order_id,
         permanent_id: 7,

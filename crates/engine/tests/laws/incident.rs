@@ -31,6 +31,7 @@ fn hear(world: &mut World, permanent_id: i64, status: BrokerStatus) {
 fn open_at_broker(world: &World, permanent_id: i64) -> Truth {
     let ours = world.trader.portfolio.orders.values().next().unwrap();
     let order = BrokerOrder {
+        limit_price: None,
         order_ref: ours.id.to_string(),
         order_id: ours.order_id,
         permanent_id,

@@ -13,6 +13,7 @@ use crate::world::{World, number, symbol};
 /// What the broker says when it is read: these orders work, this many shares of AAPL are there.
 fn truth(world: &World, working: &[&(Id, Intent)], held: &str) -> Truth {
     let open = working.iter().map(|(id, intent)| BrokerOrder {
+        limit_price: None,
         order_ref: id.to_string(),
         order_id: intent.order_id,
         permanent_id: i64::from(intent.order_id),

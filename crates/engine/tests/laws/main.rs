@@ -17,6 +17,7 @@ mod incident;
 mod late;
 mod limit;
 mod many;
+mod others;
 mod settle;
 mod silence;
 mod story;

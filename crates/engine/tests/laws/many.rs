@@ -9,12 +9,13 @@ use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth}
 use engine::trader::{Ask, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
 use protocol::decision::{Regime, Signal};
-use protocol::ledger::{Entry, Fill, Holding, Intent, Record};
+use protocol::ledger::{Entry, Fill, Holding, Intent, Record, Side};
 use protocol::market::Quote;
 use protocol::operator::{Command, Verb};
 use protocol::settings::Settings;
 use protocol::{Hash, Id, Money, Quantity, Symbol, Timestamp};
 
+use crate::others::placed;
 use crate::sums::Sums;
 use crate::world::{World, number, symbol};
 
@@ -89,6 +90,7 @@ impl Books {
                 killed: self.trader.killed(),
                 closed: self.trader.closed(self.now),
                 portfolio: &self.trader.portfolio,
+                others: self.trader.others(),
             };
             let passed = self.gate.pass(&moment, &record.id, intent);
             assert_eq!(passed, Ok(()), "what is decided well passes the last gate");
@@ -247,6 +249,7 @@ impl Story {
             &mut truth.completed
         };
         rows.push(BrokerOrder {
+            limit_price: None,
             order_ref: id.to_string(),
             order_id: intent.order_id,
             permanent_id: i64::from(intent.order_id),
@@ -404,6 +407,9 @@ fn anything(books: &mut Books, dice: &mut Dice) {
                 );
             }
             truth.positions.insert(symbol, holding);
+            let others = Quantity::from(dice.roll(40).saturating_sub(20));
+            truth.open.push(placed(name, Side::Sell, &others.to_string()));
+            books.sums.others_sell(symbol, others);
             books.hear(Input::Truth(
                 truth,
                 *dice.pick(&[Pass::Running, Pass::First, Pass::Second]),
@@ -500,7 +506,7 @@ fn nothing_that_was_said_holds_an_exit_back_and_exits_never_make_a_short() {
                 books.now += SignedDuration::from_secs(seconds);
             }
         }
-        // Only the kill switch and the way to the broker may hold an exit back.
+        // Only the kill switch, the way to the broker and what others have on sale may hold an exit back.
         books.hear(Input::KillHere(false));
         books.ask(Verb::Release, None);
         books.hear(Input::Gate(None));

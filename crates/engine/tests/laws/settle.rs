@@ -281,6 +281,7 @@ fn what_an_order_of_an_earlier_ledger_fills_is_taken_over_as_traded_by_hand() {
     let mut truth = Truth {
         cash: Some(number("100000")),
         open: vec![BrokerOrder {
+            limit_price: None,
             order_ref: known.to_string(),
             order_id: 5,
             permanent_id: 99,

@@ -54,6 +54,7 @@ impl Office {
     fn shown(&self) -> BrokerOrder {
         let order = self.desk.trader.portfolio.open_orders().next().unwrap();
         BrokerOrder {
+            limit_price: None,
             order_ref: order.id.to_string(),
             order_id: order.order_id,
             permanent_id: 7,

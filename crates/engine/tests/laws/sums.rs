@@ -46,6 +46,8 @@ pub struct Sums {
     /// The broker's figure where it differs, less what was sold and not more for what was bought since.
     broker: BTreeMap<Symbol, Quantity>,
     executions: BTreeSet<String>,
+    /// Shares that others have on sale by the latest reading.
+    others: BTreeMap<Symbol, Quantity>,
     /// Since when a sale, and a purchase, is not in the broker's figure that was taken over, and the last order before.
     taken_over: BTreeMap<Symbol, (Timestamp, Timestamp, i32)>,
 }
@@ -143,6 +145,11 @@ impl Sums {
         }
     }
 
+    /// A reading shows that others have so many shares of a symbol on sale, and none of any other.
+    pub fn others_sell(&mut self, symbol: Symbol, shares: Quantity) {
+        self.others = [(symbol, shares)].into();
+    }
+
     /// The broker is asked to cancel an order.
     pub fn cancel(&mut self, order_id: i32) {
         let orders = self.orders.values_mut();
@@ -156,11 +163,12 @@ impl Sums {
         self.held.get(&symbol).copied().unwrap_or_default()
     }
 
-    /// Shares that may be sold: no more than both have.
+    /// Shares that may be sold: no more than both have, less what others have on sale.
     pub fn may_be_sold(&self, symbol: Symbol) -> Quantity {
         let held = self.held(symbol);
         let both = self.broker.get(&symbol).map_or(held, |broker| held.min(*broker));
-        both.max(Quantity::ZERO)
+        let others = self.others.get(&symbol).copied().unwrap_or_default();
+        (both - others).max(Quantity::ZERO)
     }
 
     /// Shares on sale, absent orders left out; with `asked`, also those whose cancellation was asked for.

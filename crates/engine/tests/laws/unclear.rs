@@ -146,6 +146,7 @@ fn a_refused_order_that_works_asks_for_a_reading_at_once() {
     // Once two readings showed it and a person was told, readings go on at their own pace.
     let (id, intent) = &world.intents[0];
     let order = BrokerOrder {
+        limit_price: None,
         order_ref: id.to_string(),
         order_id: intent.order_id,
         permanent_id: 7,

@@ -215,6 +215,7 @@ impl World {
                             killed: self.trader.killed(),
                             closed: self.trader.closed(self.now),
                             portfolio: &self.trader.portfolio,
+                            others: self.trader.others(),
                         };
                         let passed = self.gate.pass(&moment, &draft.id, intent);
                         assert_eq!(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use engine::gate::{Gate, Moment};
 use engine::order::OrderState;
+use engine::others::Others;
 use engine::portfolio::Portfolio;
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::trader::{Draft, Heard, Input, News, Output, Trader};
@@ -305,6 +306,7 @@ impl Leading {
                 killed: false,
                 closed: None,
                 portfolio: self.seen.portfolio(),
+                others: &Others::default(),
             };
             gate.pass(&moment, &packed.draft.id, intent).is_ok()
         };
@@ -439,6 +441,7 @@ pub fn truth(log: &Log, broker: &[(Sent, Fate)], folded: u64, pass: Pass) -> Inp
                 _ => (&mut truth.open, BrokerStatus::Working),
             };
             rows.push(BrokerOrder {
+                limit_price: None,
                 order_ref: sent.id.to_string(),
                 order_id: sent.order_id,
                 permanent_id: permanent_id(sent),

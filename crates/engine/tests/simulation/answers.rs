@@ -86,6 +86,7 @@ fn side(side: VenueSide) -> Side {
 
 fn told(order: &Order, order_id: i32) -> BrokerOrder {
     BrokerOrder {
+        limit_price: order.limit(),
         order_ref: order.ticket.reference.clone(),
         order_id,
         permanent_id: order.perm_id,

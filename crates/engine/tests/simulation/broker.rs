@@ -36,7 +36,8 @@ pub enum Said {
 pub enum Told {
     Heard(Heard),
     Notice(i32),
-    Part(Question, Truth),
+    /// An answer, and when it was given.
+    Part(Question, Truth, u64),
 }
 
 /// A connection, from both ends.
@@ -265,7 +266,7 @@ impl World {
         match said {
             Said::Ask(question) => {
                 let part = self.broker.part(question);
-                self.told(conn, Told::Part(question, part));
+                self.told(conn, Told::Part(question, part, self.beat));
             }
             Said::Cancel(order_id) if self.broker.stale.is_none() => {
                 self.exchange(Deed::Cancel {

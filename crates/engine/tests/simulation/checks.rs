@@ -11,6 +11,7 @@ use protocol::{Money, Quantity};
 use crate::account::{Books, Decided};
 use crate::broker::{CLIENT, Fact};
 use crate::process::Stage;
+use crate::rests::is_at_rest;
 use crate::world::World;
 
 /// Dollars by which sums may differ: half a cent of rounding, since the broker tells its cash in cents.
@@ -109,17 +110,23 @@ impl Judges<'_> {
     }
 
     /// The broker's day, fact by fact: never short, never two live entries of a symbol, never an entry on top of a
-    /// position, never more than the limits. A symbol that a person trades too is not ours to judge from then on.
+    /// position, never more than the limits. A symbol that a person trades too is not ours to judge from then on; where
+    /// orders rest by hand that is so for entries alone, and a sale that an exit could not know of is excused.
     fn broker_day(&mut self) {
         let limits = self.world.settings.risk.clone();
         let mut held: BTreeMap<String, Quantity> = BTreeMap::new();
         let mut live: BTreeMap<i64, String> = BTreeMap::new();
         let mut by_hand: BTreeSet<String> =
             self.world.broker.booked.keys().map(ToString::to_string).collect();
+        let (rested, unforeseen) = (self.rested(), self.unforeseen());
         let mut excused: BTreeMap<String, Quantity> = BTreeMap::new();
         let mut wrong = Vec::new();
         for fact in &self.world.broker.facts {
             match &fact.record {
+                Record::Accepted { order } if unforeseen.contains(&order.perm_id) => {
+                    *excused.entry(order.ticket.symbol.to_string()).or_default() += order.ticket.quantity;
+                }
+                Record::Accepted { order } if is_at_rest(order) => {}
                 Record::Accepted { order } if order.client != CLIENT => {
                     by_hand.insert(order.ticket.symbol.to_string());
                 }
@@ -138,7 +145,7 @@ impl Judges<'_> {
                         continue;
                     }
                     let shares = held.get(&symbol).copied().unwrap_or_default();
-                    let judged = !by_hand.contains(&symbol);
+                    let judged = !by_hand.contains(&symbol) && !rested.contains(&symbol);
                     if judged && live.values().any(|other| *other == symbol) {
                         wrong.push(format!("two live entries of {symbol}"));
                     }

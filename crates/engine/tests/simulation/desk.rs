@@ -160,7 +160,7 @@ impl World {
                 }
             }
             Told::Notice(code) => self.hear(run, Input::Notice(code)),
-            Told::Part(question, part) => self.on_part(run, conn, question, part),
+            Told::Part(question, part, beat) => self.on_part(run, conn, question, part, beat),
         }
     }
 

@@ -26,6 +26,10 @@ pub struct Read {
     pub began: i64,
     /// The beat of its end.
     pub ended: u64,
+    /// The beat at which the broker told open orders.
+    pub told_open: u64,
+    /// The beat at which it was taken in.
+    pub compared: Option<u64>,
 }
 
 #[derive(Default)]

@@ -24,6 +24,7 @@ mod people;
 mod points;
 mod process;
 mod reading;
+mod rests;
 mod window;
 mod world;
 mod writer;
@@ -40,7 +41,7 @@ const SEEDS: u64 = 2_000;
 const CONTROL_SEEDS: u64 = 5 * SEEDS;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 73] = [
+const HAPPENED: [&str; 77] = [
     "answer told of a stop at the last gate",
     "acknowledgement lost",
     "append delivered after NATS came back",
@@ -61,6 +62,8 @@ const HAPPENED: [&str; 73] = [
     "data farm down",
     "data link lost",
     "process stood still",
+    "purchase that rests by hand",
+    "sale that rests by hand",
     "the gateway says 1300",
     "delayed data",
     "ended on doubt",
@@ -99,6 +102,8 @@ const HAPPENED: [&str; 73] = [
     "signal told twice",
     "stood by or found no gateway",
     "wall clock leapt",
+    "alert: exit-held-back",
+    "alert: exit-reduced",
     "LEDGER: absent",
     "LEDGER: acknowledged",
     "LEDGER: cancel-requested",

@@ -96,6 +96,8 @@ pub struct Reading {
     pub pass: Pass,
     pub question: Question,
     pub truth: Truth,
+    /// The beat at which open orders were told.
+    pub told_open: u64,
 }
 
 /// Everything that can wake an execution.

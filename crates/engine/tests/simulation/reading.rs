@@ -55,6 +55,7 @@ impl World {
             pass,
             question: Question::Open,
             truth,
+            told_open: 0,
         });
         self.question(run);
     }
@@ -75,7 +76,7 @@ impl World {
         }
     }
 
-    pub fn on_part(&mut self, run: Run, conn: Conn, question: Question, part: Truth) {
+    pub fn on_part(&mut self, run: Run, conn: Conn, question: Question, part: Truth, beat: u64) {
         if self.process(run).is_none_or(|process| process.conn != Some(conn)) {
             return;
         }
@@ -86,6 +87,9 @@ impl World {
             return;
         }
         answers::merge(&mut reading.truth, question, part);
+        if question == Question::Open {
+            reading.told_open = beat;
+        }
         match question.next() {
             Some(next) => {
                 reading.question = next;
@@ -113,6 +117,8 @@ impl World {
                 run,
                 began: reading.began,
                 ended: self.beat,
+                told_open: reading.told_open,
+                compared: None,
             });
         }
         self.hear(run, Input::Truth(truth, reading.pass));
@@ -126,6 +132,10 @@ impl World {
         };
         if self.plan.variant == Variant::Resend && opened && pass == Pass::First {
             self.resend(run, &truth);
+        }
+        let mut readings = self.evidence.readings.iter_mut().rev();
+        if let Some(reading) = readings.find(|reading| reading.run == run) {
+            reading.compared = Some(self.beat);
         }
         self.step(run, Said::Truth(Ok(*truth), pass));
         match pass {

@@ -71,6 +71,9 @@ pub enum Event {
     Heal(Trouble),
     Operator,
     Command(Ask),
+    /// A person rests an order by hand.
+    Rest,
+    TakeBack(i32),
 }
 
 pub struct World {
@@ -171,6 +174,7 @@ impl World {
             world.after(5_000, Event::Trouble);
             world.after(9_000, Event::Operator);
             world.plan_daily_restart();
+            world.plan_rests();
         }
         if !world.plan.crashes.is_empty() {
             world.after(20_000, Event::Operator);
@@ -249,6 +253,8 @@ impl World {
             Event::Heal(trouble) => self.heal(trouble),
             Event::Operator => self.operate(),
             Event::Command(ask) => self.command(ask),
+            Event::Rest => self.rest_by_hand(),
+            Event::TakeBack(order_id) => self.take_back(order_id),
         }
     }
 

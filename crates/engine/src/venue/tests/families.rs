@@ -254,14 +254,18 @@ fn a_group_shrinks_by_the_same_part_however_unequal_its_orders_and_however_small
         let limit = if order_id == 1 { "100.5" } else { "90" };
         venue.step(after(OPEN, -1), place(order_id, member(limit, quantity)));
     }
-    let mut parts = 0;
-    for second in 1..120 {
-        let few = Desk::Limit {
+    // The first of them trades seven shares more each second.
+    let few = |second: i64| {
+        Input::Desk(Desk::Limit {
             client: 1,
             order_id: 1,
-            shares: (7 * second).into(),
-        };
-        parts += fills(&venue.step(after(OPEN, second), Input::Desk(few))).len();
+            shares: Some((7 * second).into()),
+        })
+    };
+    venue.step(after(OPEN, -1), few(1));
+    let mut parts = 0;
+    for second in 1..120 {
+        parts += fills(&venue.step(after(OPEN, second), few(second + 1))).len();
         for (order_id, quantity) in others {
             let part = (Decimal::from(quantity) * left(&venue, 1) / decimal("3000")).floor();
             assert_eq!(left(&venue, order_id), part, "{order_id} after {parts} trades");

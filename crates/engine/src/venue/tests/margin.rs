@@ -146,7 +146,7 @@ fn new_terms_of_an_order_that_has_traded_in_part_cost_what_is_still_to_be_charge
     let mut venue = flat();
     let limit = |quantity| ticket(Side::Buy, Kind::Limit(decimal("100")), quantity);
     let (client, order_id) = (1, 1);
-    let shares = decimal("10");
+    let shares = Some(decimal("10"));
     venue.step(
         after(OPEN, 1),
         Input::Desk(Desk::Limit {
@@ -158,7 +158,7 @@ fn new_terms_of_an_order_that_has_traded_in_part_cost_what_is_still_to_be_charge
     venue.step(after(OPEN, 2), place(1, limit(20)));
     venue.step(after(OPEN, 70), Input::Time);
     let order = venue.account().find_open(1, 1).unwrap();
-    assert_eq!((order.filled, order.commission), (shares, decimal("0.35")));
+    assert_eq!((order.filled, order.commission), (decimal("10"), decimal("0.35")));
     // Up to a hundred shares the least commission is enough, and it has been charged.
     assert_eq!(venue.preview(1, 1, &limit(100)).unwrap().commission, Money::ZERO);
     assert_eq!(
