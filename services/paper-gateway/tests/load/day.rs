@@ -7,73 +7,75 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::venue::account::Account;
-use engine::venue::record::Record;
-use rust_decimal::Decimal;
-use serde::Deserialize;
+use engine::venue::account::{Account, COMPLETED_KEPT_MAX, FILLS_KEPT_MAX};
+use engine::venue::order::{Order, Status};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::drivers::{DEADLINE, plain, real};
+use crate::ledger::{CASH, check_lives, ended_at, kept, reconcile, statement};
 use crate::process::Process;
-use crate::trader::{Day, STOCKS, Trade, Trader};
+use crate::trader::{CLOSE_SECOND, Day, MIDNIGHT_SECOND, START_SECOND, STOCKS, Terms, Trader};
 use crate::{ALONE, PROGRAM};
-use wire_client::{Body, Fields, connect};
+use wire_client::{Body, connect};
 
 /// Clients of each sort: of the real library, and made of frames.
 const REAL: i32 = 3;
 const PLAIN: i32 = 7;
-/// Tuesday in the middle of New York's trading: its midnight, at which orders of the day end, is on the way.
+/// [`START_SECOND`].
 const START: &str = "2024-03-05T15:00:00Z";
-const START_SECOND: i64 = 1_709_650_800;
+/// Hours of the market's day: an hour after the close, an hour after midnight, all of them.
+const EVENING: i64 = 7;
+const NIGHT: i64 = 15;
 const HOURS: i64 = 24;
-/// What the account begins with.
-const CASH: i64 = 20_000_000;
-/// Most that the gateway's memory may grow in the second half of the day.
-const GROWTH_BYTES_MAX: usize = 12 << 20;
+/// Hours for which memory is watched once the account remembers as much as it may.
+const WATCHED_HOURS: i64 = 8;
+/// Most that the gateway's memory may grow in those. What it was seen to grow is a third of that.
+const GROWTH_BYTES_MAX: usize = 3 << 20;
+/// How often each thing happens at least in such a day, on a slow machine too: a tenth of what was seen.
+const LEAST: [(&str, usize); 25] = [
+    ("executions", 1_700),
+    ("Filled MKT", 450),
+    ("Filled LMT", 220),
+    ("Filled STP", 170),
+    ("Filled STP LMT", 100),
+    ("Filled TRAIL", 150),
+    ("Filled IOC", 80),
+    ("Filled FOK", 80),
+    ("Filled parent", 90),
+    ("Filled child", 80),
+    ("Filled of a group", 15),
+    ("Cancelled LMT", 80),
+    ("Cancelled STP", 50),
+    ("Cancelled STP LMT", 120),
+    ("Cancelled TRAIL", 60),
+    ("Cancelled MOC", 230),
+    ("Cancelled LOC", 230),
+    ("Cancelled IOC", 70),
+    ("Cancelled FOK", 80),
+    ("Cancelled parent", 20),
+    ("Cancelled child", 140),
+    ("Cancelled of a group", 8),
+    ("refused 201 of a group", 25),
+    ("at the close", 1),
+    ("at midnight", 1),
+];
 /// Longest that the file of records may be: the length that makes a snapshot replace it, and one turn.
 const LOG_BYTES_MAX: u64 = (8 << 20) + (1 << 20);
 /// Longest time that the day may take.
 const DAY_MAX: Duration = Duration::from_secs(600);
 
-/// The account as the state folder holds it: the snapshot and the records after it.
-fn kept(folder: &Path) -> Account {
-    #[derive(Deserialize)]
-    struct Snapshot {
-        n: u64,
-        account: Account,
-    }
-    #[derive(Deserialize)]
-    struct Line {
-        n: u64,
-        #[serde(flatten)]
-        record: Record,
-    }
-    let (mut last, mut account) = match std::fs::read(folder.join("account.json")) {
-        Ok(bytes) => {
-            let snapshot: Snapshot = serde_json::from_slice(&bytes).unwrap();
-            (snapshot.n, snapshot.account)
+/// Lets all clients trade.
+fn clients(address: &str, day: &Arc<Day>) -> Vec<JoinHandle<Trader>> {
+    let begin = |client| {
+        let (address, trader, day) = (address.to_owned(), Trader::new(client), day.clone());
+        if client <= REAL {
+            tokio::spawn(real(address, trader, day))
+        } else {
+            tokio::spawn(plain(address, trader, day))
         }
-        Err(_) => (0, Account::default()),
     };
-    for line in std::fs::read_to_string(folder.join("account.log"))
-        .unwrap()
-        .lines()
-    {
-        let line: Line = serde_json::from_str(line).unwrap();
-        if line.n > last {
-            account.apply(&line.record);
-            last = line.n;
-        }
-    }
-    account
-}
-
-/// What a new client is told at the end: values of the account by name, and shares and price of each stock.
-struct Statement {
-    values: BTreeMap<String, Decimal>,
-    holdings: BTreeMap<String, (Decimal, Decimal)>,
-    open: usize,
+    (1..=REAL + PLAIN).map(begin).collect()
 }
 
 /// Cancels everything again and again until all clients have seen their orders end, and returns them.
@@ -87,41 +89,6 @@ async fn close(address: &str, clients: Vec<JoinHandle<Trader>>) -> Vec<Trader> {
             _ = again.tick() => writer.send(58, &Body::new()).await.unwrap(),
             read = reader.read(|_, _| {}) => read.unwrap(),
         }
-    }
-}
-
-/// Asks for the account and for open orders.
-async fn statement(address: &str) -> Statement {
-    let (mut reader, mut writer) = connect(address, 98).await.unwrap();
-    writer.send(6, &Body::new().int(1, 1)).await.unwrap();
-    writer.send(16, &Body::new()).await.unwrap();
-    let (mut values, mut holdings) = (BTreeMap::new(), BTreeMap::new());
-    let (mut open, mut end) = (0, false);
-    while !end {
-        let each = |number, body: &[u8]| {
-            let fields = Fields(body);
-            match number {
-                6 => {
-                    if let Ok(value) = fields.text(2).parse() {
-                        values.insert(fields.text(1).to_owned(), value);
-                    }
-                }
-                7 => {
-                    let price = protocol::units::exact(fields.double(3).unwrap()).unwrap();
-                    let held = (fields.text(2).parse().unwrap(), price);
-                    holdings.insert(fields.part(1).text(2).to_owned(), held);
-                }
-                5 => open += 1,
-                53 => end = true,
-                _ => {}
-            }
-        };
-        timeout(DEADLINE, reader.read(each)).await.unwrap().unwrap();
-    }
-    Statement {
-        values,
-        holdings,
-        open,
     }
 }
 
@@ -154,88 +121,79 @@ async fn twenty_four_hours_of_random_orders_are_accounted_for_and_leave_no_trace
     let gateway = Process::start(PROGRAM, state.path(), &more);
     let day = Arc::new(Day::default());
     let begin = Instant::now();
-    let mut clients = Vec::new();
-    for client in 1..=REAL + PLAIN {
-        let (address, trader, day) = (gateway.address.clone(), Trader::new(client), day.clone());
-        clients.push(if client <= REAL {
-            tokio::spawn(real(address, trader, day))
-        } else {
-            tokio::spawn(plain(address, trader, day))
-        });
+    let clients = clients(&gateway.address, &day);
+    until_hour(&day, EVENING, state.path()).await;
+    let evening = kept(state.path());
+    until_hour(&day, NIGHT, state.path()).await;
+    let night = kept(state.path());
+    let mut full = NIGHT;
+    while !remembers_all(&kept(state.path())) {
+        full += 1;
+        assert!(full < HOURS, "too few orders for a day");
+        until_hour(&day, full, state.path()).await;
     }
-    until_hour(&day, HOURS / 2, state.path()).await;
-    let half = gateway.resident();
-    until_hour(&day, HOURS, state.path()).await;
-    let end = gateway.resident();
+    let before = gateway.resident();
+    until_hour(&day, HOURS.max(full + WATCHED_HOURS), state.path()).await;
+    let after = gateway.resident();
     day.closing.store(true, Ordering::Relaxed);
+    let last = kept(state.path());
     let traders = timeout(2 * DEADLINE, close(&gateway.address, clients)).await;
     let traders = traders.expect("all orders end in time");
     let statement = statement(&gateway.address).await;
     let processor = gateway.processor();
     assert_eq!(gateway.stop(), Some(0));
 
-    let count = report(&traders);
+    let mut counts = counts(&traders);
+    let (close, midnight) = (CLOSE_SECOND, MIDNIGHT_SECOND);
+    let at_close = |order: &Order| order.awaits_close() && order.status == Status::Filled;
+    counts.insert("at the close".into(), ended_at(&evening, close, at_close));
+    counts.insert("at midnight".into(), ended_at(&night, midnight, |_| true));
     println!(
-        "{HOURS} hours in {:.0} s, {processor:.0} s of processor time; {count}; {} KiB at half time, {} KiB at the end",
+        "{HOURS} hours in {:.0} s, {processor:.0} s of processor time; {counts:#?}; {} KiB after hour {full}, {} KiB at the end",
         begin.elapsed().as_secs_f64(),
-        half >> 10,
-        end >> 10
+        before >> 10,
+        after >> 10
     );
+    check_lives(&evening, START_SECOND, close);
+    check_lives(&last, midnight, close);
     reconcile(&traders, &statement, &kept(state.path()));
-    assert!(end < half + GROWTH_BYTES_MAX, "from {half} to {end} bytes");
+    for (what, least) in LEAST {
+        let count = counts.get(what).copied().unwrap_or_default();
+        assert!(count >= least, "{what}: {count}, not {least} or more");
+    }
+    assert!(
+        after < before + GROWTH_BYTES_MAX,
+        "from {before} to {after} bytes"
+    );
 }
 
-/// Counts of what happened, for people.
-fn report(traders: &[Trader]) -> String {
-    let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
-    for how in traders.iter().flat_map(|trader| trader.ended.values()) {
-        *ends.entry(how).or_default() += 1;
-    }
-    let (acts, trades): (usize, usize) = traders.iter().fold((0, 0), |(acts, trades), trader| {
-        (acts + trader.acts, trades + trader.trades.len())
-    });
-    format!("{acts} acts, {trades} executions, orders ended: {ends:?}")
+/// Whether the account has begun to forget the oldest of all that it remembers.
+fn remembers_all(account: &Account) -> bool {
+    let taken: i32 = account.next_order_id.values().map(|next| next - 1).sum();
+    let ended = taken as usize - account.open.len();
+    account.last_fill > FILLS_KEPT_MAX as u64 && ended > COMPLETED_KEPT_MAX
 }
 
-fn reconcile(traders: &[Trader], statement: &Statement, kept: &Account) {
+/// How often each thing happened: acts, executions, and how orders of each sort ended.
+fn counts(traders: &[Trader]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let mut add = |what: String, more: usize| *counts.entry(what).or_default() += more;
     for trader in traders {
-        let client = trader.client;
-        assert!(trader.is_done(), "orders of client {client} have no end");
-        assert!(trader.lost.is_empty(), "client {client} lost {:?}", trader.lost);
-    }
-    let (mut cash, mut fees) = (Decimal::from(CASH), Decimal::ZERO);
-    let mut shares: BTreeMap<String, Decimal> = BTreeMap::new();
-    let mut executions: BTreeMap<&str, (&Trade, Decimal)> = BTreeMap::new();
-    for trader in traders {
-        for (id, trade) in &trader.trades {
-            let fee = trader.fees[id];
-            let other = executions.insert(id, (trade, fee));
-            assert!(other.is_none(), "execution {id} was told to two clients");
+        add("acts".into(), trader.acts);
+        add("executions".into(), trader.trades.len());
+        for (order, how) in &trader.ended {
+            let terms = &trader.asked[order];
+            let sort = match terms {
+                Terms { parent: 1.., .. } => "child",
+                Terms { transmit: false, .. } => "parent",
+                Terms { group, .. } if !group.is_empty() => "of a group",
+                Terms {
+                    tif: "IOC" | "FOK", ..
+                } => terms.tif,
+                _ => terms.kind,
+            };
+            add(format!("{how} {sort}"), 1);
         }
     }
-    for (trade, fee) in executions.values() {
-        cash -= trade.shares * trade.price + fee;
-        fees += fee;
-        *shares.entry(trade.stock.clone()).or_default() += trade.shares;
-    }
-    // What was told, what is kept, and what the account says: all the same.
-    assert_eq!(kept.last_fill, executions.len() as u64);
-    assert_eq!((kept.cash, kept.commissions_total), (cash, fees));
-    assert!(kept.open.is_empty() && statement.open == 0);
-    let mut value = Decimal::ZERO;
-    for (stock, shares) in &shares {
-        assert_eq!(kept.shares(stock.parse().unwrap()), *shares, "{stock}");
-        let none = (Decimal::ZERO, Decimal::ZERO);
-        let (told, price) = statement.holdings.get(stock).copied().unwrap_or(none);
-        assert_eq!(told, *shares, "{stock}");
-        value += told * price;
-    }
-    assert_eq!(statement.values["TotalCashValue"], cash.round_dp(2));
-    assert_eq!(statement.values["NetLiquidation"], (cash + value).round_dp(2));
-    // Cash and shares at their price are the deposit, what was won for good, and what the shares have won so far.
-    let cost: Decimal = kept.positions.values().map(|held| held.cost).sum();
-    assert_eq!(
-        cash + value,
-        Decimal::from(CASH) + kept.realized_total + value - cost
-    );
+    counts
 }

@@ -142,6 +142,7 @@ fn hear(trader: &mut Trader, day: &Day, number: i32, body: Fields<'_>) {
             let told = body.part(3);
             let shares = told.text(7).parse().unwrap();
             let trade = Trade {
+                order: told.int(1) as i32,
                 stock: body.part(2).text(2).to_owned(),
                 shares: if told.text(6) == "BOT" { shares } else { -shares },
                 price: exact(told.double(8).unwrap()).unwrap(),
@@ -228,6 +229,7 @@ async fn next(updates: &mut Subscription<OrderUpdate>) -> Option<News> {
         OrderUpdate::ExecutionData(data) => {
             let shares = exact(data.execution.shares).unwrap();
             let trade = Trade {
+                order: data.execution.order_id,
                 stock: data.contract.symbol.to_string(),
                 shares: if data.execution.side == ExecutionSide::Bought {
                     shares

@@ -8,6 +8,7 @@
 mod crowd;
 mod day;
 mod drivers;
+mod ledger;
 mod process;
 mod trader;
 

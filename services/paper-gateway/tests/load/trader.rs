@@ -9,10 +9,15 @@ use protocol::units::exact;
 use rust_decimal::Decimal;
 
 pub const STOCKS: [&str; 8] = ["AAPL", "NVDA", "TSLA", "CEG", "VRT", "PLTR", "UPST", "SOFI"];
+/// When the market's day began that all live through, in seconds since 1970: at ten in New York, on a Tuesday.
+pub const START_SECOND: i64 = 1_709_650_800;
+/// New York's close and midnight on the way, which end orders.
+pub const CLOSE_SECOND: i64 = START_SECOND + 6 * 3600;
+pub const MIDNIGHT_SECOND: i64 = START_SECOND + 14 * 3600;
+/// So long before those nobody cancels everything, so that there is something to end.
+const CALM_SECONDS: i64 = 3600;
 /// Orders that one client leaves open at the most.
 const OPEN_MAX: usize = 12;
-/// Kinds of orders that need nothing but a price, so that the gateway never refuses them for their form.
-const PLAIN: [&str; 4] = ["MKT", "LMT", "STP", "STP LMT"];
 
 /// What all clients know.
 #[derive(Default)]
@@ -31,6 +36,13 @@ impl Day {
 
     pub fn at(&self, second: i64) {
         self.second.fetch_max(second, Ordering::Relaxed);
+    }
+
+    fn is_calm(&self) -> bool {
+        let second = self.second.load(Ordering::Relaxed);
+        [CLOSE_SECOND, MIDNIGHT_SECOND]
+            .iter()
+            .any(|end| (end - CALM_SECONDS..*end).contains(&second))
     }
 }
 
@@ -73,6 +85,7 @@ pub enum News {
 /// An execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trade {
+    pub order: i32,
     pub stock: String,
     /// Shares, below zero where they were sold.
     pub shares: Decimal,
@@ -83,12 +96,14 @@ pub struct Trader {
     pub client: i32,
     random: u64,
     next_id: i32,
-    live: BTreeMap<i32, Terms>,
+    /// All orders, with the terms that were asked for last.
+    pub asked: BTreeMap<i32, Terms>,
+    live: BTreeSet<i32>,
     acknowledged: BTreeSet<i32>,
     /// How each order ended.
     pub ended: BTreeMap<i32, String>,
     /// Orders that neither live nor ended, which must never be.
-    pub lost: Vec<(i32, Terms)>,
+    pub lost: Vec<i32>,
     pub trades: BTreeMap<String, Trade>,
     pub fees: BTreeMap<String, Decimal>,
     pub acts: usize,
@@ -100,7 +115,8 @@ impl Trader {
             client,
             random: mix(client as u64),
             next_id: 1,
-            live: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            live: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             ended: BTreeMap::new(),
             lost: Vec::new(),
@@ -144,26 +160,28 @@ impl Trader {
     }
 
     fn end(&mut self, order: i32, how: String) {
-        if self.live.remove(&order).is_some() {
+        if self.live.remove(&order) {
             self.ended.insert(order, how);
         }
     }
 
     /// After a new connection: what the gateway says is open and ended, and its next id. On a slow machine the last
-    /// orders before the end of a connection can be lost with it.
+    /// orders before the end of a connection can be lost with it, and so can a refusal: that of a child whose parent has
+    /// ended is the only one that leaves no trace.
     pub fn settle(&mut self, open: &BTreeSet<i32>, ended: &BTreeMap<i32, String>, next_id: i32) {
-        for (order, terms) in self.live.clone() {
+        for order in self.live.clone() {
+            let known = self.acknowledged.contains(&order);
+            let parent = self.asked[&order].parent;
             if let Some(how) = ended.get(&order) {
                 self.end(order, how.clone());
             } else if open.contains(&order) {
                 self.acknowledged.insert(order);
-            } else if order >= next_id {
+            } else if !known && order >= next_id {
                 self.end(order, "never arrived".into());
-            } else if PLAIN.contains(&terms.kind) && terms.tif != "FOK" && terms.parent == 0 && terms.transmit
-            {
-                self.lost.push((order, terms));
+            } else if !known && self.ended.contains_key(&parent) {
+                self.end(order, "without a parent".into());
             } else {
-                self.end(order, "refused while away".into());
+                self.lost.push(order);
             }
         }
     }
@@ -180,8 +198,9 @@ impl Trader {
     /// What it does next. Only those that can come back leave.
     pub fn act(&mut self, day: &Day, leaves: bool) -> Act {
         self.acts += 1;
-        let live: Vec<i32> = self.live.keys().copied().collect();
+        let live: Vec<i32> = self.live.iter().copied().collect();
         match self.below(1000) {
+            0 if day.is_calm() => Act::Nothing,
             0 => Act::CancelAll,
             1 if leaves => Act::Leave,
             2..20 => Act::Cancel(self.next_id - 1),
@@ -201,7 +220,7 @@ impl Trader {
         let Some(fresh) = self.terms(day) else {
             return Act::Nothing;
         };
-        let Some(terms) = self.live.get_mut(&order) else {
+        let Some(terms) = self.asked.get_mut(&order) else {
             return Act::Nothing;
         };
         terms.quantity += fresh.quantity;
@@ -214,7 +233,8 @@ impl Trader {
     fn take_id(&mut self, terms: &Terms) -> i32 {
         let id = self.next_id;
         self.next_id += 1;
-        self.live.insert(id, terms.clone());
+        self.asked.insert(id, terms.clone());
+        self.live.insert(id);
         id
     }
 
