@@ -40,14 +40,15 @@ impl Hub {
     /// The number of an order that a person places now: a free one, where none is given and somebody wants it bound.
     pub(super) fn number_by_hand(&self, order_id: i32) -> i32 {
         let binds = order_id == UNBOUND && self.peers.values().any(|peer| peer.auto_bind);
-        let free = self.told.free_numbers().next().filter(|_| binds);
+        let free = self.venue.account().free_numbers().next().filter(|_| binds);
         free.unwrap_or(order_id)
     }
 
     /// Whether a number below zero is that of an order by hand.
     pub(super) fn is_bound(&self, client: i32, order_id: i32) -> bool {
-        let known = self.told.find_open(client, order_id);
-        let order = known.or_else(|| self.told.find_completed(client, order_id));
+        let account = self.venue.account();
+        let known = account.find_open(client, order_id);
+        let order = known.or_else(|| account.find_completed(client, order_id));
         order_id < UNBOUND && order.is_some()
     }
 

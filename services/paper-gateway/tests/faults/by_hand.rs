@@ -93,3 +93,19 @@ async fn who_binds_orders_by_hand_as_they_come_is_told_of_them() {
     assert_eq!((ids(&told, 100), ids(&told, 5)), (vec![], vec![-1, -2, 0]));
     stage.gateway.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_by_hand_of_an_outage_get_a_number_each() {
+    let mut stage = Stage::new().await;
+    let mut first = stage.client(0).await;
+    first.ask(AUTO_OPEN_ORDERS, &Body::new().int(1, 1)).await;
+    stage.order(r#"{"fault":"link","state":"lost"}"#).await;
+    for _ in 0..2 {
+        stage.order(RESTS).await;
+    }
+    assert_eq!(first.sync().await, ["error 1100"]);
+    stage.order(r#"{"fault":"link","state":"restored"}"#).await;
+    let told = first.told().await;
+    assert_eq!(ids(&told, 100), [-1, -2]);
+    stage.gateway.stop().await.unwrap();
+}
