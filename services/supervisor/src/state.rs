@@ -181,7 +181,7 @@ pub fn secret_of(folder: &Path, user: &str) -> anyhow::Result<String> {
 pub fn gateway_name(folder: &Path) -> anyhow::Result<String> {
     let folder = folder.join("gateway");
     private_folder(&folder)?;
-    let file = folder.join("name");
+    let file = folder.join("known-as");
     if let Ok(text) = std::fs::read_to_string(&file)
         && !text.trim().is_empty()
     {

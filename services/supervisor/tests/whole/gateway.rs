@@ -28,6 +28,10 @@ impl Gateway {
         let folder = folder.join("broker");
         std::fs::create_dir_all(&folder).unwrap();
         let (address, control) = (folder.join("address"), folder.join("control"));
+        for sign in [&address, &control] {
+            // One that ran here before left where it listened.
+            let _ = std::fs::remove_file(sign);
+        }
         let child = Command::new(programs().join("tradewind-paper-gateway"))
             .args([
                 "--listen",
