@@ -123,13 +123,14 @@ fn an_execution_that_took_the_id_of_another_contradicts() {
 fn another_account_client_or_gateway_contradicts_before_anything_is_written() {
     let (world, _) = bought();
     let portfolio = &world.trader.portfolio;
-    let others: [(&str, &dyn Fn(&mut Identity)); 4] = [
-        ("use another state folder", &|one| one.account = "DU2".into()),
-        ("use another state folder", &|one| one.mode = Mode::Live),
-        ("use another state folder", &|one| one.client_id = 12),
+    type Change = fn(&mut Identity);
+    let others: [(&str, Change); 4] = [
+        ("use another state folder", |one| one.account = "DU2".into()),
+        ("use another state folder", |one| one.mode = Mode::Live),
+        ("use another state folder", |one| one.client_id = 12),
         (
             "trades through the gateway `here` and the settings name `there`: set broker.gateway to `here` only if",
-            &|one| one.gateway = "there".into(),
+            |one| one.gateway = "there".into(),
         ),
     ];
     for (said, change) in others {

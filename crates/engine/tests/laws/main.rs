@@ -8,6 +8,7 @@ mod cancellation;
 mod confirm;
 mod copy;
 mod desk;
+mod fate;
 mod flatten;
 mod fold;
 mod gate;

@@ -165,7 +165,7 @@ fn an_operator_is_told_what_is_in_the_way_of_an_exit() {
 #[test]
 fn an_account_is_not_flat_while_an_order_of_others_works() {
     let buy = placed("NVDA", Side::Buy, "10");
-    let mut world = holding(&[buy.clone()]);
+    let mut world = holding(std::slice::from_ref(&buy));
     let (accepted, text) = answer(&mut world, Verb::Flatten);
     assert!(
         accepted && text.contains("to buy 10 NVDA") && text.contains("4711"),
@@ -173,7 +173,7 @@ fn an_account_is_not_flat_while_an_order_of_others_works() {
     );
     world.fill_last("100");
     for _ in 0..3 {
-        read(&mut world, &[buy.clone()]);
+        read(&mut world, std::slice::from_ref(&buy));
         world.step(Input::Tick);
     }
     assert_eq!(told(&world, "flat").len(), 0);
@@ -316,7 +316,7 @@ fn no_order_of_this_ledger_is_one_of_others_whatever_became_of_it() {
         world.step(Input::Truth(missed, pass));
         none(&world, &ours);
     }
-    read(&mut world, &[ours.clone()]);
+    read(&mut world, std::slice::from_ref(&ours));
     none(&world, &ours);
     none(&world, &at_broker(""));
     world.fill(&id, &intent.quantity.to_string(), "80");
@@ -337,7 +337,7 @@ fn an_order_of_an_earlier_ledger_is_one_of_others() {
         ..sale("50")
     };
     let mut world = World::new(&[]);
-    let mut before = truth(&world, &[earlier.clone()]);
+    let mut before = truth(&world, std::slice::from_ref(&earlier));
     before.cash = Some(number("100000"));
     before.positions = World::new(&[("AAPL", "50")])
         .truth(&[("AAPL", number("50"))])

@@ -43,8 +43,8 @@ async fn from_a_browser(bus: &Bus, verb: &str) -> Reply {
 /// The last command of LEDGER.
 async fn recorded(whole: &Whole) -> CommandRecord {
     let bus = whole.stack.bus().unwrap();
-    let last: Option<Record> = bus.last(stream::LEDGER, "account.command.>").await.unwrap();
-    match last.map(|record| record.entry) {
+    let last: Option<(Record, _)> = bus.last(stream::LEDGER, "account.command.>").await.unwrap();
+    match last.map(|(record, _)| record.entry) {
         Some(Entry::Command(command)) => command,
         other => panic!("no command but {other:?}"),
     }
