@@ -24,6 +24,8 @@ NEW_YORK_SECONDS = 4 * 3600
 DAY_SECONDS_MAX = 120
 """Longest wait for the market to reach a time; at the speed of the test a whole day takes twenty seconds."""
 CLOSE = 99.0
+WARNING = "error 399"
+"""What an order is warned with that waits for its session."""
 
 
 def instant(day, clock):
@@ -79,6 +81,8 @@ def before_the_open(client):
     waiting = {name: client.wait_line(number, f"PreSubmitted 0/{_quantity(client, number)}")
                for name, number in placed.items() if name != "early"}
     expect("orders that wait", len(waiting), len(placed) - 1)
+    for name in waiting:
+        client.wait_line(placed[name], WARNING)
     return placed
 
 
@@ -106,7 +110,8 @@ def morning(client, placed):
     for name, clock in [("dated", "10:00"), ("second of two", None)]:
         story = client.wait_line(placed[name], "error 202")
         expect_that(f"the order {name} ended without a trade: {story}", "fill" not in " ".join(story))
-    family = [client.order_lines(placed[name])[-1] for name in ("profit", "loss")]
+    children = [client.order_lines(placed[name]) for name in ("profit", "loss")]
+    family = [[line for line in lines if line != WARNING][-1] for lines in children]
     expect("the children of the parent", family, ["Submitted 0/40", "PreSubmitted 0/40"])
 
 
