@@ -108,27 +108,7 @@ impl Broken {
                 wire(world, runner, to_broker).cut();
                 tally.fault(format!("cut {}", name_of(to_broker)));
             }
-            15..40 => {
-                let (runner, to_broker) = (place(random), random.below(2) == 0);
-                let how = match random.below(20) {
-                    0 => Wire::HalfOpen,
-                    1..4 => Wire::Stalled,
-                    4..7 => Wire::Deaf,
-                    _ => Wire::Late(random.millis(1, 80)),
-                };
-                wire(world, runner, to_broker).be(how);
-                let long = !matches!(how, Wire::Late(_)) && random.below(6) == 0;
-                let end = if long {
-                    Instant::now() + ASLEEP
-                } else {
-                    until(random)
-                };
-                self.0.push((end, Ending::Whole(runner, to_broker)));
-                let how = format!("{how:?}");
-                let how = how.split('(').next().expect("a first part").to_lowercase();
-                let long = if long { " for longer than a lease" } else { "" };
-                tally.fault(format!("{how}{long} {}", name_of(to_broker)));
-            }
+            15..40 => self.at_a_wire(world, random, tally),
             40..45 => say(world, random, tally).await,
             45..55 => self.at_the_broker(world, random, tally).await,
             55 => {
@@ -142,6 +122,29 @@ impl Broken {
             }
             _ => at_an_order(world, random).await,
         }
+    }
+
+    /// What happens to a wire of a runner, for a while.
+    fn at_a_wire(&mut self, world: &World, random: &mut Random, tally: &mut Tally) {
+        let (runner, to_broker) = (place(random), random.below(2) == 0);
+        let how = match random.below(20) {
+            0 => Wire::HalfOpen,
+            1..4 => Wire::Stalled,
+            4..7 => Wire::Deaf,
+            _ => Wire::Late(random.millis(1, 80)),
+        };
+        wire(world, runner, to_broker).be(how);
+        let long = !matches!(how, Wire::Late(_)) && random.below(6) == 0;
+        let end = if long {
+            Instant::now() + ASLEEP
+        } else {
+            Instant::now() + random.millis(50, LONGEST_MS)
+        };
+        self.0.push((end, Ending::Whole(runner, to_broker)));
+        let how = format!("{how:?}");
+        let how = how.split('(').next().expect("a first part").to_lowercase();
+        let long = if long { " for longer than a lease" } else { "" };
+        tally.fault(format!("{how}{long} {}", name_of(to_broker)));
     }
 
     /// What happens to the whole of the broker, for a while.
