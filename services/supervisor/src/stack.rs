@@ -78,7 +78,8 @@ impl Stack {
         stop::leftovers(&plan.state, &say);
         ports::check(&plan.wanted()?)?;
         state::make_secrets(&plan.state)?;
-        if plan.market != Market::Broker {
+        // Who names it in the settings knows better: a ledger of before it had a name of its own knows it by its address.
+        if plan.market != Market::Broker && plan.settings.broker.gateway.is_empty() {
             plan.settings.broker.gateway = state::gateway_name(&plan.state)?;
         }
         state::write_private(&plan.state.join("config.toml"), &plan.settings_text()?)?;

@@ -177,15 +177,16 @@ pub fn secret_of(folder: &Path, user: &str) -> anyhow::Result<String> {
 /// and is made with it, so that an account that began anew is another gateway.
 ///
 /// # Errors
-/// When the folder can't be written.
+/// When the folder can't be read or written.
 pub fn gateway_name(folder: &Path) -> anyhow::Result<String> {
     let folder = folder.join("gateway");
     private_folder(&folder)?;
     let file = folder.join("known-as");
-    if let Ok(text) = std::fs::read_to_string(&file)
-        && !text.trim().is_empty()
-    {
-        return Ok(text.trim().to_owned());
+    if file.exists() {
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        if !text.trim().is_empty() {
+            return Ok(text.trim().to_owned());
+        }
     }
     let name = format!("paper-gateway-{}", &secret()?[..GATEWAY_NAME_CHARS]);
     write_private(&file, &name)?;

@@ -47,7 +47,6 @@ pub struct Traded {
     pub signed: Quantity,
     pub price: Money,
     pub commission: Money,
-    pub sequence: u64,
     /// The record that told it first.
     pub first: u64,
     /// The broker's permanent id of the order.
@@ -243,7 +242,6 @@ impl Books {
                 signed: if buys { quantity } else { -quantity },
                 price: number(value, "price"),
                 commission: number(value, "commission"),
-                sequence: stored.sequence,
                 first: before.map_or(stored.sequence, |before| before.first),
                 permanent_id: value["permanent_id"].as_i64().unwrap_or_default(),
             };
@@ -302,7 +300,7 @@ impl Books {
         let of = self
             .trades
             .values()
-            .filter(|trade| trade.order == id && trade.sequence <= until);
+            .filter(|trade| trade.order == id && trade.first <= until);
         of.map(|trade| trade.signed.abs()).sum()
     }
 }

@@ -13,13 +13,15 @@ use engine::venue::bars::{Bar as VenueBar, BarSize as VenueSize};
 use engine::venue::market::Tick;
 use engine::venue::noise;
 use jiff::SignedDuration;
-use protocol::market::{Bar, Session};
+use protocol::market::{Bar, Quote, Session};
 use protocol::settings::Settings;
 use protocol::units::approximate;
-use protocol::{Hash, Symbol, Timestamp};
+use protocol::{Hash, Id, Symbol, Timestamp};
 
-use crate::world::{Published, SILENT_MS, SYMBOLS, World, symbol};
+use crate::world::{CALM_MS, Ms, Published, SILENT_MS, SYMBOLS, TROUBLE_MS, World, symbol};
 
+/// From here on nothing may follow from a price any more.
+const AT_REST_MS: Ms = TROUBLE_MS + CALM_MS - 20_000;
 /// Seconds of history that warm features up.
 const WARM_SECONDS: i64 = 180;
 
@@ -31,6 +33,8 @@ pub struct Feed {
     /// What the exchange did since the last look.
     pub ticks: Vec<Tick>,
     pub bars: Vec<(Symbol, VenueBar)>,
+    /// The latest of each stock.
+    quotes: BTreeMap<Symbol, Quote>,
     /// Bars of five seconds that the broker can tell of.
     history: BTreeMap<Symbol, Vec<RawBar>>,
     linked: bool,
@@ -59,6 +63,7 @@ impl Feed {
             session: None,
             ticks: Vec::new(),
             bars: Vec::new(),
+            quotes: BTreeMap::new(),
             history: BTreeMap::new(),
             linked: false,
             up: true,
@@ -83,6 +88,9 @@ impl World {
     pub fn market_moves(&mut self) {
         self.exchange(Deed::Time);
         if self.now > SILENT_MS {
+            if self.now.is_multiple_of(1_000) && self.now < AT_REST_MS {
+                self.tell_prices_again();
+            }
             return;
         }
         let (ticks, bars) = (
@@ -137,6 +145,15 @@ impl World {
         self.market_hears(Input::Wake);
     }
 
+    /// The market is at rest: the same prices again, so that who begins only now knows them too.
+    fn tell_prices_again(&mut self) {
+        let at = self.market_time();
+        for quote in self.feed.quotes.clone().into_values() {
+            let id = Id::derive(&["again", quote.symbol.as_str(), &at.to_string()]);
+            self.publish(&Published::Quote(Quote { id, at, ..quote }));
+        }
+    }
+
     fn link(&mut self) {
         let now = self.market_time();
         self.market_hears(Input::Linked);
@@ -176,7 +193,10 @@ impl World {
         let now = self.market_time();
         for output in self.feed.market.step(now, input) {
             match output {
-                Output::Quote(quote) => self.publish(&Published::Quote(quote)),
+                Output::Quote(quote) => {
+                    self.feed.quotes.insert(quote.symbol, quote.clone());
+                    self.publish(&Published::Quote(quote));
+                }
                 Output::Session(session) => {
                     self.feed.session = Some((session.clone(), now));
                     self.publish(&Published::Session(session));

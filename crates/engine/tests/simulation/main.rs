@@ -121,8 +121,9 @@ const HAPPENED: [&str; 77] = [
     "takeover",
 ];
 
-/// Seeds that once found what was wrong: a cancellation that overtook an execution freed its symbol for the next entry.
-const PINNED: [u64; 3] = [22_191, 167_392, 197_199];
+/// Seeds that once found what was wrong: a cancellation that overtook an execution freed its symbol for the next entry;
+/// and, of the simulation itself, a corrected execution that a judge took for a new one, and a start without any price.
+const PINNED: [u64; 5] = [22_191, 57_694, 58_129, 167_392, 197_199];
 
 /// The design without a guard, and what the judges must then find.
 const CONTROLS: [(Variant, &str); 5] = [
