@@ -45,7 +45,7 @@ async fn the_readmes_examples_work_as_typed() {
     first_trade(&whole).await;
     let state = whole.stack.plan.state.clone();
 
-    let output = typed(&state, "nats sub 'market.>' --count 1").await;
+    let output = typed(&state, "nats sub 'market.>' --count 5").await;
     let messages = json_lines(&output);
     assert!(
         output.status.success() && messages.iter().any(|message| message["symbol"].is_string()),
