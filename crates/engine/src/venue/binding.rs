@@ -10,6 +10,9 @@ use super::order::{Order, UNBOUND};
 use super::record::Record;
 use super::{Output, Venue};
 
+/// The highest number that is given: on the wire, -1 means no request.
+const HIGHEST: i32 = -2;
+
 impl Order {
     /// Whether a person placed it.
     #[must_use]
@@ -26,7 +29,7 @@ impl Account {
         let used = used.chain(self.fills.iter().map(|fill| (fill.client, fill.order_id)));
         let below = used.filter(|(client, order_id)| *client == desk::CLIENT && *order_id < UNBOUND);
         let used: BTreeSet<i32> = below.map(|(_, order_id)| order_id).collect();
-        (i32::MIN..UNBOUND)
+        (i32::MIN..=HIGHEST)
             .rev()
             .filter(move |number| !used.contains(number))
     }
@@ -116,9 +119,13 @@ mod tests {
         let unknown =
             |output: &Output| matches!(output, Output::Refused { why, .. } if *why == Refusal::UnknownOrder);
         assert!(refused.iter().any(unknown), "which one is meant?");
-        assert_eq!(step(Input::Bind).0, [-1, -2, -3]);
-        assert_eq!(step(cancel(-1)).0, [-2, -3]);
+        assert_eq!(
+            step(Input::Bind).0,
+            [-3, -2, -4],
+            "-1 means no request on the wire"
+        );
+        assert_eq!(step(cancel(-3)).0, [-2, -4]);
         step(by_hand(symbol, 0));
-        assert_eq!(step(Input::Bind).0, [-2, -3, -4], "a number is given once");
+        assert_eq!(step(Input::Bind).0, [-2, -4, -5], "a number is given once");
     }
 }

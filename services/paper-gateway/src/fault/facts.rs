@@ -7,6 +7,7 @@ use crate::message::account::{
 };
 use crate::message::request::Numbered;
 use crate::message::shared::Contract;
+use crate::peer::NO_REQUEST;
 use crate::request::Request;
 use crate::wire;
 
@@ -107,7 +108,7 @@ impl Facts {
                 let error = ErrorMessage::decode(body).ok()?;
                 facts.code = error.error_code;
                 facts.request_id = error.id;
-                facts.order_id = error.id.filter(|id| *id >= 0);
+                facts.order_id = error.id.filter(|id| *id != NO_REQUEST);
                 facts.owner = facts.order_id.map(|_| client);
             }
             5 => {
