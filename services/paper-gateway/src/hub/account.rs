@@ -174,30 +174,37 @@ impl Hub {
         account.is_none_or(|account| account.is_empty() || account == "All" || account == self.name)
     }
 
-    /// A position changed: those who follow positions or the account are told.
-    pub(super) fn tell_position(&mut self, symbol: Symbol) {
+    /// Positions changed: those who follow positions or the account are told.
+    pub(super) fn tell_positions(&mut self, symbols: &BTreeSet<Symbol>) {
         let follows = |peer: &Peer| {
             let multi = !(peer.positions_multi.is_empty() && peer.account_multi.is_empty());
             peer.positions || peer.account || multi
         };
-        if !self.peers.values().any(follows) {
+        if symbols.is_empty() || !self.peers.values().any(follows) {
             return;
         }
-        let holding = self.told.positions.get(&symbol).cloned().unwrap_or_default();
-        let position = self.position(symbol, &holding);
-        let (portfolio, values, name) = (self.portfolio(symbol, &holding), self.values(), self.name.clone());
+        let told = |symbol: &Symbol| {
+            let holding = self.told.positions.get(symbol).cloned().unwrap_or_default();
+            (
+                self.position(*symbol, &holding),
+                self.portfolio(*symbol, &holding),
+            )
+        };
+        let (positions, portfolios): (Vec<Position>, Vec<PortfolioValue>) = symbols.iter().map(told).unzip();
+        let (values, name) = (self.values(), self.name.clone());
         for peer in self.peers.values_mut() {
             if peer.positions {
-                peer.send(61, &position);
+                positions.iter().for_each(|position| peer.send(61, position));
             }
             for id in peer.positions_multi.clone() {
-                peer.send(71, &multi(id, position.clone()));
+                let told = positions.iter().map(|position| multi(id, position.clone()));
+                told.for_each(|position| peer.send(71, &position));
             }
             for wanted in peer.account_multi.clone() {
                 tell_multi(peer, wanted, &name, &values);
             }
             if peer.account {
-                peer.send(7, &portfolio);
+                portfolios.iter().for_each(|portfolio| peer.send(7, portfolio));
                 tell_values(peer, &name, &values);
             }
         }

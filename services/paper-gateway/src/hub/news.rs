@@ -1,7 +1,7 @@
 //! What the broker says of orders and of the account: told at once, or once its link is back. Until then the gateway
 //! knows nothing newer than the loss, and answers from that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engine::venue::Refusal;
 use engine::venue::account::Position as Holding;
@@ -12,7 +12,7 @@ use protocol::{Price, Symbol};
 use super::Hub;
 
 /// Most news that waits for the link. Of more, the oldest is taken in untold.
-const NEWS_MAX: usize = 10_000;
+pub(super) const NEWS_MAX: usize = 10_000;
 
 /// One thing that the broker says.
 #[derive(Debug)]
@@ -45,19 +45,41 @@ impl Hub {
     /// Takes in what the broker says, and tells it: now or when the link is back.
     pub(super) fn hear(&mut self, news: News) {
         let Some(outage) = self.trouble.as_mut().and_then(|trouble| trouble.outage.as_mut()) else {
-            return self.tell_news(news);
+            let moved = self.tell_news(news);
+            return self.tell_positions(&moved.into_iter().collect());
         };
+        if matches!(news, News::Record(Record::Trailed { .. })) {
+            // Nobody is told of it, and it comes with every price: it must not push out what somebody is told of.
+            return;
+        }
         outage.news.push_back(news);
         if outage.news.len() > NEWS_MAX
-            && let Some(News::Record(record)) = outage.news.pop_front()
+            && let Some(oldest) = outage.news.pop_front()
         {
-            self.told.apply(&record);
+            self.take_in(&oldest);
         }
     }
 
-    fn tell_news(&mut self, news: News) {
+    /// Takes news in untold.
+    fn take_in(&mut self, news: &News) {
         match news {
-            News::Record(record) => self.tell_record(&record),
+            News::Record(record) => {
+                self.told.apply(record);
+                if let Record::Ended { perm_id, .. } = record
+                    && let Some(order) = self.told.completed.get(perm_id)
+                {
+                    self.set_active(order.client, order.order_id);
+                }
+            }
+            News::Order { client, order_id } => self.set_active(*client, *order_id),
+            News::Refused { .. } => {}
+        }
+    }
+
+    /// Tells those whom it is about, and returns the stock whose position it changed.
+    fn tell_news(&mut self, news: News) -> Option<Symbol> {
+        match news {
+            News::Record(record) => return self.tell_record(&record),
             News::Refused {
                 client,
                 order_id,
@@ -72,6 +94,7 @@ impl Hub {
                 }
             }
         }
+        None
     }
 
     /// An order is not, or no longer, one that the broker has and does not trade.
@@ -99,9 +122,12 @@ impl Hub {
     /// The link is back: what waited for it is told.
     pub(super) fn regain_link(&mut self) {
         let outage = self.trouble.as_mut().and_then(|trouble| trouble.outage.take());
-        for news in outage.into_iter().flat_map(|outage| outage.news) {
-            self.tell_news(news);
-        }
+        let Some(outage) = outage else { return };
+        let news = outage.news.into_iter();
+        let moved: BTreeSet<Symbol> = news.filter_map(|news| self.tell_news(news)).collect();
+        // With where stops stand that trailed meanwhile.
+        self.told.clone_from(self.venue.account());
+        self.tell_positions(&moved);
     }
 
     /// What the account is worth, as far as the gateway knows.

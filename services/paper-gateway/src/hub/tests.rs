@@ -1,6 +1,9 @@
 //! The hub alone, without sockets: what it does in which order, and when.
 
+use bytes::BytesMut;
+use engine::venue::desk::Desk;
 use engine::venue::market::Market;
+use engine::venue::order::{Kind, Side, Ticket, Trail};
 use engine::venue::synthetic::Synthetic;
 use jiff::SignedDuration;
 use tempfile::TempDir;
@@ -8,7 +11,10 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
 use crate::clock::Wall;
+use crate::fault::Facts;
 use crate::line::Entitlement;
+use crate::outbox::{Outgoing, outbox};
+use crate::wire;
 
 /// A hub on the wall's clock with a market that stands at some time, and the folder that it needs.
 fn hub(start: Timestamp) -> (Hub, TempDir) {
@@ -62,4 +68,129 @@ async fn a_market_whose_wall_clock_was_set_back_goes_on() {
         next < Instant::now() + Duration::from_secs(2),
         "the next trade is near"
     );
+}
+
+const SESSION: u64 = 1;
+
+/// A client that follows the account, of a hub that can lose its link.
+async fn follow(hub: &mut Hub) -> Outgoing {
+    drop(hub.allow(4010, Vec::new()));
+    let (outbox, outgoing) = outbox(Default::default());
+    hub.meet(SESSION, 7, outbox);
+    let peer = hub.peer(SESSION);
+    (peer.account, peer.positions) = (true, true);
+    peer.account_multi.insert(1, false);
+    read(hub, &outgoing).await;
+    outgoing
+}
+
+/// What the client is told by now.
+async fn read(hub: &mut Hub, outgoing: &Outgoing) -> Vec<Facts> {
+    hub.flush().unwrap();
+    let mut bytes = BytesMut::new();
+    assert!(outgoing.take(&mut bytes).await);
+    outgoing.written();
+    let (mut told, mut rest) = (Vec::new(), &bytes[..]);
+    while let Some((_, _, length)) = wire::frames(rest).next() {
+        told.push(Facts::of_frame(7, &rest[..length]).unwrap());
+        rest = &rest[length..];
+    }
+    told
+}
+
+fn say(hub: &mut Hub, line: &str) {
+    let (answer, _) = oneshot::channel();
+    let line = Box::new(crate::fault::parse(line).unwrap());
+    hub.handle(Command::Control { line, answer }).unwrap();
+}
+
+fn ticket(kind: Kind) -> Box<Ticket> {
+    Box::new(Ticket::new("AAPL".parse().unwrap(), Side::Sell, kind, 1.into()))
+}
+
+fn place(hub: &mut Hub, order_id: i32, ticket: Box<Ticket>) {
+    let client = 7;
+    hub.step(Input::Place {
+        client,
+        order_id,
+        ticket,
+    })
+    .unwrap();
+}
+
+#[tokio::test]
+async fn stops_that_trail_through_a_long_outage_push_no_news_out() {
+    let (mut hub, _folder) = hub(Timestamp::now());
+    let outgoing = follow(&mut hub).await;
+    let trails = Kind::Trail {
+        by: Trail::Amount(50.into()),
+        start: None,
+        limit_offset: None,
+    };
+    place(&mut hub, 1, ticket(trails));
+    let perm_id = *hub.told.open.keys().next().unwrap();
+    read(&mut hub, &outgoing).await;
+
+    say(&mut hub, r#"{"fault":"link","state":"lost"}"#);
+    place(&mut hub, 2, ticket(Kind::Stop(1.into())));
+    for cents in 0..=news::NEWS_MAX {
+        let at = hub.venue.now();
+        hub.hear(News::Record(Record::Trailed {
+            perm_id,
+            stop: (cents as i64).into(),
+            at,
+        }));
+    }
+    say(&mut hub, r#"{"fault":"link","state":"restored"}"#);
+    let told = read(&mut hub, &outgoing).await;
+    let opened = |told: &Facts| (told.number, told.order_id) == (5, Some(2));
+    assert!(told.iter().any(opened), "{told:?}");
+    assert_eq!(&hub.told, hub.venue.account());
+}
+
+#[tokio::test]
+async fn trades_of_an_outage_are_told_with_one_word_about_the_account() {
+    let (mut hub, _folder) = hub(Timestamp::now());
+    let outgoing = follow(&mut hub).await;
+    say(&mut hub, r#"{"fault":"link","state":"lost"}"#);
+    read(&mut hub, &outgoing).await;
+    for order_id in -1_000..-1 {
+        hub.step(Input::Desk(Desk::Trade {
+            order_id,
+            ticket: ticket(Kind::Market),
+        }))
+        .unwrap();
+    }
+    let trades = hub.venue.account().fills.len();
+    assert!(trades >= 999, "{trades}");
+    say(&mut hub, r#"{"fault":"link","state":"restored"}"#);
+    let told = read(&mut hub, &outgoing).await;
+    let count = |number| told.iter().filter(|told| told.number == number).count();
+    assert_eq!((count(61), count(7)), (1, 1), "positions, holdings");
+    assert!(told.len() < 200, "{}", told.len());
+    assert_eq!(&hub.told, hub.venue.account());
+}
+
+#[tokio::test]
+async fn an_order_that_ends_among_too_much_news_leaves_its_number_free() {
+    let (mut hub, _folder) = hub(Timestamp::now());
+    let _outgoing = follow(&mut hub).await;
+    place(&mut hub, 1, ticket(Kind::Stop(1.into())));
+    assert_eq!(hub.told.open.len(), 1);
+    let trouble = hub.trouble.as_mut().unwrap();
+    trouble.inactive.insert((7, 1));
+    say(&mut hub, r#"{"fault":"link","state":"lost"}"#);
+    hub.step(Input::Cancel {
+        client: 7,
+        order_id: 1,
+    })
+    .unwrap();
+    for _ in 0..2 * news::NEWS_MAX {
+        hub.hear(News::Order {
+            client: 7,
+            order_id: 2,
+        });
+    }
+    let trouble = hub.trouble.as_ref().unwrap();
+    assert!(trouble.inactive.is_empty(), "{:?}", trouble.inactive);
 }
