@@ -10,7 +10,7 @@ use protocol::ledger::Fill;
 use protocol::{Quantity, Timestamp};
 
 use crate::desk::append;
-use crate::world::{World, number, symbol};
+use crate::world::{World, number, shown, symbol};
 
 /// A world in which AAPL was bought; at the broker 3 shares of it are filled and the rest is cancelled.
 fn buying() -> World {
@@ -55,15 +55,10 @@ fn now() -> Timestamp {
 fn truth(world: &World) -> Truth {
     let (id, intent) = &world.intents[0];
     let order = BrokerOrder {
-        limit_price: None,
-        order_ref: id.to_string(),
         order_id: 0,
-        permanent_id: 7,
-        symbol: intent.symbol,
-        side: intent.side,
-        quantity: intent.quantity,
         status: BrokerStatus::Cancelled,
         text: "Cancelled".into(),
+        ..shown(id, intent, 7)
     };
     Truth {
         completed: vec![order],

@@ -1,12 +1,11 @@
 //! What is told or settled only when the broker says so too.
 
-use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::reconcile::{Pass, Truth};
 use engine::trader::Input;
 use protocol::Id;
-use protocol::ledger::Side;
 use protocol::operator::{Command, Verb};
 
-use crate::world::{World, number, symbol};
+use crate::world::{World, number, shown};
 
 fn read(world: &mut World, truth: Truth) {
     world.step(Input::Truth(truth, Pass::Running));
@@ -89,17 +88,7 @@ fn an_order_that_the_broker_works_is_not_settled_and_one_that_is_in_doubt_is_can
     assert!(world.ask(Verb::Close, Some("NVDA")));
     let (id, intent) = world.intents[0].clone();
     let mut world = world.restart();
-    let order = BrokerOrder {
-        limit_price: None,
-        order_ref: id.to_string(),
-        order_id: intent.order_id,
-        permanent_id: 77,
-        symbol: symbol("NVDA"),
-        side: Side::Sell,
-        quantity: intent.quantity,
-        status: BrokerStatus::Working,
-        text: String::new(),
-    };
+    let order = shown(&id, &intent, 77);
     let working = Truth {
         open: vec![order],
         ..world.truth(&[("NVDA", number("20"))])

@@ -7,6 +7,7 @@ use protocol::ledger::{Fill, Intent};
 use protocol::{Id, Money, Quantity};
 
 use crate::many::Dice;
+use crate::world::shown;
 
 /// What became of one order at the broker, and every message about it.
 pub struct Story {
@@ -124,15 +125,8 @@ impl Story {
             &mut truth.completed
         };
         rows.push(BrokerOrder {
-            limit_price: None,
-            order_ref: id.to_string(),
-            order_id: intent.order_id,
-            permanent_id: i64::from(intent.order_id),
-            symbol: intent.symbol,
-            side: intent.side,
-            quantity: intent.quantity,
             status,
-            text: String::new(),
+            ..shown(id, intent, i64::from(intent.order_id))
         });
         truth
             .executions

@@ -8,7 +8,7 @@ use protocol::ledger::{OrderType, Reason};
 use protocol::market::{Phase, Session};
 use protocol::operator::Verb;
 
-use crate::world::{World, hear, number, symbol};
+use crate::world::{World, hear, number, shown, symbol};
 
 #[test]
 fn an_operator_s_exit_does_not_hang_on_the_last_word_of_a_market_data_stage_that_died() {
@@ -107,18 +107,8 @@ fn closed_in_silence() -> (World, Vec<BrokerOrder>) {
     world.quote("NVDA", "100");
     world.later(19 * 3_600);
     assert!(world.ask(Verb::Close, Some("NVDA")));
-    let order = world.trader.portfolio.open_orders().next().unwrap();
-    let works = BrokerOrder {
-        limit_price: None,
-        order_ref: order.id.to_string(),
-        order_id: order.order_id,
-        permanent_id: 7,
-        symbol: order.symbol,
-        side: order.side,
-        quantity: order.quantity,
-        status: BrokerStatus::Working,
-        text: String::new(),
-    };
+    let (id, intent) = world.intents.last().unwrap();
+    let works = shown(id, intent, 7);
     (world, vec![works])
 }
 

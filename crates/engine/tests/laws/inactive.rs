@@ -6,7 +6,7 @@ use engine::trader::{Heard, Input, News};
 use protocol::Quantity;
 use protocol::decision::Check;
 
-use crate::world::{World, symbol};
+use crate::world::{World, shown, symbol};
 
 /// A world in which AAPL was bought once and the broker has the order.
 fn buying() -> World {
@@ -43,15 +43,9 @@ fn state(world: &World) -> OrderState {
 fn read(world: &mut World, status: Option<BrokerStatus>) {
     let (id, intent) = &world.intents[0];
     let order = status.map(|status| BrokerOrder {
-        limit_price: None,
-        order_ref: id.to_string(),
-        order_id: intent.order_id,
-        permanent_id: 7,
-        symbol: intent.symbol,
-        side: intent.side,
-        quantity: intent.quantity,
         status,
         text: "held".into(),
+        ..shown(id, intent, 7)
     });
     let truth = Truth {
         open: order.into_iter().collect(),

@@ -1,28 +1,20 @@
 //! What comes after it was given up, and what should be over and is not.
 
 use engine::order::OrderState;
-use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
+use engine::reconcile::{BrokerStatus, Pass, Truth};
 use engine::trader::{Heard, Input, News, Output};
 use protocol::decision::{Alert, Level};
 use protocol::ledger::{Entry, Intent, Side};
 use protocol::operator::Verb;
 use protocol::{Id, Quantity};
 
-use crate::world::{World, number, symbol};
+use crate::world::{World, number, shown, symbol};
 
 /// What the broker says when it is read: these orders work, this many shares of AAPL are there.
 fn truth(world: &World, working: &[&(Id, Intent)], held: &str) -> Truth {
-    let open = working.iter().map(|(id, intent)| BrokerOrder {
-        limit_price: None,
-        order_ref: id.to_string(),
-        order_id: intent.order_id,
-        permanent_id: i64::from(intent.order_id),
-        symbol: intent.symbol,
-        side: intent.side,
-        quantity: intent.quantity,
-        status: BrokerStatus::Working,
-        text: String::new(),
-    });
+    let open = working
+        .iter()
+        .map(|(id, intent)| shown(id, intent, i64::from(intent.order_id)));
     Truth {
         open: open.collect(),
         ..world.truth(&[("AAPL", number(held))])

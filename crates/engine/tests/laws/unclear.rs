@@ -11,7 +11,7 @@ use protocol::Timestamp;
 use protocol::decision::{Check, Level};
 
 use crate::desk::{append, notice};
-use crate::world::{World, number, symbol};
+use crate::world::{World, number, shown, symbol};
 
 fn now() -> Timestamp {
     "2026-11-23T15:00:00Z".parse().unwrap()
@@ -145,17 +145,7 @@ fn a_refused_order_that_works_asks_for_a_reading_at_once() {
     assert!(reads(&desk.step(now(), false, works.clone())));
     // Once two readings showed it and a person was told, readings go on at their own pace.
     let (id, intent) = &world.intents[0];
-    let order = BrokerOrder {
-        limit_price: None,
-        order_ref: id.to_string(),
-        order_id: intent.order_id,
-        permanent_id: 7,
-        symbol: intent.symbol,
-        side: intent.side,
-        quantity: intent.quantity,
-        status: BrokerStatus::Working,
-        text: String::new(),
-    };
+    let order = shown(id, intent, 7);
     let mut at = now();
     let mut cancelled = false;
     for _ in 0..3 {

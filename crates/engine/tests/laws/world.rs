@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::gate::{Gate, Moment};
 use engine::portfolio::Portfolio;
-use engine::reconcile::{BrokerStatus, Truth};
+use engine::reconcile::{BrokerOrder, BrokerStatus, Truth};
 use engine::testing::settings;
 use engine::trader::{Ask, Draft, Heard, Input, News, Output, Trader};
 use jiff::SignedDuration;
@@ -402,6 +402,21 @@ pub fn stays(world: &mut World, price: &str, seconds: i64) {
         world.quote("AAPL", price);
         world.step(Input::Tick);
         world.later(1);
+    }
+}
+
+/// An order of ours as the broker shows it while it works.
+pub fn shown(id: &Id, intent: &Intent, permanent_id: i64) -> BrokerOrder {
+    BrokerOrder {
+        order_ref: id.to_string(),
+        order_id: intent.order_id,
+        permanent_id,
+        symbol: intent.symbol,
+        side: intent.side,
+        quantity: intent.quantity,
+        limit_price: None,
+        status: BrokerStatus::Working,
+        text: String::new(),
     }
 }
 
