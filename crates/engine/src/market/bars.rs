@@ -36,7 +36,8 @@ pub struct Piece {
     open: Price,
     high: Price,
     low: Price,
-    close: Price,
+    /// Its last price.
+    pub close: Price,
     volume: Quantity,
 }
 

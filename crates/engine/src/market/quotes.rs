@@ -8,6 +8,10 @@ use protocol::{Id, Price, Quantity, Symbol};
 /// Wall time that ticks which belong together need to arrive: a new bid, its size, the new ask. Told at once,
 /// every move would look crossed for a moment.
 const SETTLE_MS: i64 = 5;
+/// A price this far from the one before, in hundredths of it, may be an error: exchanges pause a stock that moves by less.
+const LEAP_PERCENT: i64 = 25;
+/// Market time for which prices must have been about there before such a price is believed.
+pub(super) const LEAP_SECONDS: i64 = 5;
 
 /// What a price or size tick is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,10 @@ pub struct QuoteBook {
     stale: bool,
     /// True while what comes may be older than the clock says.
     doubted: bool,
+    /// The latest mark that is believed.
+    believed: Option<Price>,
+    /// The latest mark that is not, and the market time since when marks have been about there.
+    leapt: Option<(Price, Timestamp)>,
     /// Market time of the last trade.
     traded_at: Option<Timestamp>,
     /// Wall time of the last tick.
@@ -99,6 +107,8 @@ impl QuoteBook {
             fed: false,
             stale: false,
             doubted: false,
+            believed: None,
+            leapt: None,
             traded_at: None,
             heard: None,
             instant: None,
@@ -234,6 +244,40 @@ impl QuoteBook {
         matches!((self.quote.bid, self.quote.ask), (Some(bid), Some(ask)) if bid > ask)
     }
 
+    /// The mark that is believed and the present one, where that is too far from it to be believed yet.
+    #[must_use]
+    pub fn leapt(&self) -> Option<(Price, Price)> {
+        let believed = self.believed.or(self.quote.previous_close)?;
+        self.leapt.map(|(mark, _)| (believed, mark))
+    }
+
+    /// Tells the book what the price was before its first one.
+    pub fn remember(&mut self, price: Price) {
+        self.believed.get_or_insert(price);
+    }
+
+    /// Believes a mark near the one before, or near where marks have been for a while.
+    fn judge_mark(&mut self) {
+        let Some(mark) = self.quote.mark() else { return };
+        let is_near =
+            |other: Price| (mark - other).abs() * Price::ONE_HUNDRED <= other * Price::from(LEAP_PERCENT);
+        let believed = self.believed.or(self.quote.previous_close);
+        if believed.is_none_or(is_near) {
+            (self.believed, self.leapt) = (Some(mark), None);
+            return;
+        }
+        let at = self.quote.at;
+        let since = self
+            .leapt
+            .filter(|(there, _)| is_near(*there))
+            .map_or(at, |(_, since)| since);
+        if at.duration_since(since) < SignedDuration::from_secs(LEAP_SECONDS) {
+            self.leapt = Some((mark, since));
+        } else {
+            (self.believed, self.leapt) = (Some(mark), None);
+        }
+    }
+
     /// Whether nothing came for too long, or the link is down.
     #[must_use]
     pub fn silent(&self) -> bool {
@@ -253,8 +297,9 @@ impl QuoteBook {
         }
         self.changed = None;
         self.told = Some(now);
-        self.quote.tradable =
-            !(self.silent() || self.doubted || self.delayed() || self.halted || self.crossed());
+        self.judge_mark();
+        let unfit = self.silent() || self.delayed() || self.halted || self.crossed();
+        self.quote.tradable = !(unfit || self.doubted || self.leapt.is_some());
         self.name();
         Some(self.quote.clone())
     }

@@ -2,9 +2,10 @@
 
 use super::bars::Taken;
 use super::clock::DOUBT_SECONDS;
+use super::quotes::LEAP_SECONDS;
 use super::*;
-use protocol::Id;
 use protocol::market::Phase;
+use protocol::{Id, Price};
 
 impl Market {
     pub(super) fn link(&mut self) {
@@ -114,7 +115,7 @@ impl Market {
         let Some(watch) = self.watches.get_mut(&symbol) else {
             return;
         };
-        let delayed = watch.quotes.delayed();
+        let (delayed, leapt) = (watch.quotes.delayed(), watch.quotes.leapt().is_some());
         let taken = watch.quotes.take(now, at, tick);
         out.extend(
             watch
@@ -122,11 +123,15 @@ impl Market {
                 .told(now, self.plan.quote_interval)
                 .map(Output::Quote),
         );
+        let leaps = watch.quotes.leapt().filter(|_| !leapt);
         if !delayed && watch.quotes.delayed() {
             let text = format!(
                 "the broker sends delayed or frozen data of {symbol}, which is not traded on: subscribe to live data for it"
             );
             self.alert(now, "delayed-data", Some(symbol), Level::Warning, text, out);
+        }
+        if let Some(leap) = leaps {
+            self.tell_leap(now, symbol, leap, out);
         }
         if let Err(what) = taken {
             self.refuse(
@@ -202,6 +207,10 @@ impl Market {
             return;
         };
         let held = watch.held.take().unwrap_or_default();
+        let latest = past.pieces.last().or(past.bars.last());
+        if let Some(piece) = latest.and_then(|bar| bar.check().ok()) {
+            watch.quotes.remember(piece.close);
+        }
         // What can't be read in history is left out: it decides nothing.
         for piece in past
             .bars
@@ -278,13 +287,30 @@ impl Market {
     }
 
     fn tell_quotes(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let interval = self.plan.quote_interval;
-        out.extend(
-            self.watches
-                .values_mut()
-                .filter_map(|watch| watch.quotes.told(now, interval))
-                .map(Output::Quote),
+        let mut leaps = Vec::new();
+        for (symbol, watch) in &mut self.watches {
+            let leapt = watch.quotes.leapt().is_some();
+            let told = watch.quotes.told(now, self.plan.quote_interval);
+            out.extend(told.map(Output::Quote));
+            let leap = watch.quotes.leapt().filter(|_| !leapt);
+            leaps.extend(leap.map(|leap| (*symbol, leap)));
+        }
+        for (symbol, leap) in leaps {
+            self.tell_leap(now, symbol, leap, out);
+        }
+    }
+
+    fn tell_leap(
+        &mut self,
+        now: Timestamp,
+        symbol: Symbol,
+        (from, to): (Price, Price),
+        out: &mut Vec<Output>,
+    ) {
+        let text = format!(
+            "the price of {symbol} went from {from} to {to} at once: it is not traded on before it has been there for {LEAP_SECONDS} s"
         );
+        self.alert(now, "price-leap", Some(symbol), Level::Warning, text, out);
     }
 
     /// Tells the session when it changed, and now and then though it did not.

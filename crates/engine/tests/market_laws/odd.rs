@@ -97,6 +97,63 @@ fn market_quotes_that_may_not_be_traded_on_say_so() {
     );
 }
 
+/// A quote of SPY at this price; whether it may be traded on, and what is said.
+fn priced(machine: &mut Market, ms: i64, price: f64) -> (bool, Vec<&'static str>) {
+    let time = machine.market_time(wall(ms));
+    machine.step(wall(ms), server_time(wall(ms), time));
+    let mut out = bid_ask(machine, ms, price, price + 0.1);
+    out.extend(machine.step(wall(ms + 300), Input::Wake));
+    let said = alerts(&out).into_iter().map(|(kind, _)| kind).collect();
+    (quotes(out).last().unwrap().tradable, said)
+}
+
+#[test]
+fn market_a_price_that_leaps_is_not_traded_on_before_it_has_stood_there() {
+    let mut machine = warm("1m");
+    assert_eq!(priced(&mut machine, 0, 167.0), (true, vec![]));
+    for (second, price) in [(1, 1_670.0), (2, 16.7), (3, 0.01)] {
+        let (tradable, said) = priced(&mut machine, second * 1_000, price);
+        assert!(!tradable, "{price}");
+        assert_eq!(said.len(), usize::from(second == 1), "{said:?}: told once");
+    }
+    assert_eq!(priced(&mut machine, 4_000, 170.0), (true, vec![]), "as before");
+    // One that comes and goes never counts, however long it is about.
+    for second in 5..20 {
+        let price = if second % 2 == 0 { 170.0 } else { 17.0 };
+        assert_eq!(priced(&mut machine, second * 1_000, price).0, price > 100.0);
+    }
+    // One that stays does, wherever else it has been meanwhile.
+    let stays: Vec<bool> = (20..30)
+        .map(|second| {
+            priced(
+                &mut machine,
+                second * 1_000,
+                if second == 22 { 300.0 } else { 80.0 },
+            )
+            .0
+        })
+        .collect();
+    assert_eq!(stays, [[false; 8].as_slice(), &[true; 2]].concat());
+    // A move of a fifth is no leap.
+    assert!(priced(&mut machine, 30_000, 96.0).0);
+}
+
+#[test]
+fn market_the_first_price_of_a_day_is_held_against_the_close_before_it() {
+    for (close, tradable) in [(160.0, true), (16.0, false)] {
+        let mut machine = warm("1m");
+        let tick = Tick::Price {
+            field: Field::PreviousClose,
+            price: close,
+            size: None,
+            delayed: false,
+        };
+        let symbol = symbol("SPY");
+        machine.step(wall(0), Input::Tick { symbol, tick });
+        assert_eq!(priced(&mut machine, 1, 167.0).0, tradable);
+    }
+}
+
 #[test]
 fn market_delayed_data_is_said_once() {
     let mut machine = warm("1m");

@@ -22,6 +22,11 @@ use crate::world::{CALM_MS, Ms, Published, SILENT_MS, SYMBOLS, TROUBLE_MS, World
 
 /// From here on nothing may follow from a price any more.
 const AT_REST_MS: Ms = TROUBLE_MS + CALM_MS - 20_000;
+/// One in so many seeds has trades told at ten times their price or a tenth of it, each in so many.
+const ERRING_SEEDS: u64 = 5;
+const ERRING_TICKS: u64 = 200;
+/// A price that is traded on is not this many times the true one, nor this part of it.
+const ERROR: f64 = 2.0;
 /// Seconds of history that warm features up.
 const WARM_SECONDS: i64 = 180;
 
@@ -35,6 +40,8 @@ pub struct Feed {
     pub bars: Vec<(Symbol, VenueBar)>,
     /// The latest of each stock.
     quotes: BTreeMap<Symbol, Quote>,
+    /// The latest true prices.
+    prices: BTreeMap<Symbol, f64>,
     /// Bars of five seconds that the broker can tell of.
     history: BTreeMap<Symbol, Vec<RawBar>>,
     linked: bool,
@@ -64,6 +71,7 @@ impl Feed {
             ticks: Vec::new(),
             bars: Vec::new(),
             quotes: BTreeMap::new(),
+            prices: BTreeMap::new(),
             history: BTreeMap::new(),
             linked: false,
             up: true,
@@ -115,12 +123,19 @@ impl World {
             self.link();
         }
         for tick in ticks {
+            let (bid, ask, last) = (
+                approximate(tick.bid),
+                approximate(tick.ask),
+                approximate(tick.price),
+            );
+            self.feed.prices.insert(tick.symbol, last);
+            let last = last * self.error(tick.symbol);
             for (field, price, size) in [
-                (Field::Bid, tick.bid, tick.bid_size),
-                (Field::Ask, tick.ask, tick.ask_size),
-                (Field::Last, tick.price, tick.size),
+                (Field::Bid, bid, tick.bid_size),
+                (Field::Ask, ask, tick.ask_size),
+                (Field::Last, last, tick.size),
             ] {
-                let (price, size, delayed) = (approximate(price), Some(approximate(size)), self.feed.delayed);
+                let (size, delayed) = (Some(approximate(size)), self.feed.delayed);
                 let tick_of = RawTick::Price {
                     field,
                     price,
@@ -143,6 +158,20 @@ impl World {
             self.market_tells_its_time();
         }
         self.market_hears(Input::Wake);
+    }
+
+    /// By how much the price of a trade is told wrongly: seldom, and in some seeds alone.
+    fn error(&mut self, symbol: Symbol) -> f64 {
+        let chance = noise::at(noise::seed_of(self.seed, symbol.as_str()), -(self.now as i64));
+        if !self.seed.is_multiple_of(ERRING_SEEDS) || !chance.is_multiple_of(ERRING_TICKS) {
+            return 1.0;
+        }
+        self.count("erroneous price");
+        if chance.is_multiple_of(2 * ERRING_TICKS) {
+            10.0
+        } else {
+            0.1
+        }
     }
 
     /// The market is at rest: the same prices again, so that who begins only now knows them too.
@@ -194,6 +223,7 @@ impl World {
         for output in self.feed.market.step(now, input) {
             match output {
                 Output::Quote(quote) => {
+                    self.judge_price(&quote);
                     self.feed.quotes.insert(quote.symbol, quote.clone());
                     self.publish(&Published::Quote(quote));
                 }
@@ -204,6 +234,17 @@ impl World {
                 Output::Bar(bar) => self.weigh_bar(&bar),
                 Output::Refused { .. } | Output::Alert { .. } => {}
             }
+        }
+    }
+
+    /// Nothing may be decided on a price that never was.
+    fn judge_price(&mut self, quote: &Quote) {
+        let told = quote.mark().filter(|_| quote.tradable).map(approximate);
+        if let (Some(told), Some(price)) = (told, self.feed.prices.get(&quote.symbol))
+            && !(price / ERROR..price * ERROR).contains(&told)
+        {
+            let text = format!("{} may be traded on at {told} and is at {price}", quote.symbol);
+            self.evidence.discord.push(text);
         }
     }
 

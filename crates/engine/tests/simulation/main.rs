@@ -41,7 +41,7 @@ const SEEDS: u64 = 2_000;
 const CONTROL_SEEDS: u64 = 5 * SEEDS;
 
 /// What must have happened in the seeds of a run, or it shows nothing: every fault and every outcome.
-const HAPPENED: [&str; 77] = [
+const HAPPENED: [&str; 78] = [
     "answer told of a stop at the last gate",
     "acknowledgement lost",
     "append delivered after NATS came back",
@@ -67,6 +67,7 @@ const HAPPENED: [&str; 77] = [
     "the gateway says 1300",
     "delayed data",
     "ended on doubt",
+    "erroneous price",
     "flatten called off",
     "gateway restarted",
     "kill file",
