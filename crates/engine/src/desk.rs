@@ -3,6 +3,7 @@
 //! does what it says, in that order, before it tells the next.
 
 mod memory;
+mod second;
 mod start;
 
 use std::collections::VecDeque;
@@ -120,6 +121,8 @@ pub struct Desk {
     /// What was asked for while a reading was under way, which may have missed it. A second pass is due as soon as that
     /// has ended: behind the running ones, it would wait for ever.
     due: Option<Pass>,
+    /// Wall clock when the first reading began that was compared since the link became whole.
+    fresh: Option<Timestamp>,
     failed_readings: u32,
     reconcile_ms: u64,
     second_pass_ms: u64,
@@ -148,6 +151,7 @@ impl Desk {
             reading: false,
             began: Timestamp::UNIX_EPOCH,
             due: None,
+            fresh: None,
             failed_readings: 0,
             reconcile_ms,
             second_pass_ms,
@@ -161,6 +165,9 @@ impl Desk {
             return self.cut(format!("more than {NOTICES_MAX} notices wait"));
         }
         let meaning = self.link.hear(notice.code, &notice.text);
+        if meaning != Meaning::Nothing {
+            self.fresh = None;
+        }
         if meaning != Meaning::Nothing || notice.order_id > 0 {
             self.heard.push_back((meaning, notice));
         }
@@ -401,6 +408,12 @@ impl Desk {
             // While a link is down, or not known to be up, the gateway tells what it remembers, and nothing may be called
             // absent by that.
             Pass::Second if !self.link.is_whole() => vec![Deed::Look(pass, AGAIN_MS)],
+            Pass::Second if self.fresh.is_none() => {
+                let next = Deed::Look(pass, self.second_pass_ms.max(AGAIN_MS));
+                std::iter::once(next)
+                    .chain(self.read(wall, Pass::Running))
+                    .collect()
+            }
             Pass::First | Pass::Second => self.read(wall, pass).into_iter().collect(),
             Pass::Running => {
                 let next = Deed::Look(pass, self.reconcile_ms);
@@ -451,13 +464,18 @@ impl Desk {
             return vec![end];
         }
         self.failed_readings = 0;
-        self.link.compared();
+        self.compared();
+        // Between the two looks the gateway had the time to tell what it held.
+        let early_ms = self.second_early_ms();
+        let early = early_ms.filter(|_| pass == Pass::Second);
+        let pass = if early.is_some() { Pass::Running } else { pass };
         // While its link is down the gateway tells what it remembers, which says nothing of what it does not tell.
         let lost_exit = self.trader.lost_exit(&truth).filter(|_| self.link.is_whole());
         let mut deeds = self.trade(wall, Step::Truth(truth, pass));
         if self.trader.wants_another_look() {
             deeds.push(Deed::Look(Pass::Running, AGAIN_MS));
         }
+        deeds.extend(early.map(|ms| Deed::Look(Pass::Second, ms)));
         deeds.extend(lost_exit.map(again));
         deeds
     }

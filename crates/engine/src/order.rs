@@ -286,9 +286,16 @@ impl Order {
     }
 
     fn learn_permanent_id(&mut self, id: i64) {
-        if id != 0 {
+        // Of two orders that the broker made of this one, the first is it.
+        if self.permanent_id == 0 {
             self.permanent_id = id;
         }
+    }
+
+    /// True when that permanent id is of another order, whatever else it has of this one: the broker made two of one.
+    #[must_use]
+    pub fn is_doubled_by(&self, permanent_id: i64) -> bool {
+        self.permanent_id != 0 && permanent_id != 0 && self.permanent_id != permanent_id
     }
 
     fn note(&mut self, text: &str, step: OrderStep) -> OrderStep {

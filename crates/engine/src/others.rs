@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use protocol::ledger::Side;
 use protocol::{Id, Price, Quantity, Symbol};
 
+use crate::order::Order;
 use crate::portfolio::{Portfolio, revision_of};
 use crate::reconcile::{BrokerOrder, BrokerStatus, Truth};
 
@@ -128,11 +129,13 @@ fn filled(truth: &Truth) -> BTreeMap<i64, Quantity> {
     filled
 }
 
-/// True for an order of this ledger, of any incarnation and however long it is over.
+/// True for an order of this ledger, of any incarnation and however long it is over. The second of two that the broker made
+/// of one is nobody's.
 fn is_ours(portfolio: &Portfolio, theirs: &BrokerOrder) -> bool {
     let by_ref = theirs.order_ref.parse::<Id>().is_ok_and(|id| {
         let known = portfolio.orders.get(&id);
-        known.is_some_and(|order| order.order_id != 0) || portfolio.past_orders.contains(&id)
+        let is_it = |order: &Order| order.order_id != 0 && !order.is_doubled_by(theirs.permanent_id);
+        known.is_some_and(is_it) || portfolio.past_orders.contains(&id)
     });
     let by_permanent_id = || {
         let mut ours = portfolio.orders.values().filter(|order| order.order_id != 0);

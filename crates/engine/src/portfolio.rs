@@ -341,6 +341,11 @@ impl Portfolio {
         }
     }
 
+    /// True when an execution is in the fold, in whatever revision.
+    pub(crate) fn knows_execution(&self, execution_id: &str) -> bool {
+        self.revision_counted(revision_of(execution_id).0).is_some()
+    }
+
     /// The revision of an execution that is in the fold.
     fn revision_counted(&self, root: &str) -> Option<u32> {
         let from_root = (Bound::Included(root), Bound::Unbounded);

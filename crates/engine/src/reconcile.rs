@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::ledger::{Difference, Fill, Holding, Opening, OrderChange, OrderEvent, Side};
+use protocol::ledger::{Difference, Fill, Holding, Opening, OrderChange, OrderEvent, Reason, Side};
 use protocol::{Id, Money, Price, Quantity, Symbol, Timestamp};
 
 use crate::order::{Order, OrderState};
@@ -281,13 +281,16 @@ pub fn ours_at_broker<'a>(
     })
 }
 
-/// Orders of ours that work at the broker although they are over: they ended here before the reading, or with their day.
+/// Orders of ours that work at the broker although they are over: they ended here before the reading, or an entry with
+/// its day.
 #[must_use]
 pub fn undead<'a>(portfolio: &'a Portfolio, truth: &'a Truth, now: Timestamp) -> Vec<&'a Order> {
     let is_over = |order: &Order| {
         let ended = portfolio.last_end.get(&order.symbol).copied();
         let before_reading = ended.is_none_or(|sequence| sequence <= truth.folded);
-        (order.state.is_terminal() && before_reading) || order.day_is_over(now)
+        // An exit that was placed at night waits there for the next session, and only reduces.
+        let outlives_its_day = order.reason == Reason::Entry && order.day_is_over(now);
+        (order.state.is_terminal() && before_reading) || outlives_its_day
     };
     ours_at_broker(portfolio, truth)
         .map(|(order, _)| order)

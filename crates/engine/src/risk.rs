@@ -80,7 +80,8 @@ impl Look<'_> {
     }
 
     /// Checks an exit: an order that only reduces. Passes in every trading state; only the kill switch, the broker's
-    /// absence and the market's hours hold it back, and an operator's exit only hours that are known.
+    /// absence and the market's hours hold it back, and an operator's exit only hours that are known. One that follows from a
+    /// signal waits for the next when that is old.
     ///
     /// # Errors
     /// The check that refused.
@@ -89,6 +90,9 @@ impl Look<'_> {
             self.kill_switch()?;
         }
         self.gate()?;
+        if matches!(proposal.reason, Reason::Signal | Reason::Regime) {
+            self.signal_age(proposal)?;
+        }
         if proposal.reason.is_by_operator() && self.phase.is_none() {
             return Ok(());
         }
@@ -166,6 +170,11 @@ impl Look<'_> {
         refuse(!tradable, Check::StaleQuote, || {
             format!("the quote of {} may not be traded on", proposal.symbol)
         })?;
+        self.signal_age(proposal)
+    }
+
+    /// What waited for a bus that was away is no opinion of now.
+    fn signal_age(&self, proposal: &Proposal) -> Result<(), Refused> {
         let age = self.now.duration_since(proposal.decided_at);
         let limit = SignedDuration::from_secs(i64::from(self.settings.entry.signal_age_seconds_max));
         refuse(age > limit, Check::StaleSignal, || {

@@ -117,7 +117,7 @@ impl Desk {
         }
         // As while it trades: what a reading told in an outage is folded in, and opens nothing.
         if !self.link.missed() {
-            self.link.compared();
+            self.compared();
         }
         let mut deeds = self.trade(wall, Step::Truth(truth, Pass::First));
         let settled = !deeds.iter().any(is_order_event);

@@ -206,7 +206,9 @@ impl Trader {
                 .values()
                 .find(|order| heard.order_id != 0 && order.order_id == heard.order_id)
         };
-        by_ref.or_else(by_permanent_id).or_else(by_order_id)
+        let order = by_ref.or_else(by_permanent_id).or_else(by_order_id)?;
+        // What becomes of a second order that the broker made of one says nothing of the first.
+        (!order.is_doubled_by(heard.permanent_id)).then_some(order)
     }
 }
 

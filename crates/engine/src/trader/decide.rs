@@ -55,15 +55,18 @@ impl Trader {
             return Vec::new();
         };
         self.prices.insert(symbol, price);
-        let (tradable, id, at) = (quote.tradable, quote.id.clone(), quote.at);
+        let (id, at) = (quote.id.clone(), quote.at);
+        let is_tradable = quote.tradable;
         self.quotes.insert(symbol, quote);
+        // What waited for a bus that was away is no price of now.
+        let counts = is_tradable && self.fresh_quote(wall, symbol).is_some();
         let reason = self
             .portfolio
             .positions
             .get(&symbol)
             .and_then(|position| exits::by_price(&self.settings.exits, position, price));
         match reason {
-            Some(reason) if tradable => self.exit(
+            Some(reason) if counts => self.exit(
                 wall,
                 symbol,
                 reason,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use protocol::decision::Level;
-use protocol::ledger::{Entry, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState};
+use protocol::ledger::{Entry, Fill, OrderChange, OrderEvent, Reason, Side, StateChange, TradingState};
 use protocol::{Id, Quantity, Symbol, Timestamp};
 
 use super::{Draft, Heard, Output, Trader};
@@ -72,7 +72,8 @@ impl Trader {
             }
             match event.change {
                 OrderChange::Late { .. } => drop(appeared.insert(event.order.clone())),
-                OrderChange::Fill(_) if order.was_given_up() => {}
+                OrderChange::Fill(ref fill)
+                    if order.was_given_up() || self.comes_after_the_end(order, fill) => {}
                 _ => continue,
             }
             found.push(Incident {
@@ -93,6 +94,11 @@ impl Trader {
             outputs.extend(self.excess(wall, &appeared));
         }
         outputs
+    }
+
+    /// True for a new execution of an order that was cancelled: that is recorded once its executions are known.
+    fn comes_after_the_end(&self, order: &Order, fill: &Fill) -> bool {
+        order.state == OrderState::Cancelled && !self.portfolio.knows_execution(&fill.execution_id)
     }
 
     /// The broker has a second permanent id for one order of ours: it made two of one.

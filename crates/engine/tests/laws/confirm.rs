@@ -88,7 +88,7 @@ fn an_order_that_the_broker_works_is_not_settled_and_one_that_is_in_doubt_is_can
     assert!(world.ask(Verb::Close, Some("NVDA")));
     let (id, intent) = world.intents[0].clone();
     let mut world = world.restart();
-    let order = shown(&id, &intent, 77);
+    let order = shown(&id, &intent, 1000 + i64::from(intent.order_id));
     let working = Truth {
         open: vec![order],
         ..world.truth(&[("NVDA", number("20"))])
@@ -106,4 +106,12 @@ fn an_order_that_the_broker_works_is_not_settled_and_one_that_is_in_doubt_is_can
     assert!(accepted, "{text}");
     assert_eq!(world.cancels, [intent.order_id]);
     assert!(world.trader.portfolio.orders[&id].state.is_terminal());
+
+    // It was on its way all the same.
+    world.fill(&id, "5", "100");
+    assert_eq!(
+        (told(&world, "order-late"), world.held("NVDA")),
+        (1, number("15"))
+    );
+    assert!(world.trader.portfolio.symbol_states.contains_key(&intent.symbol));
 }

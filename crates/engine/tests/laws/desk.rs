@@ -214,12 +214,14 @@ fn a_gateway_that_does_not_say_that_its_link_is_up_opens_nothing_and_calls_nothi
     world.bullish("AAPL");
     let intent = world.intents[0].0.clone();
     let (mut desk, _) = begin(&world.trader.portfolio, |_| ());
-    let reading = |desk: &mut Desk, pass| {
+    let at = |seconds| now() + SignedDuration::from_secs(seconds);
+    let read_at = |desk: &mut Desk, seconds, pass| {
         let truth = nothing(&world, desk);
-        let deeds = desk.step(now(), false, Input::Truth(Ok(truth), pass));
+        let deeds = desk.step(at(seconds), false, Input::Truth(Ok(truth), pass));
         append(desk, &deeds);
         deeds
     };
+    let reading = |desk: &mut Desk, pass| read_at(desk, 0, pass);
     assert!(!reading(&mut desk, Pass::First).contains(&Deed::Trade));
     assert!(reading(&mut desk, Pass::First).contains(&Deed::Trade));
     let gate = desk.trader.closed(now()).unwrap().to_owned();
@@ -234,16 +236,40 @@ fn a_gateway_that_does_not_say_that_its_link_is_up_opens_nothing_and_calls_nothi
         let deeds = reading(&mut desk, Pass::Second);
         assert!(matches!(deeds[..], [Deed::Look(Pass::Second, _)]), "{deeds:?}");
     }
-    desk.hear(notice(1102));
-    let deeds = desk.step(now(), false, Input::Heard);
-    assert_eq!(deeds, [Deed::Read(Pass::Running)]);
-    reading(&mut desk, Pass::Running);
-    assert_eq!(desk.trader.closed(now()), None);
+    // What was seen before counts for nothing: what the gateway held may come any moment.
+    for code in [1102, 1100, 1102] {
+        desk.hear(notice(code));
+        desk.step(at(40), false, Input::Heard);
+    }
+    read_at(&mut desk, 40, Pass::Running);
+    read_at(&mut desk, 40, Pass::Running);
+    assert_eq!(desk.trader.closed(at(40)), None);
+    let state = |desk: &Desk| desk.trader.portfolio.orders[&intent].state;
+    for seconds in [40, 41, 60] {
+        let deeds = desk.step(at(seconds), false, Input::Look(Pass::Second));
+        assert_eq!(deeds, [Deed::Read(Pass::Second)]);
+        let deeds = read_at(&mut desk, seconds, Pass::Second);
+        let again = Deed::Look(Pass::Second, 1_000 * u64::try_from(70 - seconds).unwrap());
+        assert!(deeds.contains(&again), "{deeds:?}");
+        assert_eq!(state(&desk), OrderState::Unresolved);
+    }
+    desk.step(at(70), false, Input::Look(Pass::Second));
+    read_at(&mut desk, 70, Pass::Second);
+    assert_eq!(state(&desk), OrderState::Absent);
+}
+
+#[test]
+fn a_second_look_before_any_fresh_one_is_the_first() {
+    let world = World::new(&[]);
+    let (mut desk, _) = begin(&world.trader.portfolio, |_| ());
+    let truth = nothing(&world, &desk);
+    desk.step(now(), false, Input::Truth(Ok(truth), Pass::First));
+    desk.hear(notice(2158));
     let deeds = desk.step(now(), false, Input::Look(Pass::Second));
-    assert_eq!(deeds, [Deed::Read(Pass::Second)]);
-    reading(&mut desk, Pass::Second);
-    let order = &desk.trader.portfolio.orders[&intent];
-    assert_eq!(order.state, OrderState::Absent);
+    assert_eq!(
+        deeds,
+        [Deed::Look(Pass::Second, 30_000), Deed::Read(Pass::Running)]
+    );
 }
 
 #[test]

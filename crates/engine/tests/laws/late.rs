@@ -210,6 +210,14 @@ fn an_exit_that_the_broker_works_is_not_doubled_when_its_day_ends() {
     let close = Verb::Close;
     world.ask(close, Some("AAPL"));
     assert_eq!(world.intents.len(), 1, "the broker may have kept it");
+    for _ in 0..3 {
+        read(&mut world, &[&exit], "50", Pass::Running);
+    }
+    let symbols = &world.trader.portfolio.symbol_states;
+    assert!(
+        world.cancels.is_empty() && symbols.is_empty(),
+        "it waits there for the session"
+    );
     read(&mut world, &[], "50", Pass::Running);
     read(&mut world, &[], "50", Pass::Running);
     world.ask(close, Some("AAPL"));

@@ -3,13 +3,13 @@
 
 use engine::others::Others;
 use engine::reconcile::{self, BrokerExecution, BrokerOrder, BrokerStatus, Pass, Truth};
-use engine::trader::{Input, Output};
+use engine::trader::{Heard, Input, News, Output};
 use protocol::decision::{Check, Level};
 use protocol::ledger::{Entry, Fill, Reason, Side};
 use protocol::operator::{Command, Verb};
 use protocol::{Id, Price, Quantity};
 
-use crate::world::{World, evening, number, symbol, told};
+use crate::world::{World, evening, number, shown, symbol, told};
 
 /// An order that a person placed.
 pub fn placed(name: &str, side: Side, quantity: &str) -> BrokerOrder {
@@ -382,4 +382,35 @@ fn nothing_but_a_reading_changes_what_is_known_of_others() {
         world.trader.others().rest(symbol("AAPL"), Side::Sell),
         number("50")
     );
+}
+
+#[test]
+fn a_second_order_that_the_broker_made_of_an_exit_is_nobody_s_and_leaves_it_no_shares() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    world.quote("AAPL", "90");
+    let (id, intent) = world.intents[0].clone();
+    for _ in 0..2 {
+        let open = [7, 8].map(|permanent_id| shown(&id, &intent, permanent_id));
+        let truth = Truth {
+            open: open.into(),
+            ..world.truth(&[("AAPL", number("50"))])
+        };
+        world.step(Input::Truth(truth, Pass::Running));
+        world.step(Input::Tick);
+        world.later(2);
+    }
+    assert_eq!(
+        world.cancels,
+        [intent.order_id],
+        "both would sell the same shares"
+    );
+    assert!(world.trader.portfolio.symbol_states.contains_key(&intent.symbol));
+    // What becomes of the second says nothing of the first.
+    world.step(Input::Broker(Heard {
+        order_ref: String::new(),
+        order_id: intent.order_id,
+        permanent_id: 8,
+        news: News::Status(BrokerStatus::Cancelled, Some(number("0")), String::new()),
+    }));
+    assert!(world.trader.portfolio.orders[&id].state.may_fill());
 }

@@ -199,3 +199,15 @@ fn the_same_entry_again_so_soon_is_held_back_and_said() {
     world.bullish("AAPL");
     assert_eq!(world.bought(), 2, "later it is a decision like any other");
 }
+
+#[test]
+fn a_price_that_waited_for_the_bus_is_no_reason_to_sell() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    let old = world.quote_of("AAPL", "50");
+    world.later(600);
+    world.quote("NVDA", "100");
+    world.step(Input::Quote(old));
+    assert!(world.intents.is_empty());
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.len(), 1);
+}

@@ -7,7 +7,11 @@ use engine::venue::order::{Kind, Side, Ticket};
 use protocol::{Money, Quantity};
 
 use crate::broker::{CLIENT, Told};
+use crate::chance::Chance;
 use crate::world::{Event, World, symbol};
+
+/// Longest that the gateway takes to hand over what it held, once its link is back.
+const HELD_MS: u64 = 5_000;
 
 impl World {
     /// A person trades the last symbol at the broker's own screen.
@@ -107,7 +111,9 @@ impl World {
             std::mem::take(&mut self.broker.withheld),
         );
         for (id, intent) in held {
-            self.take_in(&id, &intent);
+            // A stream of its own: when one order comes changes no other one's story.
+            let mut odd = Chance::new(self.seed.rotate_left(16) ^ intent.order_id.unsigned_abs() as u64);
+            self.after(odd.between(0, HELD_MS), Event::Appear(id, intent));
         }
         if let Some(conn) = self.broker.session() {
             self.told(conn, Told::Notice(if kept { 1102 } else { 1101 }));
