@@ -344,7 +344,7 @@ impl Hub {
 
     fn next_id(&self, client: i32) -> NextValidId {
         NextValidId {
-            order_id: Some(self.venue.account().next_order_id(client)),
+            order_id: Some(self.next_order_id(client)),
         }
     }
 

@@ -124,6 +124,25 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The order whose state it changes, if it changes one.
+    #[must_use]
+    pub fn order(&self) -> Option<i64> {
+        match self {
+            Self::Accepted { order } => Some(order.perm_id),
+            Self::Filled { fill } => Some(fill.perm_id),
+            Self::Reduced { perm_id, .. }
+            | Self::Modified { perm_id, .. }
+            | Self::Working { perm_id, .. }
+            | Self::Held { perm_id, .. }
+            | Self::Trailed { perm_id, .. }
+            | Self::Ended { perm_id, .. }
+            | Self::Bound { perm_id, .. } => Some(*perm_id),
+            Self::Opened { .. } | Self::Day { .. } | Self::Corrected { .. } | Self::RolledBack { .. } => None,
+        }
+    }
+}
+
 /// A trade of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fill {

@@ -62,7 +62,7 @@ impl Venue {
 
     /// Orders for the close trade in the last trade of the session, all of them and in full, or end.
     fn close(&mut self, at: Timestamp, outputs: &mut Vec<Output>) {
-        for perm_id in self.for_the_close(at) {
+        for perm_id in self.for_the_close(at, |order| !self.awaits_parent(order)) {
             let Some(order) = self.account.open.get(&perm_id) else {
                 continue;
             };
@@ -78,17 +78,15 @@ impl Venue {
             }
         }
         self.rouse(outputs);
-        // Those whose parent traded only now have missed the close too.
-        for perm_id in self.for_the_close(at) {
+        // Those whose parent traded only now, or has not traded, have missed the close too.
+        for perm_id in self.for_the_close(at, |_| true) {
             self.end(perm_id, Status::Cancelled, "Not traded at the close", outputs);
         }
     }
 
-    /// Orders for the close that wait for nothing else.
-    fn for_the_close(&self, at: Timestamp) -> Vec<i64> {
-        let waiting =
-            |order: &&Order| order.awaits_close() && !self.awaits_parent(order) && order.placed_at < at;
-        let orders = self.account.open.values().filter(waiting);
+    fn for_the_close(&self, at: Timestamp, which: impl Fn(&Order) -> bool) -> Vec<i64> {
+        let meant = |order: &&Order| order.awaits_close() && order.placed_at < at && which(order);
+        let orders = self.account.open.values().filter(meant);
         orders.map(|order| order.perm_id).collect()
     }
 

@@ -269,9 +269,10 @@ impl Fault {
             {
                 Err(format!("shares are a whole number from 1 to {SHARES_MAX}"))
             }
-            Self::ManualTrade { order_id: 1.., .. } => {
-                Err("the order id of a trade by hand is 0 or below".into())
-            }
+            // On the wire, -1 means no request.
+            Self::ManualTrade {
+                order_id: -1 | 1.., ..
+            } => Err("the order id of a trade by hand is 0, or -2 or below".into()),
             Self::RollBackIds { next, .. } if !(1..ORDER_ID_END).contains(next) => {
                 Err(format!("the next order id is above 0 and below {ORDER_ID_END}"))
             }

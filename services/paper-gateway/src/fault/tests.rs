@@ -134,6 +134,10 @@ fn a_rule_that_nothing_could_set_off_is_refused() {
             "silence needs a message about an order",
         ),
         (r#"{"fault":"notice","code":399,"order_id":7}"#, "needs `client`"),
+        (
+            r#"{"fault":"manual-trade","symbol":"AAPL","side":"buy","quantity":"1","order_id":-1}"#,
+            "-2 or below",
+        ),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.contains(said), "{text}: {error}");

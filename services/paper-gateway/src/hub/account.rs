@@ -23,6 +23,9 @@ use crate::times;
 
 /// Summaries that one client may follow at a time.
 const SUMMARIES_MAX: usize = 2;
+/// Requests of one kind for positions or values "multi" that one client may follow at a time: each is told of each trade.
+const MULTI_MAX: usize = 10;
+const TOO_MANY: &str = "Error processing request.-'ch' : cause - too many requests of this kind go on";
 /// Longest tag that is remembered; all known ones are shorter.
 const TAG_MAX: usize = 40;
 
@@ -96,6 +99,9 @@ impl Hub {
         let (values, name) = (self.values(), self.name.clone());
         let ledger = request.ledger_and_nlv.unwrap_or(false);
         let peer = self.peer(session);
+        if peer.account_multi.len() >= MULTI_MAX && !peer.account_multi.contains_key(&id) {
+            return peer.error(id, 322, TOO_MANY);
+        }
         tell_multi(peer, (id, ledger), &name, &values);
         peer.send(74, &AccountUpdateMultiEnd { req_id: Some(id) });
         peer.account_multi.insert(id, ledger);
@@ -132,6 +138,9 @@ impl Hub {
             .map(|(symbol, holding)| multi(id, self.position(*symbol, holding)))
             .collect();
         let peer = self.peer(session);
+        if peer.positions_multi.len() >= MULTI_MAX && !peer.positions_multi.contains(&id) {
+            return peer.error(id, 322, TOO_MANY);
+        }
         for position in &told {
             peer.send(71, position);
         }

@@ -5,7 +5,7 @@ use engine::venue::calendar;
 use engine::venue::order::Side;
 use engine::venue::record::Fill;
 use jiff::ToSpan;
-use protocol::{Symbol, Timestamp};
+use protocol::Timestamp;
 
 use super::Hub;
 use super::prices::text;
@@ -51,16 +51,17 @@ impl Hub {
         peer.send(55, &ExecutionDetailsEnd { req_id: Some(id) });
     }
 
-    /// A trade had another price: its owner is told under the same number with another end. Returns the stock.
-    pub(super) fn tell_correction(&mut self, number: u64) -> Option<Symbol> {
-        let mut fills = self.told.fills.iter().rev();
-        let fill = fills.find(|fill| fill.number == number)?.clone();
+    /// A trade had another price: its owner is told under the same number with another end.
+    pub(super) fn tell_correction(&mut self, number: u64) {
+        let Some(fill) = self.told.fills.iter().rev().find(|fill| fill.number == number) else {
+            return;
+        };
+        let fill = fill.clone();
         let (details, report) = (self.execution(NO_REQUEST, &fill), report(&fill));
         self.each_owner(fill.client, fill.order_id, |peer| {
             peer.send(11, &details);
             peer.send(59, &report);
         });
-        Some(fill.symbol)
     }
 
     pub(super) fn execution(&self, id: i32, fill: &Fill) -> ExecutionDetails {

@@ -33,6 +33,11 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(crate) struct Outage {
     news: VecDeque<News>,
+    /// The newest of each stop that trails. Nobody is told of it alone, and it comes with every price; so it waits apart for
+    /// the next news of its order, and pushes nothing out.
+    trailed: BTreeMap<i64, Record>,
+    /// Stocks whose position changed by news that was pushed out.
+    moved: BTreeSet<Symbol>,
     valuation: Valuation,
     prices: BTreeMap<Symbol, Price>,
 }
@@ -48,14 +53,18 @@ impl Hub {
             let moved = self.tell_news(news);
             return self.tell_positions(&moved.into_iter().collect());
         };
-        if matches!(news, News::Record(Record::Trailed { .. })) {
-            // Nobody is told of it, and it comes with every price: it must not push out what somebody is told of.
+        if let News::Record(record @ Record::Trailed { perm_id, .. }) = news {
+            outage.trailed.insert(perm_id, record);
             return;
         }
+        let trailed = match &news {
+            News::Record(record) => record.order().and_then(|order| outage.trailed.remove(&order)),
+            _ => None,
+        };
+        outage.news.extend(trailed.map(News::Record));
         outage.news.push_back(news);
-        if outage.news.len() > NEWS_MAX
-            && let Some(oldest) = outage.news.pop_front()
-        {
+        let too_many = outage.news.len().saturating_sub(NEWS_MAX);
+        for oldest in outage.news.drain(..too_many).collect::<Vec<_>>() {
             self.take_in(&oldest);
         }
     }
@@ -65,6 +74,10 @@ impl Hub {
         match news {
             News::Record(record) => {
                 self.told.apply(record);
+                let moved = self.position_of(record);
+                if let Some(outage) = self.trouble.as_mut().and_then(|trouble| trouble.outage.as_mut()) {
+                    outage.moved.extend(moved);
+                }
                 if let Record::Ended { perm_id, .. } = record
                     && let Some(order) = self.told.completed.get(perm_id)
                 {
@@ -76,10 +89,25 @@ impl Hub {
         }
     }
 
+    /// The stock whose position a record changed.
+    fn position_of(&self, record: &Record) -> Option<Symbol> {
+        match record {
+            Record::Filled { fill } => Some(fill.symbol),
+            Record::Corrected { number, .. } => {
+                let mut fills = self.told.fills.iter().rev();
+                fills.find(|fill| fill.number == *number).map(|fill| fill.symbol)
+            }
+            _ => None,
+        }
+    }
+
     /// Tells those whom it is about, and returns the stock whose position it changed.
     fn tell_news(&mut self, news: News) -> Option<Symbol> {
         match news {
-            News::Record(record) => return self.tell_record(&record),
+            News::Record(record) => {
+                self.tell_record(&record);
+                return self.position_of(&record);
+            }
             News::Refused {
                 client,
                 order_id,
@@ -111,6 +139,8 @@ impl Hub {
             |(symbol, holding): (&Symbol, &Holding)| (*symbol, self.venue.price_held(*symbol, holding));
         let outage = Outage {
             news: VecDeque::new(),
+            trailed: BTreeMap::new(),
+            moved: BTreeSet::new(),
             valuation: self.venue.valuation(),
             prices: holdings.map(price).collect(),
         };
@@ -124,7 +154,8 @@ impl Hub {
         let outage = self.trouble.as_mut().and_then(|trouble| trouble.outage.take());
         let Some(outage) = outage else { return };
         let news = outage.news.into_iter();
-        let moved: BTreeSet<Symbol> = news.filter_map(|news| self.tell_news(news)).collect();
+        let mut moved: BTreeSet<Symbol> = news.filter_map(|news| self.tell_news(news)).collect();
+        moved.extend(outage.moved);
         // With where stops stand that trailed meanwhile.
         self.told.clone_from(self.venue.account());
         self.tell_positions(&moved);

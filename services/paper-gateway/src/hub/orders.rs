@@ -8,7 +8,6 @@ use engine::venue::order::{Order, Status, Ticket, UNBOUND};
 use engine::venue::record::{Fill, Record};
 use engine::venue::{Input, Refusal};
 use jiff::ToSpan;
-use protocol::Symbol;
 
 use super::order_frames::{state, status_name};
 use super::prices::text;
@@ -96,13 +95,13 @@ impl Hub {
         })
     }
 
-    /// Tells an order's owner of one fact, and returns the stock whose position it changed.
-    pub(super) fn tell_record(&mut self, record: &Record) -> Option<Symbol> {
+    /// Tells an order's owner of one fact.
+    pub(super) fn tell_record(&mut self, record: &Record) {
         let is_new = self.is_let_go(record);
         self.told.apply(record);
         match record {
             Record::Opened { .. } | Record::Day { .. } | Record::RolledBack { .. } => {}
-            Record::Corrected { number, .. } => return self.tell_correction(*number),
+            Record::Corrected { number, .. } => self.tell_correction(*number),
             Record::Accepted { order } => match &order.end {
                 None => {
                     self.tell_bound(order.perm_id);
@@ -123,16 +122,12 @@ impl Hub {
             | Record::Held { perm_id, .. } => {
                 self.tell_order(*perm_id);
             }
-            Record::Filled { fill } => {
-                self.tell_fill(fill);
-                return Some(fill.symbol);
-            }
+            Record::Filled { fill } => self.tell_fill(fill),
             Record::Ended { perm_id, .. } => self.tell_end(*perm_id),
         }
         if let Some(perm_id) = is_new {
             self.warn_of_session(perm_id);
         }
-        None
     }
 
     /// The order that a record lets go to the exchange for the first time.

@@ -6,6 +6,7 @@ use engine::venue::market::Market;
 use engine::venue::order::{Kind, Side, Ticket, Trail};
 use engine::venue::synthetic::Synthetic;
 use jiff::SignedDuration;
+use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -13,6 +14,7 @@ use super::*;
 use crate::clock::Wall;
 use crate::fault::Facts;
 use crate::line::Entitlement;
+use crate::message::account::OpenOrder;
 use crate::outbox::{Outgoing, outbox};
 use crate::wire;
 
@@ -84,18 +86,27 @@ async fn follow(hub: &mut Hub) -> Outgoing {
     outgoing
 }
 
-/// What the client is told by now.
-async fn read(hub: &mut Hub, outgoing: &Outgoing) -> Vec<Facts> {
+/// The frames that the client is told by now.
+async fn frames(hub: &mut Hub, outgoing: &Outgoing) -> Vec<Vec<u8>> {
     hub.flush().unwrap();
     let mut bytes = BytesMut::new();
     assert!(outgoing.take(&mut bytes).await);
     outgoing.written();
-    let (mut told, mut rest) = (Vec::new(), &bytes[..]);
-    while let Some((_, _, length)) = wire::frames(rest).next() {
-        told.push(Facts::of_frame(7, &rest[..length]).unwrap());
-        rest = &rest[length..];
-    }
-    told
+    let mut rest = &bytes[..];
+    let lengths: Vec<usize> = wire::frames(rest).map(|(_, _, length)| length).collect();
+    let mut next = |length| {
+        let (frame, others) = rest.split_at(length);
+        rest = others;
+        frame.to_vec()
+    };
+    lengths.into_iter().map(&mut next).collect()
+}
+
+/// What they are about.
+async fn read(hub: &mut Hub, outgoing: &Outgoing) -> Vec<Facts> {
+    let frames = frames(hub, outgoing).await;
+    let facts = frames.iter().map(|frame| Facts::of_frame(7, frame).unwrap());
+    facts.collect()
 }
 
 fn say(hub: &mut Hub, line: &str) {
@@ -141,10 +152,25 @@ async fn stops_that_trail_through_a_long_outage_push_no_news_out() {
             at,
         }));
     }
+    let at = hub.venue.now();
+    hub.hear(News::Record(Record::Working {
+        perm_id,
+        triggered: true,
+        at,
+    }));
     say(&mut hub, r#"{"fault":"link","state":"restored"}"#);
-    let told = read(&mut hub, &outgoing).await;
-    let opened = |told: &Facts| (told.number, told.order_id) == (5, Some(2));
-    assert!(told.iter().any(opened), "{told:?}");
+    let told = frames(&mut hub, &outgoing).await;
+    let facts = |frame: &Vec<u8>| Facts::of_frame(7, frame).unwrap();
+    let opened = |order_id| {
+        let is_it = |told: &Facts| (told.number, told.order_id) == (5, Some(order_id));
+        let mut frames = told.iter().filter(|frame| is_it(&facts(frame)));
+        frames.next_back().expect("it is told")
+    };
+    opened(2);
+    // One that was woken meanwhile is told with where it stood then.
+    let (_, body, _) = wire::frames(opened(1)).next().unwrap();
+    let order = OpenOrder::decode(body).unwrap().order.unwrap();
+    assert_eq!(order.trail_stop_price, Some(news::NEWS_MAX as f64));
     assert_eq!(&hub.told, hub.venue.account());
 }
 
@@ -169,6 +195,29 @@ async fn trades_of_an_outage_are_told_with_one_word_about_the_account() {
     assert_eq!((count(61), count(7)), (1, 1), "positions, holdings");
     assert!(told.len() < 200, "{}", told.len());
     assert_eq!(&hub.told, hub.venue.account());
+}
+
+#[tokio::test]
+async fn a_position_that_changed_by_news_that_was_pushed_out_is_told() {
+    let (mut hub, _folder) = hub(Timestamp::now());
+    let outgoing = follow(&mut hub).await;
+    say(&mut hub, r#"{"fault":"link","state":"lost"}"#);
+    read(&mut hub, &outgoing).await;
+    hub.step(Input::Desk(Desk::Trade {
+        order_id: -2,
+        ticket: ticket(Kind::Market),
+    }))
+    .unwrap();
+    assert!(!hub.venue.account().fills.is_empty());
+    for _ in 0..2 * news::NEWS_MAX {
+        hub.hear(News::Order {
+            client: 7,
+            order_id: 2,
+        });
+    }
+    say(&mut hub, r#"{"fault":"link","state":"restored"}"#);
+    let told = read(&mut hub, &outgoing).await;
+    assert_eq!(told.iter().filter(|told| told.number == 61).count(), 1);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::message::request::{ORDER_ID_END, PlaceOrderRequest};
 use crate::message::shared::Order as WireOrder;
 use crate::message::terms::Terms;
 use crate::number::plain;
+use crate::request::Request;
 use crate::times;
 
 /// Longest tag of an order and longest name of a group that is kept, in bytes.
@@ -35,6 +36,26 @@ fn invalid(text: &str) -> Invalid {
 }
 
 impl Hub {
+    /// The highest order id that a client may use now.
+    fn last_order_id(&self, client: i32) -> i32 {
+        let next = self.venue.account().next_order_id(client);
+        let last = ORDER_ID_CHOSEN_MAX.max(next.saturating_add(ORDER_ID_AHEAD_MAX));
+        last.min(ORDER_ID_END - 1)
+    }
+
+    /// The lowest order id that a client has not used: not for an order that waits for the link either.
+    pub(super) fn next_order_id(&self, client: i32) -> i32 {
+        let waiting = self.trouble.iter().flat_map(|trouble| &trouble.held_requests);
+        let used = waiting.filter_map(|(_, owner, _, request)| match request {
+            Request::PlaceOrder(place) if *owner == client => place.order_id,
+            _ => None,
+        });
+        let legal = 1..=self.last_order_id(client);
+        let next = self.venue.account().next_order_id(client);
+        used.filter(|order_id| legal.contains(order_id))
+            .fold(next, |next, order_id| next.max(order_id + 1))
+    }
+
     /// What a request asks for, or why it can't be an order.
     pub(super) fn ticket(&self, client: i32, request: &PlaceOrderRequest) -> Result<Ticket, Invalid> {
         let stock = self
@@ -46,11 +67,9 @@ impl Hub {
             .as_ref()
             .ok_or_else(|| invalid("the order is missing"))?;
         let order = &terms.order;
-        let next = self.venue.account().next_order_id(client);
-        let last = ORDER_ID_CHOSEN_MAX.max(next.saturating_add(ORDER_ID_AHEAD_MAX));
+        let last = self.last_order_id(client);
         let order_id = request.order_id.unwrap_or(0);
-        let may_be = (1..=last.min(ORDER_ID_END - 1)).contains(&order_id);
-        if !may_be && !self.is_bound(client, order_id) {
+        if !(1..=last).contains(&order_id) && !self.is_bound(client, order_id) {
             return Err(invalid(&format!("the order id must be above 0 and up to {last}")));
         }
         if order

@@ -51,6 +51,26 @@ async fn an_order_sent_into_a_lost_link_outlives_its_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_waits_for_the_link_has_used_its_number() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.client(1).await;
+    stage.order(r#"{"fault":"link","state":"lost"}"#).await;
+    client.story("error 1100").await;
+    for order_id in [1, 7] {
+        client.buy(order_id, "AAPL", 5, Some(10.0)).await;
+    }
+    let told = client.ask(8, &Body::new()).await;
+    let next = told.iter().find(|message| message.number == 9).unwrap();
+    assert_eq!(next.int(1), Some(8));
+    client.socket.shutdown().await.unwrap();
+    assert!(client.rest().await.is_empty());
+    let again = stage.client(1).await;
+    assert_eq!(again.next_id, 8, "nor is it told to who connects again");
+    assert_eq!(stage.client(2).await.next_id, 1);
+    stage.gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_comes_back_with_its_data_lost() {
     let mut stage = Stage::new().await;
     let mut client = stage.client(1).await;

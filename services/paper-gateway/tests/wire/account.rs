@@ -102,6 +102,24 @@ async fn who_wants_the_ledger_alone_is_told_no_more_after_a_trade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_each_trade_is_told_to_is_limited() {
+    let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
+    let mut client = Raw::connect(gateway.address(), 1).await;
+    for number in [74, 76] {
+        for id in 1..=10 {
+            assert_eq!(client.codes(number, &numbered(id)).await, FINE);
+        }
+        assert_eq!(client.codes(number, &numbered(11)).await, [322]);
+        assert_eq!(
+            client.codes(number, &numbered(10)).await,
+            FINE,
+            "it is asked again"
+        );
+    }
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_its_own_kind_of_request_alone() {
     let (gateway, _state) = gateway(&["--symbols", "AAPL"]).await;
     let summary = |id| numbered(id).text(2, "All").text(3, "NetLiquidation");

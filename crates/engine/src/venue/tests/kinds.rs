@@ -107,6 +107,28 @@ fn orders_for_the_close_trade_at_it_or_end() {
 }
 
 #[test]
+fn an_order_for_the_close_whose_parent_has_not_traded_ends_with_it() {
+    let mut rows = path(&["100", "100"]);
+    rows.push(row(after(CLOSE, -60), ["100"; 4], "5000"));
+    rows.push(row(after(CLOSE, 86_400), ["100"; 4], "500"));
+    let mut venue = replay(rows, 60);
+    let resting = ticket(Side::Buy, Kind::Limit(decimal("1")), 10);
+    let parent = with(Lifetime::GoodTillCancelled, resting);
+    let child = Ticket {
+        parent: Some(1),
+        ..ticket(Side::Sell, Kind::OnClose { limit: None }, 10)
+    };
+    venue.step(after(OPEN, 20), place(1, parent));
+    venue.step(after(OPEN, 20), place(2, child));
+    venue.step(after(CLOSE, 0), Input::Time);
+    assert_eq!(
+        ended(&venue, 2),
+        (Status::Cancelled, "Not traded at the close".into())
+    );
+    assert!(venue.account().find_open(1, 1).is_some());
+}
+
+#[test]
 fn orders_for_the_close_are_refused_from_the_close_until_the_next_day() {
     // Thursday, 3 July 2025, until 13:00 in New York; Monday, 7 July; and nothing after it.
     let (early, late) = ("2025-07-03T17:00:00Z", "2025-07-07T20:00:00Z");
