@@ -159,6 +159,15 @@ impl Clock {
         self.see(latest.map_or(at, |latest| at.min(latest + limit)));
     }
 
+    /// By how much a time is later than both clocks of a live market. `None` in a replay, whose trades say first that it
+    /// leapt over a night, and before the speed is known, when a fast market looks like a live one.
+    #[must_use]
+    pub fn lead(&self, now: Timestamp, at: Timestamp) -> Option<SignedDuration> {
+        let is_live = self.measured() && self.is_live();
+        let latest = self.latest(now).filter(|_| is_live)?;
+        Some(at.duration_since(latest))
+    }
+
     /// True where the broker's time is that of the wall clock and runs like it.
     fn is_live(&self) -> bool {
         let apart = |last: &Reading| last.shown.duration_since(last.heard).abs();

@@ -174,6 +174,18 @@ impl Market {
         let Some(watch) = self.watches.get_mut(&symbol) else {
             return;
         };
+        let lead = self.clock.lead(now, piece.start);
+        let lead_max = SignedDuration::from_secs(BAR_AHEAD_SECONDS_MAX);
+        if let Some(lead) = lead.filter(|lead| *lead > lead_max) {
+            watch.bars.mark_gap();
+            let text = format!(
+                "the broker sent five seconds of {symbol} at {} that can't be: they begin {} s after the market clock",
+                clock_text(piece.start),
+                lead.as_secs()
+            );
+            self.refuse(now, "bad-bar", symbol, text, out);
+            return;
+        }
         match watch.bars.take(piece) {
             Taken::In(bars) => out.extend(bars.into_iter().map(Output::Bar)),
             Taken::Repeated => {}

@@ -3,7 +3,7 @@
 use engine::market::bars::RawBar;
 use engine::market::hours::Hours;
 use engine::market::quotes::{Field, Tick};
-use engine::market::{Input, Market, Output};
+use engine::market::{Input, Market, Output, Past};
 use protocol::market::{Phase, Session};
 
 use crate::scene::*;
@@ -223,6 +223,82 @@ fn market_numbers_that_can_not_be_are_refused_with_a_sentence() {
         alerts(&out)[0].1,
         "the broker sent five seconds of SPY at 2013-10-07 13:30:00 UTC that can't be: open 167, high 1, low 167 and close 167 contradict each other"
     );
+}
+
+/// A live machine that knows its clock's speed, and waits for the history of its one symbol.
+fn live() -> Market {
+    let mut machine = machine(&["SPY"], "5s");
+    machine.step(wall(0), Input::Linked);
+    for ms in [0, 1_000] {
+        machine.step(wall(ms), server_time(wall(ms), wall(ms)));
+    }
+    machine
+}
+
+/// The history of SPY at the start: none.
+fn no_past() -> Input {
+    let past = Past {
+        asked_at: wall(0),
+        ..past(0, vec![], vec![])
+    };
+    Input::Past {
+        symbol: symbol("SPY"),
+        past,
+    }
+}
+
+/// Five seconds of SPY that begin at a wall time.
+fn five_seconds(start_ms: i64) -> Input {
+    Input::Bar {
+        symbol: symbol("SPY"),
+        bar: RawBar {
+            start: wall(start_ms),
+            ..raw(0, [16_700; 4], 100)
+        },
+    }
+}
+
+#[test]
+fn market_a_bar_of_a_time_to_come_does_not_silence_its_symbol() {
+    const YEAR_MS: i64 = 31_536_000_000;
+    let mut machine = live();
+    machine.step(wall(1_000), no_past());
+    for (ms, start) in [(5_000, YEAR_MS), (5_001, 70_000)] {
+        let out = machine.step(wall(ms), five_seconds(start));
+        assert!(out.iter().any(|output| matches!(output, Output::Refused { .. })));
+        let told = alerts(&out);
+        assert_eq!(told.len(), usize::from(start == YEAR_MS), "told once");
+        assert!(told.iter().all(|(kind, _)| *kind == "bad-bar"), "{told:?}");
+        assert!(bars(out).is_empty());
+    }
+    for start in [0, 5_000] {
+        let out = bars(machine.step(wall(start + 5_002), five_seconds(start)));
+        assert_eq!(out.len(), 1, "what comes in time is taken");
+        assert_eq!(out[0].start, wall(start));
+    }
+    // Clocks differ.
+    let out = machine.step(wall(15_000), five_seconds(60_000));
+    assert!(alerts(&out).is_empty(), "{out:?}");
+    assert_eq!(bars(out).len(), 1);
+    // A replay leaps over nights, and its bars say so first.
+    let mut replay = warm("5s");
+    for ms in [1_000, 2_000] {
+        replay.step(wall(ms), server_time(wall(ms), market(ms / 1_000)));
+    }
+    let next_day = Input::Bar {
+        symbol: symbol("SPY"),
+        bar: raw(63_000, [16_700; 4], 100),
+    };
+    assert_eq!(bars(replay.step(wall(5_000), next_day)).len(), 1);
+}
+
+#[test]
+fn market_a_bar_that_waited_for_history_is_held_against_the_clock_too() {
+    let mut machine = live();
+    machine.step(wall(1_000), five_seconds(86_400_000));
+    let out = machine.step(wall(1_001), no_past());
+    assert_eq!(alerts(&out)[0].0, "bad-bar");
+    assert_eq!(bars(machine.step(wall(5_000), five_seconds(0))).len(), 1);
 }
 
 fn session(out: &[Output]) -> Option<Session> {
