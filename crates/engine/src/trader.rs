@@ -12,6 +12,7 @@ mod inactive;
 mod incident;
 mod limit;
 mod message;
+mod opinion;
 mod others;
 mod silence;
 mod unsent;
@@ -36,6 +37,7 @@ use decide::number_intents;
 use incident::Noticed;
 use limit::Standing;
 pub use message::{Ask, Draft, Heard, Input, News, Output, Unclear};
+use opinion::Opinion;
 use others::Foreign;
 use unsent::Stop;
 
@@ -63,6 +65,8 @@ pub struct Trader {
     killed_here: bool,
     repeated: u64,
     quotes: BTreeMap<Symbol, Quote>,
+    /// The latest signal of each symbol.
+    opinions: BTreeMap<Symbol, Opinion>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
     /// Wall clock when each open order of this incarnation was recorded, and when the broker last showed each open exit of
@@ -109,6 +113,7 @@ impl Trader {
             killed_here: false,
             repeated: 0,
             quotes: BTreeMap::new(),
+            opinions: BTreeMap::new(),
             prices: BTreeMap::new(),
             sent: decided.split_off(count).into(),
             sent_wall: BTreeMap::new(),
@@ -247,10 +252,7 @@ impl Trader {
 
     fn take(&mut self, wall: Timestamp, input: Input) -> Vec<Output> {
         match input {
-            Input::Signal(signal) => {
-                self.see(wall, signal.at);
-                self.on_signal(wall, &signal)
-            }
+            Input::Signal(signal) => self.on_signal(wall, &signal),
             Input::Quote(quote) => self.on_quote(wall, quote),
             Input::Session(session, published) => {
                 let at = session.at;

@@ -25,6 +25,10 @@ pub(super) struct Source<'a> {
 
 impl Trader {
     pub(super) fn on_signal(&mut self, wall: Timestamp, signal: &Signal) -> Vec<Output> {
+        if let Some(told) = self.contradiction(wall, signal) {
+            return told;
+        }
+        self.see(wall, signal.at);
         let source = Source {
             cause: &signal.id,
             decided_at: signal.at,

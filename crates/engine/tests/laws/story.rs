@@ -1,12 +1,12 @@
 //! The story this project exists for: a system that forgot its positions and bought the same shares every minute.
 
-use protocol::decision::{Check, Regime};
+use protocol::decision::{Check, Level, Regime};
 use protocol::ledger::{Reason, Side, TradingState};
 use protocol::market::Phase;
 use protocol::operator::Verb;
 use protocol::{Id, Quantity};
 
-use crate::world::{World, number, symbol};
+use crate::world::{World, number, symbol, told};
 
 /// Something that happens to a world.
 type Happening = fn(&mut World);
@@ -77,6 +77,34 @@ fn a_position_is_left_by_signal_regime_stop_and_target() {
         world.fill_last("99");
         assert_eq!(world.held("AAPL"), Quantity::ZERO);
     }
+}
+
+#[test]
+fn a_signal_that_comes_again_and_says_something_else_is_not_acted_on() {
+    let mut world = World::new(&[]);
+    world.quote("AAPL", "100");
+    let bullish = world.signal_of("AAPL", 0.7, 0.1, Regime::Bull);
+    let bearish = world.signal_of("AAPL", 0.1, 0.7, Regime::Bull);
+    let contradiction = protocol::decision::Signal {
+        id: bullish.id.clone(),
+        ..bearish.clone()
+    };
+    world.step(engine::trader::Input::Signal(bullish.clone()));
+    world.fill_last("100");
+    world.step(engine::trader::Input::Signal(bullish));
+    assert!(
+        told(&world, "signal-contradiction").is_empty(),
+        "the same again is no news"
+    );
+    for _ in 0..3 {
+        world.step(engine::trader::Input::Signal(contradiction.clone()));
+    }
+    assert_eq!(world.intents.len(), 1, "nobody knows which of them is right");
+    let alerts = told(&world, "signal-contradiction");
+    assert_eq!((alerts.len(), alerts[0].level), (1, Level::Critical));
+    assert!(alerts[0].text.contains(contradiction.id.as_str()));
+    world.step(engine::trader::Input::Signal(bearish));
+    assert_eq!(world.intents.len(), 2, "the next one decides as ever");
 }
 
 #[test]

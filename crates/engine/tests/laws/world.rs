@@ -259,8 +259,15 @@ impl World {
     }
 
     pub fn signal(&mut self, name: &str, up: f64, down: f64, regime: Regime) {
-        let signal = Signal {
-            id: Id::derive(&["signal", name, &self.now.to_string()]),
+        let signal = self.signal_of(name, up, down, regime);
+        self.step(Input::Signal(signal));
+    }
+
+    /// An opinion of now. Another one at the same instant follows from another bar.
+    pub fn signal_of(&self, name: &str, up: f64, down: f64, regime: Regime) -> Signal {
+        let opinion = format!("{up} {down} {regime:?}");
+        Signal {
+            id: Id::derive(&["signal", name, &self.now.to_string(), &opinion]),
             at: self.now,
             cause: Id::derive(&["bar"]),
             symbol: symbol(name),
@@ -271,8 +278,7 @@ impl World {
             price: number("100"),
             model: "test".into(),
             model_hash: Hash::zero(),
-        };
-        self.step(Input::Signal(signal));
+        }
     }
 
     pub fn bullish(&mut self, name: &str) {
