@@ -69,6 +69,8 @@ pub struct Trader {
     opinions: BTreeMap<Symbol, Opinion>,
     prices: BTreeMap<Symbol, Price>,
     sent: VecDeque<Timestamp>,
+    /// Wall clock when a person was last told that orders would be too many in a minute.
+    rate_told: Option<Timestamp>,
     /// Wall clock when each open order of this incarnation was recorded, and when the broker last showed each open exit of
     /// an earlier one.
     sent_wall: BTreeMap<Id, Timestamp>,
@@ -116,6 +118,7 @@ impl Trader {
             opinions: BTreeMap::new(),
             prices: BTreeMap::new(),
             sent: decided.split_off(count).into(),
+            rate_told: None,
             sent_wall: BTreeMap::new(),
             next_order_id,
             flat_told: true,

@@ -16,6 +16,9 @@ use crate::{exits, sizing};
 /// Part by which a marketable limit price may be worse than the quote, outside the regular session.
 const LIMIT_COLLAR: Price = Price::from_parts(5, 0, 0, false, 3);
 
+/// Wall seconds between two alerts that say that orders would be too many.
+const RATE_ALERT_SECONDS_MIN: i64 = 60;
+
 /// What a decision follows from.
 pub(super) struct Source<'a> {
     pub cause: &'a Id,
@@ -107,20 +110,41 @@ impl Trader {
         let checked = self.look(wall, symbol).entry(&proposal);
         let limit = match checked.and_then(|()| self.limit(wall, &proposal)) {
             Ok(limit) => limit,
-            Err(refused) => {
-                let likely_mistake = refused.check == Check::Duplicate;
-                let text = format!("an entry is held back: {}", refused.text);
-                let mut outputs = vec![self.refusal(wall, source.cause, symbol, refused)];
-                if likely_mistake {
-                    outputs.push(self.alert(wall, "order-duplicate", Level::Warning, Some(symbol), text));
-                }
-                return outputs;
-            }
+            Err(refused) => return self.refuse_entry(wall, source.cause, symbol, refused),
         };
         if target.is_zero() {
             return Vec::new();
         }
         vec![self.intent(wall, id, source, &proposal, target, limit)]
+    }
+
+    /// Says why an entry is not made. What is likely a mistake is told to a person as well: a storm of signals now and
+    /// then, not with each of them.
+    fn refuse_entry(&mut self, wall: Timestamp, cause: &Id, symbol: Symbol, refused: Refused) -> Vec<Output> {
+        let (check, why) = (refused.check, refused.text.clone());
+        let mut outputs = vec![self.refusal(wall, cause, symbol, refused)];
+        if check == Check::Duplicate {
+            let text = format!("an entry is held back: {why}");
+            outputs.push(self.alert(wall, "order-duplicate", Level::Warning, Some(symbol), text));
+        }
+        if check == Check::OrdersPerMinute && self.is_rate_news(wall) {
+            let text = format!(
+                "entries are held back: {why}; look at what signals so often, and if it should not, halt with `command.halt`"
+            );
+            outputs.push(self.alert(wall, "order-rate", Level::Warning, None, text));
+        }
+        outputs
+    }
+
+    /// True once a minute of the wall clock. One that was set back must not put it off.
+    fn is_rate_news(&mut self, wall: Timestamp) -> bool {
+        let pace = SignedDuration::from_secs(RATE_ALERT_SECONDS_MIN);
+        let just_told = |told: Timestamp| told <= wall && wall.duration_since(told) < pace;
+        let is_news = !self.rate_told.is_some_and(just_told);
+        if is_news {
+            self.rate_told = Some(wall);
+        }
+        is_news
     }
 
     /// Closes what is held of a symbol: the confirmed position less what already leaves, and less what others may trade of

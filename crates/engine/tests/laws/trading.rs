@@ -1,13 +1,14 @@
 //! Laws of the trader under anything that can be said to it.
 
 use engine::trader::{Heard, Input, News};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use protocol::Quantity;
 use protocol::decision::{Check, Regime};
 use protocol::ledger::{Reason, Side};
 use protocol::operator::Verb;
 
-use crate::world::{World, number, symbol};
+use crate::world::{World, number, symbol, told};
 
 #[derive(Debug, Clone)]
 enum Said {
@@ -181,6 +182,32 @@ fn an_old_signal_and_an_old_quote_are_not_acted_on() {
     world.bullish("AAPL");
     assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::StaleQuote)));
     assert_eq!(world.bought(), 0);
+}
+
+#[test]
+fn a_storm_of_signals_buys_no_more_than_a_minute_may_and_is_told_once_a_minute() {
+    let mut world = World::with(&[], |settings| settings.risk.orders_per_minute_max = 1);
+    let storm = |world: &mut World| {
+        for name in NAMES {
+            world.quote(name, "100");
+        }
+        for number in 0..1_000 {
+            world.bullish(NAMES[number % NAMES.len()]);
+            world.now += SignedDuration::from_millis(1);
+        }
+    };
+    for minute in 1..=2 {
+        storm(&mut world);
+        assert_eq!(world.bought(), minute);
+        assert_eq!(told(&world, "order-rate").len(), minute);
+        assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::Working)));
+        assert!(world.refused.contains(&(symbol("IXHL"), Check::OrdersPerMinute)));
+        world.later(60);
+    }
+    // A clock that was set back does not put the next one off.
+    world.later(-62);
+    storm(&mut world);
+    assert_eq!((world.bought(), told(&world, "order-rate").len()), (2, 3));
 }
 
 #[test]
