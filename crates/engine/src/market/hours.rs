@@ -203,6 +203,34 @@ mod tests {
     }
 
     #[test]
+    fn a_day_has_its_phases_by_new_yorks_clocks_which_change_on_a_sunday() {
+        let weekend = hours(
+            "20261030:0400-20261030:2000;20261031:CLOSED;20261101:CLOSED;20261102:0400-20261102:2000",
+            "20261030:0930-20261030:1600;20261031:CLOSED;20261101:CLOSED;20261102:0930-20261102:1600",
+        );
+        let edges = [
+            ("2026-10-30T08:00:00Z", Phase::Pre),
+            ("2026-10-30T13:30:00Z", Phase::Regular),
+            ("2026-10-30T20:00:00Z", Phase::After),
+            ("2026-10-31T00:00:00Z", Phase::Closed),
+            ("2026-11-02T09:00:00Z", Phase::Pre),
+            ("2026-11-02T14:30:00Z", Phase::Regular),
+            ("2026-11-02T21:00:00Z", Phase::After),
+            ("2026-11-03T01:00:00Z", Phase::Closed),
+        ];
+        for (number, (instant, phase)) in edges.into_iter().enumerate() {
+            assert_eq!(weekend.phase(at(instant)), phase, "{instant}");
+            let next = edges.get(number + 1).map(|(next, _)| at(next));
+            assert_eq!(weekend.next_change(at(instant)), next, "{instant}");
+        }
+        // That Sunday has 25 hours.
+        let sunday = hours("20261101:0000-20261102:0000", "");
+        let (begin, end) = (at("2026-11-01T04:00:00Z"), at("2026-11-02T05:00:00Z"));
+        assert_eq!(sunday.next_change(at("2026-11-01T03:59:59Z")), Some(begin));
+        assert_eq!(sunday.next_change(begin), Some(end));
+    }
+
+    #[test]
     fn older_and_round_the_clock_forms() {
         let old = hours("20131007:0700-0930,1830-0200", "20131007:0700-0930");
         assert_eq!(old.phase(at("2013-10-08T05:59:00Z")), Phase::After);

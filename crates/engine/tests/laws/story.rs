@@ -333,7 +333,7 @@ fn a_fraction_of_a_share_is_left_alone() {
 
 #[test]
 fn a_warning_about_an_order_does_not_end_it() {
-    for code in [399, 404, 2109, 10349, 161, 135] {
+    for code in [399, 404, 2109, 10349, 161, 135, 10147, 10148] {
         let mut world = World::new(&[]);
         world.quote("AAPL", "100");
         world.bullish("AAPL");
