@@ -177,10 +177,16 @@ impl Look<'_> {
     fn signal_age(&self, proposal: &Proposal) -> Result<(), Refused> {
         let age = self.now.duration_since(proposal.decided_at);
         let limit = SignedDuration::from_secs(i64::from(self.settings.entry.signal_age_seconds_max));
-        refuse(age > limit, Check::StaleSignal, || {
+        // The clock follows a signal as far as its time can be. One that is ahead all the same has a time that can't.
+        refuse(age.abs() > limit, Check::StaleSignal, || {
+            let what = if age.is_negative() {
+                "ahead of the market clock"
+            } else {
+                "old"
+            };
             format!(
-                "the signal is {} s old, limit {} s",
-                age.as_secs(),
+                "the signal is {} s {what}, limit {} s",
+                age.abs().as_secs(),
                 limit.as_secs()
             )
         })

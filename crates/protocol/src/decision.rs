@@ -103,7 +103,7 @@ pub enum Check {
     SessionClosed,
     /// No quote, an old one, or one that may not be traded on.
     StaleQuote,
-    /// The decision is older than allowed.
+    /// The decision is older than allowed, or of a time that is yet to come.
     StaleSignal,
     /// An order of this symbol is unresolved or absent.
     Unsettled,

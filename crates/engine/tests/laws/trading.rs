@@ -1,11 +1,16 @@
 //! Laws of the trader under anything that can be said to it.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use engine::risk::{Look, Proposal};
+use engine::testing::settings;
 use engine::trader::{Heard, Input, News};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use protocol::Quantity;
 use protocol::decision::{Check, Regime};
 use protocol::ledger::{Reason, Side};
+use protocol::market::Phase;
 use protocol::operator::Verb;
 
 use crate::world::{World, number, symbol, told};
@@ -181,6 +186,53 @@ fn an_old_signal_and_an_old_quote_are_not_acted_on() {
     world.later(30);
     world.bullish("AAPL");
     assert_eq!(world.refused.last(), Some(&(symbol("AAPL"), Check::StaleQuote)));
+    assert_eq!(world.bought(), 0);
+}
+
+/// The check that refuses, beside a fresh quote, to buy on a signal whose time is so many seconds ahead of the clock's.
+fn refused_ahead(seconds: i64) -> Option<Check> {
+    let world = World::new(&[]);
+    let quote = world.quote_of("AAPL", "100");
+    let (settings, prices, sent) = (settings(), BTreeMap::new(), VecDeque::new());
+    let look = Look {
+        now: world.now,
+        portfolio: &world.trader.portfolio,
+        others: world.trader.others(),
+        settings: &settings,
+        phase: Some(Phase::Regular),
+        gate: None,
+        killed_here: false,
+        quote: Some(&quote),
+        prices: &prices,
+        sent: &sent,
+    };
+    let proposal = Proposal {
+        symbol: symbol("AAPL"),
+        side: Side::Buy,
+        quantity: number("50"),
+        reason: Reason::Entry,
+        price: number("100"),
+        decided_at: world.now + SignedDuration::from_secs(seconds),
+    };
+    look.entry(&proposal).err().map(|refused| refused.check)
+}
+
+#[test]
+fn a_signal_of_another_time_is_not_acted_on_beside_a_fresh_quote() {
+    let limit = i64::from(settings().entry.signal_age_seconds_max);
+    for seconds in [-86_400, -limit - 1, limit + 1, 86_400] {
+        assert_eq!(refused_ahead(seconds), Some(Check::StaleSignal), "{seconds}");
+    }
+    // In a replay the clock may be behind by little.
+    for seconds in [-limit, 0, limit] {
+        assert_eq!(refused_ahead(seconds), None, "{seconds}");
+    }
+    let mut world = World::new(&[]);
+    let old = world.signal_of("AAPL", 0.7, 0.1, Regime::Bull);
+    world.later(limit + 1);
+    world.quote("AAPL", "100");
+    world.step(Input::Signal(old));
+    assert_eq!(world.refused, [(symbol("AAPL"), Check::StaleSignal)]);
     assert_eq!(world.bought(), 0);
 }
 
