@@ -13,6 +13,7 @@ use protocol::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::fall;
 use crate::health::HealthHandle;
 
 /// How long a stage may take to end after it was asked to.
@@ -38,6 +39,8 @@ pub mod code {
     pub const AGAIN: u8 = 75;
     /// What was read contradicts what was written: an operator must look.
     pub const CONTRADICTION: u8 = 76;
+    /// A panic, in whatever task: a bug. It is the code that Rust itself ends with.
+    pub const PANIC: u8 = 101;
 }
 
 /// An end with a documented exit code.
@@ -114,6 +117,7 @@ where
 {
     let arguments = Arguments::parse();
     log(name);
+    fall::end_at_a_panic();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

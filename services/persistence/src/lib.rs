@@ -13,6 +13,7 @@ pub mod store;
 pub mod view;
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,11 +87,15 @@ async fn answer(
         let (store, watched) = (store.clone(), watched.clone());
         tokio::spawn(async move {
             let found = tokio::task::spawn_blocking(move || {
-                let answer = query::answer(&store, &watched, request.last_token(), &request.payload);
+                // What one query trips over, such as a damaged page, is no end of the others.
+                let answer = runtime::guarded(AssertUnwindSafe(|| {
+                    query::answer(&store, &watched, request.last_token(), &request.payload)
+                }));
                 (request, answer)
             });
             match found.await {
-                Ok((request, answer)) => request.reply(&answer).await,
+                Ok((request, Ok(answer))) => request.reply(&answer).await,
+                Ok((_, Err(_))) => tracing::error!("a query was not answered: it made the process panic"),
                 Err(error) => tracing::error!(error = error.to_string(), "a query was not answered"),
             }
             drop(turn);

@@ -174,7 +174,7 @@ impl Store {
     /// of another format or market; each in one sentence that says how to go on.
     pub fn open(file: &Path, market: &str) -> anyhow::Result<Self> {
         // A damaged file can trip redb's own asserts; that is an operating error here, not a bug.
-        let opened = std::panic::catch_unwind(|| {
+        let opened = runtime::guarded(|| {
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES);
             let database = builder.create(file).map_err(|error| refusal(file, &error))?;

@@ -1,7 +1,7 @@
 //! A model: read, checked, tried on its own example, and then ready to answer.
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ impl Model {
     pub fn load(folder: &Path, name: &str) -> Result<Self, Refused> {
         let mut hash = Hash::zero();
         // The library behind is large and is fed a file from anywhere: a panic of it is a refusal too.
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(folder, name, &mut hash)));
+        let loaded = runtime::guarded(AssertUnwindSafe(|| load(folder, name, &mut hash)));
         let reason = match loaded {
             Ok(Ok(model)) => return Ok(model),
             Ok(Err(reason)) => reason,
