@@ -50,30 +50,8 @@ impl Lease {
     /// # Errors
     /// When the bus does not answer.
     pub async fn ask(bus: &Bus, account: &str, holder: &str) -> anyhow::Result<Asked> {
-        let bucket = format!("KV_{}", stream::LEASE);
-        let subject = format!("$KV.{}.{account}", stream::LEASE);
-        let handle = bus
-            .jetstream()
-            .get_stream(&bucket)
-            .await
-            .context("bucket LEASE")?;
-        // The last word on the key: a holder, the marker that a lease has run out, or nothing yet.
-        let (revision, taken_by) = match handle.get_last_raw_message_by_subject(&subject).await {
-            Ok(message)
-                if message.headers.get("Nats-Marker-Reason").is_some()
-                    || message.headers.get("KV-Operation").is_some() =>
-            {
-                (message.sequence, None)
-            }
-            Ok(message) => (
-                message.sequence,
-                Some(String::from_utf8_lossy(&message.payload).into_owned()),
-            ),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                (0, None)
-            }
-            Err(error) => return Err(error).context("read the lease"),
-        };
+        let subject = subject_of(account);
+        let (revision, taken_by) = last_word(bus, &subject).await?;
         if let Some(holder) = taken_by {
             return Ok(Asked::Taken { holder, revision });
         }
@@ -91,6 +69,16 @@ impl Lease {
             }),
             Err(RenewError::Unknown(reason)) => Err(anyhow::anyhow!("take the lease: {reason}")),
         }
+    }
+
+    /// Looks at the lease of `account` and does not ask for it; `*` means the one that was written last, of any account.
+    /// Its revision changes with every renewal; `None` when nobody holds it.
+    ///
+    /// # Errors
+    /// When the bus does not answer.
+    pub async fn look(bus: &Bus, account: &str) -> anyhow::Result<Option<u64>> {
+        let (revision, taken_by) = last_word(bus, &subject_of(account)).await?;
+        Ok(taken_by.map(|_| revision))
     }
 
     /// Keeps the lease for another [`LEASE_SECONDS`].
@@ -128,6 +116,37 @@ impl Lease {
             // Not held any more or not answered: either way it ends by itself.
             let _ = tokio::time::timeout(Duration::from_secs(1), acknowledgement).await;
         }
+    }
+}
+
+fn subject_of(account: &str) -> String {
+    format!("$KV.{}.{account}", stream::LEASE)
+}
+
+/// The last word on a key, with its revision: a holder, or `None` for the marker that a lease has run out and for
+/// nothing yet.
+async fn last_word(bus: &Bus, subject: &str) -> anyhow::Result<(u64, Option<String>)> {
+    let bucket = format!("KV_{}", stream::LEASE);
+    let handle = bus
+        .jetstream()
+        .get_stream(&bucket)
+        .await
+        .context("bucket LEASE")?;
+    match handle.get_last_raw_message_by_subject(subject).await {
+        Ok(message)
+            if message.headers.get("Nats-Marker-Reason").is_some()
+                || message.headers.get("KV-Operation").is_some() =>
+        {
+            Ok((message.sequence, None))
+        }
+        Ok(message) => Ok((
+            message.sequence,
+            Some(String::from_utf8_lossy(&message.payload).into_owned()),
+        )),
+        Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
+            Ok((0, None))
+        }
+        Err(error) => Err(error).context("read the lease"),
     }
 }
 

@@ -137,6 +137,29 @@ async fn a_lease_has_one_holder_and_can_be_given_up() {
 }
 
 #[tokio::test]
+async fn a_lease_is_looked_at_without_taking_it() {
+    let server = Server::start().await;
+    let bus = server.bus("execution").await;
+    for account in ["DU1", "*"] {
+        assert_eq!(Lease::look(&bus, account).await.unwrap(), None, "{account}");
+    }
+    let Asked::Held(mut lease) = Lease::ask(&bus, "DU1", "first").await.unwrap() else {
+        panic!("nobody holds it yet");
+    };
+    let before = Lease::look(&bus, "DU1").await.unwrap();
+    assert!(before.is_some());
+    lease.renew().await.unwrap();
+    let renewed = Lease::look(&bus, "DU1").await.unwrap();
+    assert!(renewed > before, "{renewed:?} follows {before:?}");
+    assert_eq!(Lease::look(&bus, "*").await.unwrap(), renewed, "of any account");
+    assert_eq!(Lease::look(&bus, "DU2").await.unwrap(), None, "another account");
+    lease.release().await;
+    for account in ["DU1", "*"] {
+        assert_eq!(Lease::look(&bus, account).await.unwrap(), None, "{account}");
+    }
+}
+
+#[tokio::test]
 async fn who_listens_is_heard_by_everybody_at_once() {
     let server = Server::start().await;
     let (asker, answerer) = (server.bus("operator").await, server.bus("persistence").await);

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use engine::desk::{Desk, Memory, Recall};
 use engine::portfolio::Portfolio;
 use ibapi::subscriptions::NoticeStream;
@@ -13,6 +14,7 @@ use protocol::subject::stream;
 use runtime::Context;
 use runtime::lease::{Asked, LEASE_SECONDS, Lease, RENEW_SECONDS};
 use runtime::ledger::Ledger;
+use tokio::time::timeout;
 
 use crate::broker::{Broker, ConnectError};
 use crate::ears::Ears;
@@ -23,6 +25,11 @@ use crate::witness::Witness;
 
 /// Time between two tries to connect or to lead.
 const RETRY_MS: u64 = 500;
+/// How long the client id may be in use while nobody leads: longer than a lease lasts that nobody renews, and than one
+/// that has just connected needs to hold it.
+const UNLED_SECONDS_MAX: u64 = 60;
+/// How long a look at the lease may take: the next try to connect waits for it.
+const LOOK_SECONDS_MAX: u64 = 2;
 /// Prefixes of IB's paper accounts.
 const PAPER_PREFIXES: [&str; 2] = ["DU", "DF"];
 
@@ -127,21 +134,28 @@ impl Standby {
     }
 }
 
-/// Connects; while another incarnation holds the one client id, stands by.
+/// Connects; while another incarnation holds the one client id, stands by. Where nobody leads meanwhile, that is told.
 async fn connect(context: &Context, latch: &Latch) -> (Broker, NoticeStream) {
     let settings = &context.settings.broker;
-    let mut standby = Standby::default();
+    let (mut standby, mut unled) = (Standby::default(), Unled::default());
     loop {
         match Broker::connect(&settings.address, settings.ordering_client_id).await {
             Ok(connected) => return connected,
             Err(ConnectError::InUse) => {
-                let holder = format!(
-                    "another execution orders as client {}",
-                    settings.ordering_client_id
-                );
-                standby.tell(context, latch, &holder).await;
+                let sight = look(context).await;
+                if unled.is_too_long(Instant::now(), sight) {
+                    unled.tell(context, sight).await;
+                } else {
+                    let holder = format!(
+                        "another execution orders as client {}",
+                        settings.ordering_client_id
+                    );
+                    standby.tell(context, latch, &holder).await;
+                }
             }
             Err(ConnectError::Down(reason)) => {
+                // Who uses the id after this may be one that starts to lead.
+                unled = Unled::default();
                 let text = format!(
                     "no gateway at {} ({reason}): start it or correct broker.address; nothing is ordered until then",
                     settings.address
@@ -150,6 +164,84 @@ async fn connect(context: &Context, latch: &Latch) -> (Broker, NoticeStream) {
             }
         }
         tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+}
+
+/// What the lease says while another uses the client id.
+#[derive(Debug, Clone, Copy)]
+enum Sight {
+    /// Somebody holds it, or did until a moment ago; the revision changes with every renewal.
+    Held(u64),
+    /// Nobody holds it.
+    Free,
+    /// It could not be read.
+    Unread,
+}
+
+/// Looks at the lease. Only a connection tells the account that the settings leave open, so then any account's counts:
+/// the server is of one account.
+async fn look(context: &Context) -> Sight {
+    let named = context.settings.broker.account.as_str();
+    let account = if named.is_empty() { "*" } else { named };
+    let looking = Lease::look(&context.bus, account);
+    let seen = timeout(Duration::from_secs(LOOK_SECONDS_MAX), looking).await;
+    match seen.context("the server did not answer in time").flatten() {
+        Ok(Some(revision)) => Sight::Held(revision),
+        Ok(None) => Sight::Free,
+        Err(error) => {
+            tracing::debug!(error = format!("{error:#}"), "the lease was not read");
+            Sight::Unread
+        }
+    }
+}
+
+/// How long the client id was in use and nobody was seen to lead: a dead session may keep it for ever.
+#[derive(Default)]
+struct Unled {
+    /// When a lease was seen that was new or renewed; at first, when the id was found in use.
+    since: Option<Instant>,
+    revision: Option<u64>,
+    told: bool,
+}
+
+impl Unled {
+    /// True when the id is in use long after anybody took or renewed the lease. One that leads renews it every
+    /// [`RENEW_SECONDS`]; one that starts has it soon after it has the id.
+    fn is_too_long(&mut self, now: Instant, sight: Sight) -> bool {
+        if let Sight::Held(revision) = sight
+            && self.revision != Some(revision)
+        {
+            *self = Self {
+                since: Some(now),
+                revision: Some(revision),
+                told: false,
+            };
+        }
+        let since = *self.since.get_or_insert(now);
+        now.duration_since(since) > Duration::from_secs(UNLED_SECONDS_MAX)
+    }
+
+    async fn tell(&mut self, context: &Context, sight: Sight) {
+        let settings = &context.settings.broker;
+        let (led, then) = match sight {
+            Sight::Held(_) | Sight::Free => (
+                "nobody leads on this NATS server: no stop is executed and nothing is cancelled",
+                "restart the gateway",
+            ),
+            Sight::Unread => (
+                "the lease can't be read: if nobody leads, no stop is executed and nothing is cancelled",
+                "see that the NATS server answers, then restart the gateway",
+            ),
+        };
+        let text = format!(
+            "client id {} is in use at the gateway {} and {led}; {then} or end the program that uses the id",
+            settings.ordering_client_id, settings.address
+        );
+        context.health.set(HealthState::Degraded, text.clone());
+        // What is said while the bus is away is heard when it is back, and need not be true any more.
+        if context.bus.connected() && !std::mem::replace(&mut self.told, true) {
+            context.bus.alert("client-id-stuck", Level::Critical, text).await;
+        }
     }
 }
 
@@ -283,5 +375,34 @@ mod tests {
         assert!(!silence.is_too_long(at(72), 100));
         assert!(silence.is_too_long(at(73), 100));
         assert!(!silence.is_too_long(at(74), 101), "it lives after all");
+    }
+
+    #[test]
+    fn an_id_in_use_is_a_leaders_that_renews_its_lease_and_is_told_after_a_minute_without_one() {
+        let (begin, mut unled) = (Instant::now(), Unled::default());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!((0..600).all(|second| !unled.is_too_long(at(second), Sight::Held(second / 2))));
+        // It was last seen to renew at 598. Until the lease has run out it is there, and then one may be starting.
+        assert!((600..606).all(|second| !unled.is_too_long(at(second), Sight::Held(299))));
+        assert!((606..659).all(|second| !unled.is_too_long(at(second), Sight::Free)));
+        assert!(unled.is_too_long(at(659), Sight::Free));
+        assert!(unled.is_too_long(at(660), Sight::Held(299)), "nobody renews it");
+        assert!(unled.is_too_long(at(661), Sight::Unread), "nobody was seen since");
+        assert!(
+            !unled.is_too_long(at(662), Sight::Held(300)),
+            "one leads after all"
+        );
+        assert!(!unled.is_too_long(at(722), Sight::Unread));
+        assert!(unled.is_too_long(at(723), Sight::Unread), "by time alone");
+    }
+
+    #[test]
+    fn an_id_that_was_never_seen_with_a_lease_is_told_a_minute_after_it_was_found_in_use() {
+        for sight in [Sight::Held(7), Sight::Free, Sight::Unread] {
+            let (begin, mut unled) = (Instant::now(), Unled::default());
+            let at = |seconds| begin + Duration::from_secs(seconds);
+            assert!((0..61).all(|second| !unled.is_too_long(at(second), sight)));
+            assert!(unled.is_too_long(at(61), sight), "{sight:?}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The gateway's link to the broker is lost while an order is on its way, and its clients die: the next incarnation of
-//! execution waits for the link before it judges the order, and that of market-data is not ready.
+//! execution waits for the link before it judges the order, and that of market-data is not ready. And the gateway takes the
+//! session of one that died for alive: nobody can lead, which is told.
 
 use nix::sys::signal::Signal;
+use protocol::decision::{Alert, Level};
 use protocol::ledger::{Entry, OrderChange};
 use protocol::operator::{HealthState, Verb};
 use serde_json::json;
@@ -90,5 +92,56 @@ async fn an_exit_that_left_into_an_outage_is_not_absent_and_not_sent_again() {
     );
     let ours = gateway.orders().into_iter().filter(|(client, ..)| *client == 11);
     assert_eq!(ours.count(), 1, "the exit was sent again");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_id_that_a_dead_session_keeps_is_told_and_when_it_is_free_the_next_one_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let mut scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.ready().await;
+    let bus = scene.stack.bus().unwrap();
+    let mut alerts = bus.subscribe::<Alert>("alert.execution.>").await.unwrap();
+    let before = scene.stack.pid("execution");
+    // It touches no session that is there, and outlives that of the one that is killed.
+    gateway.order(&json!({"fault": "ghost", "client": 11, "seconds": 3600}));
+    scene.stack.signal("execution", Signal::SIGKILL);
+    let standby = || async {
+        let health = scene.stack.health("execution")?;
+        let is_next = scene.stack.pid("execution") != before;
+        (is_next && health.state == HealthState::Standby).then_some(health.text)
+    };
+    let text = until("the next one stands by at first", PATIENCE, standby).await;
+    assert!(text.contains("another execution orders as client 11"), "{text}");
+
+    scene.end_turn();
+    let stuck = async {
+        loop {
+            let alert = alerts.next().await.expect("the bus is there").body;
+            if alert.kind == "client-id-stuck" {
+                return alert;
+            }
+        }
+    };
+    let alert = tokio::time::timeout(PATIENCE * 2, stuck).await;
+    let alert = alert.expect("it is told that nobody leads");
+    assert_eq!(alert.level, Level::Critical);
+    let place = format!(
+        "client id 11 is in use at the gateway {} and nobody leads",
+        gateway.address
+    );
+    assert!(alert.text.contains(&place), "{}", alert.text);
+    let degraded = || async {
+        let health = scene.stack.health("execution")?;
+        (health.state == HealthState::Degraded && health.text == alert.text).then_some(())
+    };
+    until("its state says so too", PATIENCE, degraded).await;
+
+    gateway.order(&json!({"clear": "all"}));
+    scene.ready().await;
+    while let Some(message) = alerts.ready() {
+        assert_ne!(message.body.kind, "client-id-stuck", "told twice");
+    }
     scene.stop().await;
 }

@@ -19,7 +19,7 @@ pub const HELD: &str = "AAPL";
 /// The server and execution, beside a gateway of their own.
 pub struct Scene {
     pub stack: Stack,
-    _turn: tokio::sync::SemaphorePermit<'static>,
+    turn: Option<tokio::sync::SemaphorePermit<'static>>,
 }
 
 /// A plan without opinions: what is ordered, the test orders.
@@ -41,7 +41,13 @@ impl Scene {
         let mut stack = Stack::prepare(plan, say()).unwrap();
         stack.start_server().await.unwrap();
         stack.start_stage("execution").await.unwrap();
-        Self { stack, _turn: turn }
+        let turn = Some(turn);
+        Self { stack, turn }
+    }
+
+    /// Lets the next test begin: what goes on here only waits.
+    pub fn end_turn(&mut self) {
+        drop(self.turn.take());
     }
 
     /// The user of the bus whose secret was stolen.
