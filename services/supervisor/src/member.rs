@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
+use protocol::decision::Level;
 use runtime::{CancellationToken, code};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::process::{self, Identity};
 use crate::record::{Board, Kept};
 use crate::{logs, state};
@@ -26,8 +28,10 @@ const BACKOFF_MS_MIN: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 5_000;
 /// Starts again within [`WINDOW_SECONDS`] before a process is given up.
 pub const RESTARTS_MAX: usize = 5;
-/// How long an end counts against [`RESTARTS_MAX`].
+/// How long an end counts against [`RESTARTS_MAX`], and how long a process must stay up before its doubts count anew.
 const WINDOW_SECONDS: u64 = 60;
+/// Ends with [`code::AGAIN`], one soon after the other, at which a person is told.
+const AGAIN_TOLD: u32 = 10;
 /// How long a process may take to end after SIGTERM, before it is killed, when nobody says otherwise.
 pub const STOP_MS_MAX: u64 = 2_000;
 /// Time between two looks at the length of a log.
@@ -87,7 +91,7 @@ pub struct Member {
 impl Member {
     /// Starts a process and keeps it up from now on.
     #[must_use]
-    pub fn start(recipe: Recipe, board: Board, say: Say) -> Self {
+    pub fn start(recipe: Recipe, board: Board, alarm: Alarm, say: Say) -> Self {
         let first = View {
             pid: None,
             restarts: 0,
@@ -100,12 +104,12 @@ impl Member {
         let keeper = Keeper {
             recipe: recipe.clone(),
             board,
+            alarm,
             say,
             sender,
             stop: stop.clone(),
             patience_ms: patience_ms.clone(),
-            ends: Vec::new(),
-            again: 0,
+            tally: Tally::default(),
         };
         Self {
             recipe,
@@ -148,20 +152,19 @@ impl Member {
 struct Keeper {
     recipe: Recipe,
     board: Board,
+    alarm: Alarm,
     say: Say,
     sender: watch::Sender<View>,
     stop: CancellationToken,
     patience_ms: Arc<AtomicU64>,
-    /// When it ended, for the ceiling.
-    ends: Vec<Instant>,
-    /// Ends one after the other that asked for a new incarnation.
-    again: u32,
+    tally: Tally,
 }
 
 impl Keeper {
     async fn keep(mut self) {
         while !self.stop.is_cancelled() {
             let mark = logs::length(&self.recipe.log);
+            let began = Instant::now();
             let end = match self.spawn() {
                 Ok(child) => match self.watch(child).await {
                     Some(status) => self.describe(status, mark),
@@ -172,8 +175,8 @@ impl Keeper {
                     text: format!("could not be started: {error:#}"),
                 },
             };
-            let Some(pause) = self.pause(&end) else {
-                self.give_up(end);
+            let Some(pause) = self.tally.pause(end.code, began.elapsed()) else {
+                self.give_up(end).await;
                 self.stop.cancelled().await;
                 break;
             };
@@ -183,12 +186,17 @@ impl Keeper {
                 end.text,
                 pause.as_secs_f64()
             ));
+            let in_vain = self.tally.is_in_vain().then(|| self.in_vain(&end));
             self.show(|view| {
                 view.pid = None;
                 view.state = Kept::Waiting;
                 view.restarts += 1;
                 view.last_end = Some(end);
             });
+            if let Some(text) = in_vain {
+                (self.say)(&format!("WARNING: {text}"));
+                self.alarm.tell("starts-in-vain", Level::Warning, text).await;
+            }
             tokio::select! { () = tokio::time::sleep(pause) => {}, () = self.stop.cancelled() => {} }
         }
         self.show(|view| {
@@ -267,42 +275,30 @@ impl Keeper {
         }
     }
 
-    /// How long to wait before the next start; `None` to give up.
-    fn pause(&mut self, end: &End) -> Option<Duration> {
-        let growing =
-            |count: u32| Duration::from_millis((BACKOFF_MS_MIN << count.min(10)).min(BACKOFF_MS_MAX));
-        match end.code {
-            // Wrong settings, wrong data, missing files, contradictions: a person has to act first.
-            Some(code::SETTING | code::DATA | code::MISSING | code::CONTRADICTION) => None,
-            // The safe answer to doubt: never counted against the ceiling.
-            Some(code::AGAIN) => {
-                self.again += 1;
-                Some(growing(self.again - 1))
-            }
-            _ => {
-                self.again = 0;
-                let now = Instant::now();
-                self.ends
-                    .retain(|at| now.duration_since(*at) < Duration::from_secs(WINDOW_SECONDS));
-                self.ends.push(now);
-                let count = self.ends.len();
-                (count <= RESTARTS_MAX).then(|| growing(u32::try_from(count - 1).unwrap_or(u32::MAX)))
-            }
-        }
-    }
-
-    fn give_up(&self, end: End) {
+    /// What is told of a process that finds doubt however often it begins.
+    fn in_vain(&self, end: &End) -> String {
         let name = self.recipe.name;
         let log = self.recipe.log.display();
-        (self.say)(&format!(
-            "CRITICAL: {name} {} and is not started again; the rest goes on. Its log: {log}",
+        format!(
+            "{name} was started {AGAIN_TOLD} times and found doubt soon after each; the last time it {}; it goes on trying. Its log: {log}",
             end.text
-        ));
+        )
+    }
+
+    async fn give_up(&self, end: End) {
+        let name = self.recipe.name;
+        let log = self.recipe.log.display();
+        let text = format!(
+            "{name} {} and is not started again; the rest goes on. Its log: {log}",
+            end.text
+        );
+        (self.say)(&format!("CRITICAL: {text}"));
         self.show(|view| {
             view.pid = None;
             view.state = Kept::GivenUp;
             view.last_end = Some(end);
         });
+        self.alarm.tell("given-up", Level::Critical, text).await;
     }
 
     /// Changes what is shown, on disk first: who sees the change may rely on it.
@@ -323,6 +319,53 @@ impl Keeper {
     }
 }
 
+/// How a process ended lately, and what follows.
+#[derive(Debug, Default)]
+struct Tally {
+    /// When it ended, for the ceiling.
+    ends: Vec<Instant>,
+    /// Ends one after the other that asked for a new incarnation, soon after each start.
+    again: u32,
+}
+
+impl Tally {
+    /// How long to wait before the next start; `None` to give up. `ran` is how long the process was up.
+    fn pause(&mut self, exit: Option<u8>, ran: Duration) -> Option<Duration> {
+        let growing =
+            |count: u32| Duration::from_millis((BACKOFF_MS_MIN << count.min(10)).min(BACKOFF_MS_MAX));
+        match exit {
+            // Wrong settings, wrong data, missing files, contradictions: a person has to act first.
+            Some(code::SETTING | code::DATA | code::MISSING | code::CONTRADICTION) => {
+                self.again = 0;
+                None
+            }
+            // The safe answer to doubt: never counted against the ceiling.
+            Some(code::AGAIN) => {
+                // What stayed up had nothing to doubt for that long: this is another doubt.
+                if ran >= Duration::from_secs(WINDOW_SECONDS) {
+                    self.again = 0;
+                }
+                self.again += 1;
+                Some(growing(self.again - 1))
+            }
+            _ => {
+                self.again = 0;
+                let now = Instant::now();
+                self.ends
+                    .retain(|at| now.duration_since(*at) < Duration::from_secs(WINDOW_SECONDS));
+                self.ends.push(now);
+                let count = self.ends.len();
+                (count <= RESTARTS_MAX).then(|| growing(u32::try_from(count - 1).unwrap_or(u32::MAX)))
+            }
+        }
+    }
+
+    /// True at the end from which on starting again looks vain. Once, until it stayed up in between.
+    fn is_in_vain(&self) -> bool {
+        self.again == AGAIN_TOLD
+    }
+}
+
 /// SIGTERM, some time, SIGKILL.
 async fn end(child: &mut Child, patience: Duration) {
     if let Some(pid) = child.id() {
@@ -331,5 +374,104 @@ async fn end(child: &mut Child, patience: Duration) {
     if tokio::time::timeout(patience, child.wait()).await.is_err() {
         // Gone between the two is as good as killed.
         let _ = child.kill().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Record;
+    use protocol::decision::Alert;
+    use protocol::subject::filter;
+    use runtime::testing::Server;
+
+    /// How long what a process of this test does may take.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn board(folder: &std::path::Path) -> Board {
+        let record = Record {
+            supervisor: Identity::own(),
+            market: "test".to_owned(),
+            nats: String::new(),
+            dashboard: String::new(),
+            broker: String::new(),
+            members: Vec::new(),
+        };
+        Board::new(folder, record)
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_once_is_given_up_which_is_told_and_not_started_again() {
+        let server = Server::start().await;
+        let bus = server.bus("operator").await;
+        let mut alerts = bus.subscribe::<Alert>(filter::ALERTS).await.unwrap();
+        let alarm = Alarm::default();
+        alarm.open(bus);
+
+        let folder = tempfile::tempdir().unwrap();
+        let starts = folder.path().join("starts");
+        let recipe = Recipe {
+            name: "fails",
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), "echo started >> \"$STARTS\"; exit 1".into()],
+            environment: vec![("STARTS".to_owned(), starts.clone().into())],
+            log: folder.path().join("logs/fails.log"),
+        };
+        let member = Member::start(recipe, board(folder.path()), alarm, Arc::new(|_: &str| {}));
+        let mut view = member.view();
+        let given_up = view.wait_for(|view| view.state == Kept::GivenUp);
+        let last = tokio::time::timeout(PATIENCE, given_up)
+            .await
+            .unwrap()
+            .unwrap()
+            .clone();
+        assert_eq!((last.pid, last.restarts as usize), (None, RESTARTS_MAX));
+
+        let alert = tokio::time::timeout(PATIENCE, alerts.next())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(alert.subject, "alert.supervisor.given-up");
+        assert_eq!(alert.body.level, Level::Critical);
+        let told = "fails ended with exit code 1 and is not started again";
+        assert!(alert.body.text.starts_with(told), "{}", alert.body.text);
+
+        // Longer than the pause before any start.
+        tokio::time::sleep(Duration::from_millis(BACKOFF_MS_MAX + 500)).await;
+        let times = std::fs::read_to_string(&starts).unwrap().lines().count();
+        assert_eq!(times, RESTARTS_MAX + 1);
+        member.stop(Duration::from_millis(STOP_MS_MAX)).await;
+    }
+
+    #[test]
+    fn ten_doubts_soon_after_a_start_are_told_once_and_one_that_stayed_up_counts_anew() {
+        let (soon, late) = (Duration::from_secs(1), Duration::from_secs(WINDOW_SECONDS));
+        let mut tally = Tally::default();
+        let mut told = |ran: Duration, times: u32| {
+            let doubts = (0..times).filter(|_| {
+                let pause = tally.pause(Some(code::AGAIN), ran);
+                assert!(pause.is_some(), "doubt is never given up");
+                tally.is_in_vain()
+            });
+            doubts.count()
+        };
+        assert_eq!(told(soon, AGAIN_TOLD - 1), 0);
+        assert_eq!(told(soon, 1), 1);
+        assert_eq!(told(soon, 5 * AGAIN_TOLD), 0, "once is enough");
+        assert_eq!(told(late, 1), 0);
+        assert_eq!(told(soon, AGAIN_TOLD - 2), 0);
+        assert_eq!(told(soon, 1), 1, "of a new row it is told again");
+        assert_eq!(told(late, 3 * AGAIN_TOLD), 0, "it works in between");
+    }
+
+    #[test]
+    fn another_end_breaks_a_row_of_doubts() {
+        let mut tally = Tally::default();
+        for _ in 1..AGAIN_TOLD {
+            tally.pause(Some(code::AGAIN), Duration::ZERO);
+        }
+        tally.pause(None, Duration::ZERO);
+        tally.pause(Some(code::AGAIN), Duration::ZERO);
+        assert!(!tally.is_in_vain());
     }
 }

@@ -9,6 +9,7 @@ use protocol::operator::{Health, HealthState};
 use runtime::{Bus, Exit, code};
 use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::member::{Member, Recipe, STOP_MS_MAX, Say};
 use crate::plan::{Market, Plan};
 use crate::process::Identity;
@@ -39,6 +40,7 @@ pub struct Stack {
     pub plan: Plan,
     held: Held,
     board: Board,
+    alarm: Alarm,
     members: Vec<Member>,
     bus: Option<Bus>,
     pulse: Option<Pulse>,
@@ -97,6 +99,7 @@ impl Stack {
             plan,
             held,
             board,
+            alarm: Alarm::default(),
             members: Vec::new(),
             bus: None,
             pulse: None,
@@ -149,6 +152,7 @@ impl Stack {
         let secret = state::secret_of(&self.plan.state, "operator")?;
         let bus = Bus::connect("operator", &settings.nats.address, &secret).await?;
         self.pulse = Some(Pulse::listen(&bus).await?);
+        self.alarm.open(bus.clone());
         self.bus = Some(bus);
         self.tell_ready("nats-server", &settings.nats.address, began);
         Ok(())
@@ -225,8 +229,9 @@ impl Stack {
     }
 
     fn keep(&mut self, recipe: Recipe) {
+        let (board, alarm) = (self.board.clone(), self.alarm.clone());
         self.members
-            .push(Member::start(recipe, self.board.clone(), self.say.clone()));
+            .push(Member::start(recipe, board, alarm, self.say.clone()));
     }
 
     fn member(&self, name: &str) -> Option<&Member> {
@@ -370,6 +375,7 @@ impl Stack {
     /// Stops everything, last started first, and forgets the record. Each part has its time; none is left.
     pub async fn stop(mut self) {
         self.pulse = None;
+        self.alarm.close();
         self.bus = None;
         let deadline = Instant::now() + Duration::from_millis(STACK_STOP_MS_MAX);
         while let Some(member) = self.members.pop() {

@@ -8,10 +8,13 @@ use engine::order::{Order, OrderState};
 use engine::venue::account::Account;
 use nix::sys::signal::Signal;
 use protocol::Symbol;
+use protocol::decision::{Alert, Level, Signal as Opinion};
 use protocol::ledger::{Entry, Record};
 use protocol::operator::{Command, HealthState, Query, Reply};
-use protocol::subject::{self, stream};
+use protocol::subject::{self, filter, stream};
 use serde_json::Value;
+use supervisor::member::RESTARTS_MAX;
+use supervisor::record::Kept;
 use supervisor::stack::STAGES;
 use tokio::sync::Mutex;
 
@@ -173,8 +176,50 @@ async fn each_process_killed_in_turn_comes_back() {
             ready(&whole, stage).await;
         }
         let running = whole.stack.kept(name);
-        assert_eq!(running, Some(supervisor::record::Kept::Running), "{name}");
+        assert_eq!(running, Some(Kept::Running), "{name}");
     }
     books_agree(&whole).await;
+    whole.stop().await;
+}
+
+#[tokio::test]
+async fn execution_killed_again_and_again_is_given_up_which_is_told_and_nothing_is_ordered() {
+    let whole = demo().await;
+    first_trade(&whole).await;
+    let bus = whole.stack.bus().unwrap();
+    let mut alerts = bus.subscribe::<Alert>(filter::ALERTS).await.unwrap();
+    for _ in 0..RESTARTS_MAX {
+        kill(&whole, "execution").await;
+    }
+    whole.stack.signal("execution", Signal::SIGKILL);
+    let given_up = || async { (whole.stack.kept("execution") == Some(Kept::GivenUp)).then_some(()) };
+    until("execution is given up", PATIENCE, given_up).await;
+    let told = async {
+        loop {
+            let alert = alerts.next().await.expect("the bus is open").body;
+            if alert.service == "supervisor" {
+                return alert;
+            }
+        }
+    };
+    let alert = tokio::time::timeout(PATIENCE, told).await.expect("an alert");
+    assert_eq!((alert.level, alert.kind.as_str()), (Level::Critical, "given-up"));
+    assert!(
+        alert.text.contains("execution was ended by SIGKILL"),
+        "{}",
+        alert.text
+    );
+
+    // The rest goes on and has its opinions, on which nobody acts any more.
+    let (_, tags) = at_the_gateway(&whole.stack.plan.state);
+    let mut opinions = bus.subscribe::<Opinion>(filter::SIGNALS).await.unwrap();
+    let heard = async {
+        for _ in 0..2 * whole.stack.plan.settings.market.watchlist.len() {
+            opinions.next().await.expect("the bus is open");
+        }
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("opinions");
+    assert_eq!(at_the_gateway(&whole.stack.plan.state).1, tags);
+    assert_eq!(whole.stack.pid("execution"), None);
     whole.stop().await;
 }

@@ -25,6 +25,7 @@ const WRITERS: &[(&str, &[&str])] = &[
     ("account.state.2", &["execution"]),
     ("account.kill.3", &["execution"]),
     ("refusal.AAPL", &["execution"]),
+    ("alert.supervisor.given-up", &["operator"]),
     ("$KV.LEASE.DU1", &["execution"]),
     ("command.halt", &["operator"]),
     ("command.resume", &["operator"]),
@@ -164,8 +165,8 @@ async fn everybody_writes_its_own() {
             refused(&bus, 0, &format!("{user} writes {subject}")).await;
         }
     }
-    // Bars, a session; signal, model, refusal, five alerts; six records.
-    for (stream, messages) in [("MARKET", 2), ("EVENTS", 8), ("LEDGER", 6), ("KV_LEASE", 1)] {
+    // Bars, a session; signal, model, refusal, six alerts; six records.
+    for (stream, messages) in [("MARKET", 2), ("EVENTS", 9), ("LEDGER", 6), ("KV_LEASE", 1)] {
         let stored = || async { (server.stored(stream).await == messages).then_some(()) };
         until(&format!("{messages} messages in {stream}"), PATIENCE, stored).await;
     }
