@@ -16,7 +16,8 @@ const MARKET_AGE_DAYS_MAX: u64 = 14;
 const EVENTS_BYTES_MAX: i64 = 256 * 1024 * 1024;
 /// Age of signals, refusals, alerts and model events that are kept.
 const EVENTS_AGE_DAYS_MAX: u64 = 14;
-/// Bytes of LEDGER. Full refuses new records rather than forgetting old ones; execution halts entries long before.
+/// Bytes of LEDGER. Full refuses new records rather than forgetting old ones, and without its record nothing is ordered, no
+/// exit either: execution tells it long before ([`crate::ledger::Room`]). One that is there keeps the size it was given.
 pub const LEDGER_BYTES_MAX: i64 = 4 * 1024 * 1024 * 1024;
 /// Window in which a repeated bar is recognised by its id.
 const REPETITION_SECONDS: u64 = 120;

@@ -12,6 +12,7 @@ use runtime::lease::{Asked, Lease};
 use runtime::ledger::{AppendError, Ledger};
 use runtime::now;
 use runtime::testing::Server;
+use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -68,6 +69,39 @@ async fn only_one_of_two_writers_at_the_same_place_appends() {
     let mut again = Ledger::after(&bus, 1, appended.hash);
     let refused = again.append(record("c", state())).await.unwrap_err();
     assert!(matches!(refused, AppendError::Refused { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_full_ledger_says_that_it_is_full_and_has_not_taken_the_record() {
+    let server = Server::start().await;
+    let bus = server.bus("execution").await;
+    let mut ledger = Ledger::after(&bus, 0, Hash::zero());
+    let appended = ledger.append(record("a", epoch())).await.unwrap();
+    let admin = server.bus("admin").await;
+    let info: Value = admin
+        .request("$JS.API.STREAM.INFO.LEDGER", &json!({}))
+        .await
+        .unwrap();
+    let mut config = info["config"].clone();
+    config["max_bytes"] = info["state"]["bytes"].clone();
+    let answer: Value = admin
+        .request("$JS.API.STREAM.UPDATE.LEDGER", &config)
+        .await
+        .unwrap();
+    assert!(answer["error"].is_null(), "{answer}");
+    let room = bus.ledger_room().await.unwrap();
+    assert_eq!((room.percent(), room.takes_any_record()), (100, false));
+    let full = ledger.append(record("b", state())).await.unwrap_err();
+    assert!(matches!(full, AppendError::Full { sequence: 2, .. }), "{full}");
+
+    // With room again the next one takes the same place.
+    let answer: Value = admin
+        .request("$JS.API.STREAM.UPDATE.LEDGER", &info["config"])
+        .await
+        .unwrap();
+    assert!(answer["error"].is_null(), "{answer}");
+    let mut next = Ledger::after(&bus, 1, appended.hash);
+    assert_eq!(next.append(record("b", state())).await.unwrap().sequence, 2);
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@
 //! [`start`] is the one sequence of every start; [`leader`] is the loop after it and [`ears`] what wakes it;
 //! [`broker`] is the rim to the gateway; [`latch`] is the kill switch of this machine and [`sweep`] what
 //! it does before there is a bus; [`halted`] is what is left after a
-//! contradiction; [`witness`] remembers on disk what the ledger must contain.
+//! contradiction; [`room`] is how full LEDGER is; [`witness`] remembers on disk what the ledger must contain.
 
 mod broker;
 mod ears;
 mod halted;
 mod latch;
 mod leader;
+mod room;
 mod start;
 mod sweep;
 mod truth;
@@ -53,7 +54,10 @@ pub async fn serve(context: Context, watch: Watch) -> anyhow::Result<()> {
     // From here on the one that leads looks at the switch, and needs the client id.
     sweep.end().await;
     let outcome = match start::lead(&context, latch.clone()).await {
-        Ok(Some(leader)) => leader.trade(&context).await,
+        Ok(Some(leader)) => tokio::select! {
+            outcome = leader.trade(&context) => outcome,
+            never = room::watch(&context.bus) => match never {},
+        },
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };

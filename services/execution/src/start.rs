@@ -20,6 +20,7 @@ use crate::broker::{Broker, ConnectError};
 use crate::ears::Ears;
 use crate::latch::Latch;
 use crate::leader::{Contradiction, Held, Leader, again, doubt};
+use crate::room;
 use crate::sweep;
 use crate::witness::Witness;
 
@@ -49,7 +50,8 @@ async fn sequence(context: &Context, latch: Latch) -> anyhow::Result<Box<Leader>
     broker.account = account(context, &broker).map_err(Contradiction)?;
     let mut lease = take_lease(context, &latch, &broker).await?;
     context.health.set(HealthState::Starting, "reading the ledger");
-    let (witness, memory, portfolio, ears) = match held(&mut lease, read(context, &broker, notices)).await {
+    let outcome = held(&mut lease, read(context, &latch, &broker, notices)).await;
+    let (witness, memory, portfolio, ears) = match outcome {
         Ok(read) => read,
         Err(error) => {
             sweep::obey(&latch, &broker).await;
@@ -99,11 +101,13 @@ async fn held<T>(lease: &mut Lease, work: impl Future<Output = anyhow::Result<T>
 /// Opens what a start needs: the witness, the ledger as it must be, the stream of order events.
 async fn read(
     context: &Context,
+    latch: &Latch,
     broker: &Broker,
     notices: NoticeStream,
 ) -> anyhow::Result<(Witness, Memory, Portfolio, Ears)> {
     let (witness, memory) = Witness::open(&context.state)?;
     let portfolio = read_ledger(context, &memory).await?;
+    room::wait(context, latch, broker).await?;
     let ears = Ears::open(broker, notices).await?;
     Ok((witness, memory, portfolio, ears))
 }

@@ -4,8 +4,8 @@
 //! end-to-end tests alike; [`member`] keeps one process up; [`server`] is the NATS server; [`state`] is the
 //! state folder with its lock and secrets; [`alarm`] tells on the bus what was given up; [`record`] says on
 //! disk what runs, so that [`status`], [`stop`] and [`reset`] work from another terminal and leftovers are
-//! found; [`process`], [`logs`] and [`ports`] are
-//! the tools; [`eager`] is for bench and tests. A shell only: it decides nothing about trading and reaches NATS through `runtime`.
+//! found; [`process`], [`logs`] and [`ports`] are the tools; [`eager`] is for bench and tests. A shell only: it
+//! decides nothing about trading and reaches NATS through `runtime`.
 
 pub mod alarm;
 pub mod arguments;

@@ -1,10 +1,12 @@
 //! A ledger that is not what was written stops execution for good, with the sentence that says which it is: a forged
-//! record, a hole, an older copy, a copy on another machine.
+//! record, a hole, an older copy, a copy on another machine. One that is full stops it until it has room.
 
 use std::path::{Path, PathBuf};
 
+use protocol::decision::{Alert, Level};
 use protocol::ledger::{Entry, Kill, Record};
 use protocol::operator::{HealthState, Verb};
+use protocol::subject::filter;
 use protocol::{Hash, Id};
 use runtime::{Bus, now};
 use serde_json::{Value, json};
@@ -204,6 +206,61 @@ async fn a_ledger_of_another_gateway_halts_and_one_that_moved_is_named() {
     plan.settings.broker.gateway = began_with;
     let scene = Scene::start(plan).await;
     scene.ready().await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_ledger_orders_nothing_and_says_so_until_it_has_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    hold(&gateway).await;
+    let mut scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.stack.start_stage("market-data").await.unwrap();
+    scene.ready().await;
+    let bus = scene.stack.bus().unwrap();
+    let mut alerts = bus.subscribe::<Alert>(filter::ALERTS).await.unwrap();
+
+    let admin = scene.user("admin").await;
+    let info = administer(&admin, "INFO", &json!({})).await;
+    let mut full = info["config"].clone();
+    full["max_bytes"] = info["state"]["bytes"].clone();
+    administer(&admin, "UPDATE", &full).await;
+    let before = scene.records().await;
+    let says = || async {
+        let _ = scene.command(Verb::Close, Some(HELD)).await;
+        let health = scene.stack.health("execution")?;
+        let told = health.state == HealthState::Degraded && health.text.starts_with("LEDGER is full");
+        told.then_some(health.text)
+    };
+    let text = until("execution says that LEDGER is full", PATIENCE, says).await;
+    assert!(text.contains("nothing is ordered"), "{text}");
+    let told = async {
+        loop {
+            let alert = alerts.next().await.expect("the bus is open").body;
+            if alert.kind == "ledger-full" {
+                return alert;
+            }
+        }
+    };
+    let alert = tokio::time::timeout(PATIENCE, told).await.expect("an alert");
+    assert_eq!((alert.level, alert.text), (Level::Critical, text));
+    let ours = || {
+        let orders = gateway.orders().into_iter();
+        orders.filter(|(client, ..)| *client == 11).count()
+    };
+    assert_eq!(ours(), 0, "an order without its record");
+    assert_eq!(scene.records().await, before, "a record was lost or taken");
+
+    administer(&admin, "UPDATE", &info["config"]).await;
+    scene.ready().await;
+    let closed = || async {
+        let _ = scene.command(Verb::Close, Some(HELD)).await;
+        let facts = gateway.facts();
+        let ours = |fact: &Value| fact["record"] == "filled" && fact["fill"]["client"] == 11;
+        facts.iter().any(ours).then_some(())
+    };
+    until("the position is closed", PATIENCE, closed).await;
+    assert_eq!(ours(), 1);
     scene.stop().await;
 }
 
