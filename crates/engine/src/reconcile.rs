@@ -281,16 +281,15 @@ pub fn ours_at_broker<'a>(
     })
 }
 
-/// Orders of ours that work at the broker although they are over: they ended here before the reading, or an entry with
-/// its day.
+/// Orders of ours that work at the broker although they are over: ended here before the reading, or entries of another day.
 #[must_use]
 pub fn undead<'a>(portfolio: &'a Portfolio, truth: &'a Truth, now: Timestamp) -> Vec<&'a Order> {
     let is_over = |order: &Order| {
         let ended = portfolio.last_end.get(&order.symbol).copied();
         let before_reading = ended.is_none_or(|sequence| sequence <= truth.folded);
-        // An exit that was placed at night waits there for the next session, and only reduces.
-        let outlives_its_day = order.reason == Reason::Entry && order.day_is_over(now);
-        (order.state.is_terminal() && before_reading) || outlives_its_day
+        // An exit that was placed at night waits there for the next session.
+        let is_stale = order.reason == Reason::Entry && order.day_is_over(now);
+        (order.state.is_terminal() && before_reading) || is_stale
     };
     ours_at_broker(portfolio, truth)
         .map(|(order, _)| order)
@@ -323,10 +322,8 @@ pub fn tells_of(truth: &Truth, order: &Order) -> bool {
 /// Orders whose day is over and that the broker does not tell of: whatever was said of them last, they are over.
 #[must_use]
 pub fn expired<'a>(portfolio: &'a Portfolio, truth: &Truth, now: Timestamp) -> Vec<&'a Order> {
-    portfolio
-        .open_orders()
-        .filter(|order| order.day_is_over(now) && !tells_of(truth, order))
-        .collect()
+    let is_over = |order: &&Order| order.day_is_over(now) && !tells_of(truth, order);
+    portfolio.open_orders().filter(is_over).collect()
 }
 
 fn is_same(order: &Order, theirs: &BrokerOrder) -> bool {
