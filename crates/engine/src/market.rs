@@ -27,7 +27,7 @@ const GRACE_SECONDS: i64 = 3;
 const GRACE_WALL_SECONDS: f64 = 0.25;
 /// Seconds by which five seconds of trades may begin after both clocks of a live market: clocks differ, but what is taken
 /// in as the newest makes every piece before it a repetition.
-const BAR_AHEAD_SECONDS_MAX: i64 = 60;
+const BAR_AHEAD_SECONDS_MAX: i64 = 10;
 /// Wall time between two alerts of one kind about one symbol.
 const ALERT_SECONDS_MIN: i64 = 60;
 /// Wall time between two sessions that say the same.

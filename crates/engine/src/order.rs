@@ -219,8 +219,8 @@ impl Order {
         !self.kinds.contains(&subject::kind(change))
     }
 
-    /// True when the day in New York that it was made for is over at `now`: no order of ours outlives its day, whatever
-    /// was said of it last.
+    /// True when the day in New York that it was made for is over at `now`: an entry does not outlive it, and an exit only at
+    /// the broker.
     #[must_use]
     pub fn day_is_over(&self, now: Timestamp) -> bool {
         trading_day(self.created_at) < trading_day(now)

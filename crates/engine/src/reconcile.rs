@@ -327,8 +327,8 @@ pub fn expired<'a>(portfolio: &'a Portfolio, truth: &Truth, now: Timestamp) -> V
 }
 
 fn is_same(order: &Order, theirs: &BrokerOrder) -> bool {
-    theirs.order_ref == order.id.as_str()
-        || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
+    let by_ref = theirs.order_ref == order.id.as_str() && !order.is_doubled_by(theirs.permanent_id);
+    by_ref || (order.permanent_id != 0 && theirs.permanent_id == order.permanent_id)
 }
 
 /// Orders of ours that the broker works.

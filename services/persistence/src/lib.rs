@@ -95,7 +95,7 @@ async fn answer(
             });
             match found.await {
                 Ok((request, Ok(answer))) => request.reply(&answer).await,
-                Ok((_, Err(_))) => tracing::error!("a query was not answered: it made the process panic"),
+                Ok((_, Err(_))) => tracing::error!("a query was not answered: answering it panicked"),
                 Err(error) => tracing::error!(error = error.to_string(), "a query was not answered"),
             }
             drop(turn);

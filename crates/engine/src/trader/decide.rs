@@ -62,35 +62,33 @@ impl Trader {
             return Vec::new();
         };
         self.prices.insert(symbol, price);
-        let (id, at) = (quote.id.clone(), quote.at);
-        let is_tradable = quote.tradable;
+        let (id, at, is_tradable) = (quote.id.clone(), quote.at, quote.tradable);
         self.quotes.insert(symbol, quote);
-        // What waited for a bus that was away is no price of now.
-        let counts = is_tradable && self.fresh_quote(wall, symbol).is_some();
-        let reason = self
-            .portfolio
-            .positions
-            .get(&symbol)
-            .and_then(|position| exits::by_price(&self.settings.exits, position, price));
-        match reason {
-            Some(reason) if counts => self.exit(
-                wall,
-                symbol,
-                reason,
-                &Source {
-                    cause: &id,
-                    decided_at: at,
-                    model_hash: None,
-                },
-            ),
-            _ => Vec::new(),
+        let position = self.portfolio.positions.get(&symbol);
+        let reason = position.and_then(|position| exits::by_price(&self.settings.exits, position, price));
+        let Some(reason) = reason.filter(|_| is_tradable) else {
+            return Vec::new();
+        };
+        if self.fresh_quote(wall, symbol).is_none() {
+            // What waited for a bus that was away is no price of now.
+            let age = self.live_clock(wall).duration_since(at).as_secs();
+            let text = format!("its price is {age} s old");
+            let check = Check::StaleQuote;
+            return self.refuse_exit(wall, &id, (symbol, reason), Refused { check, text });
         }
+        let source = Source {
+            cause: &id,
+            decided_at: at,
+            model_hash: None,
+        };
+        self.exit(wall, symbol, reason, &source)
     }
 
     fn enter(&mut self, wall: Timestamp, symbol: Symbol, source: &Source<'_>) -> Vec<Output> {
         let quote = self.fresh_quote(wall, symbol);
+        // The larger of both: an ask that is an error would buy too many.
         let price = quote
-            .and_then(|quote| quote.ask.or(quote.mark()))
+            .and_then(|quote| quote.ask.max(quote.mark()))
             .or_else(|| self.prices.get(&symbol).copied());
         let price = price.unwrap_or_default();
         let target = sizing::target(&self.settings.entry, &self.settings.risk, price);
@@ -185,14 +183,14 @@ impl Trader {
         let checked = self.look(wall, symbol).exit(&proposal);
         let limit = match checked.and_then(|()| self.limit(wall, &proposal)) {
             Ok(limit) => limit,
-            Err(refused) => return self.refuse_exit(wall, source.cause, &proposal, refused),
+            Err(refused) => return self.refuse_exit(wall, source.cause, (symbol, reason), refused),
         };
         let is_whole = proposal.quantity == ours.trunc();
         let told = (!is_whole)
             .then(|| self.tell_in_the_way(wall, &proposal))
             .flatten();
         if let Err(refused) = self.held_back(&proposal) {
-            let refusal = self.refuse_exit(wall, source.cause, &proposal, refused);
+            let refusal = self.refuse_exit(wall, source.cause, (symbol, reason), refused);
             return told.into_iter().chain(refusal).collect();
         }
         self.refused_exits.remove(&symbol);
@@ -223,18 +221,28 @@ impl Trader {
     }
 
     /// Says why an exit is not made. A price that stays beyond the stop would repeat the same refusal with every tick.
+    /// What is too old decides nothing, so a person must know: where clocks differ by that much, everything is.
     fn refuse_exit(
         &mut self,
         wall: Timestamp,
         cause: &Id,
-        proposal: &Proposal,
+        (symbol, reason): (Symbol, Reason),
         refused: Refused,
     ) -> Vec<Output> {
-        let repeated = self.refused_exits.insert(proposal.symbol, refused.check) == Some(refused.check);
-        if repeated && !proposal.reason.is_by_operator() {
+        let check = refused.check;
+        let repeated = self.refused_exits.insert(symbol, check) == Some(check);
+        if repeated && !reason.is_by_operator() {
             return Vec::new();
         }
-        vec![self.refusal(wall, cause, proposal.symbol, refused)]
+        let text = format!(
+            "the exit of {symbol} ({reason:?}) waits for newer data: {}; if that stays so, compare the clock of this machine with the gateway's, or `command.close`",
+            refused.text
+        );
+        let mut outputs = vec![self.refusal(wall, cause, symbol, refused)];
+        if matches!(check, Check::StaleQuote | Check::StaleSignal) && !reason.is_by_operator() {
+            outputs.push(self.alert(wall, "exit-old-data", Level::Critical, Some(symbol), text));
+        }
+        outputs
     }
 
     /// True shortly after an exit of this symbol failed, so that a broker who refuses is not flooded. By the market clock,

@@ -413,4 +413,15 @@ fn a_second_order_that_the_broker_made_of_an_exit_is_nobody_s_and_leaves_it_no_s
         news: News::Status(BrokerStatus::Cancelled, Some(number("0")), String::new()),
     }));
     assert!(world.trader.portfolio.orders[&id].state.may_fill());
+    let over = BrokerOrder {
+        status: BrokerStatus::Cancelled,
+        ..shown(&id, &intent, 8)
+    };
+    let truth = Truth {
+        open: vec![shown(&id, &intent, 7)],
+        completed: vec![over],
+        ..world.truth(&[("AAPL", number("50"))])
+    };
+    world.step(Input::Truth(truth, Pass::Running));
+    assert!(world.trader.portfolio.orders[&id].state.may_fill());
 }

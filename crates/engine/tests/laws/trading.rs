@@ -285,8 +285,28 @@ fn a_price_that_waited_for_the_bus_is_no_reason_to_sell() {
     let old = world.quote_of("AAPL", "50");
     world.later(600);
     world.quote("NVDA", "100");
-    world.step(Input::Quote(old));
+    for _ in 0..3 {
+        world.step(Input::Quote(old.clone()));
+    }
     assert!(world.intents.is_empty());
+    let told = world.alerts.iter().filter(|alert| alert.kind == "exit-old-data");
+    assert_eq!(told.count(), 1, "and a person knows");
     world.quote("AAPL", "90");
     assert_eq!(world.intents.len(), 1);
+}
+
+#[test]
+fn an_ask_that_is_an_error_buys_no_more_shares() {
+    let bought = |ask: &str| {
+        let mut world = World::new(&[]);
+        let quote = world.quote_of("AAPL", "100");
+        world.step(Input::Quote(protocol::market::Quote {
+            bid: Some(number("9")),
+            ask: Some(number(ask)),
+            ..quote
+        }));
+        world.bullish("AAPL");
+        world.intents[0].1.quantity
+    };
+    assert_eq!(bought("10"), bought("100"));
 }

@@ -277,7 +277,7 @@ fn market_a_bar_of_a_time_to_come_does_not_silence_its_symbol() {
         assert_eq!(out[0].start, wall(start));
     }
     // Clocks differ.
-    let out = machine.step(wall(15_000), five_seconds(60_000));
+    let out = machine.step(wall(15_000), five_seconds(20_000));
     assert!(alerts(&out).is_empty(), "{out:?}");
     assert_eq!(bars(out).len(), 1);
     // A replay leaps over nights, and its bars say so first.

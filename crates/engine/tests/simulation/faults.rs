@@ -369,6 +369,8 @@ impl World {
                 }
             }
             Trouble::Clock(host) => self.hosts[host].skew_ms = 0,
+            // Of no farm a gateway says that it is up while its own link is not.
+            Trouble::Farm if self.broker.stale.is_some() => self.after(500, Event::Heal(Trouble::Farm)),
             Trouble::Farm => self.notify(2104),
             Trouble::Limits => self.unlimit(),
         }

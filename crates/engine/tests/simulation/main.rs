@@ -123,8 +123,9 @@ const HAPPENED: [&str; 78] = [
 ];
 
 /// Seeds that once found what was wrong: a cancellation that overtook an execution freed its symbol for the next entry;
-/// and, of the simulation itself, a corrected execution that a judge took for a new one, and a start without any price.
-const PINNED: [u64; 5] = [22_191, 57_694, 58_129, 167_392, 197_199];
+/// and, of the simulation itself, a corrected execution that a judge took for a new one, a start without any price, and a
+/// gateway that said that a farm is up while its own link was not.
+const PINNED: [u64; 6] = [22_191, 28_561, 57_694, 58_129, 167_392, 197_199];
 
 /// The design without a guard, and what the judges must then find.
 const CONTROLS: [(Variant, &str); 5] = [
