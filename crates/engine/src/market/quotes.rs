@@ -209,6 +209,8 @@ impl QuoteBook {
         self.delayed = false;
         self.traded_at = None;
         self.told = None;
+        // Two errors with nothing in between are no price that stood there.
+        self.leapt = None;
     }
 
     /// Marks the quote as stale when nothing came for so long in market time: by the clock, and by what passed on the wall
@@ -297,7 +299,9 @@ impl QuoteBook {
         }
         self.changed = None;
         self.told = Some(now);
-        self.judge_mark();
+        if !self.silent() {
+            self.judge_mark();
+        }
         let unfit = self.silent() || self.delayed() || self.halted || self.crossed();
         self.quote.tradable = !(unfit || self.doubted || self.leapt.is_some());
         self.name();

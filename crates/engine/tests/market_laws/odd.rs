@@ -139,6 +139,17 @@ fn market_a_price_that_leaps_is_not_traded_on_before_it_has_stood_there() {
 }
 
 #[test]
+fn market_a_leap_before_a_link_was_lost_does_not_speak_for_one_after_it() {
+    let mut machine = warm("1m");
+    assert!(priced(&mut machine, 0, 167.0).0);
+    assert!(!priced(&mut machine, 1_000, 16.7).0);
+    let reason = "it broke".to_owned();
+    machine.step(wall(1_500), Input::Unlinked { reason });
+    machine.step(wall(9_000), Input::Linked);
+    assert!(!priced(&mut machine, 10_000, 16.7).0);
+}
+
+#[test]
 fn market_the_first_price_of_a_day_is_held_against_the_close_before_it() {
     for (close, tradable) in [(160.0, true), (16.0, false)] {
         let mut machine = warm("1m");

@@ -122,10 +122,11 @@ const HAPPENED: [&str; 78] = [
     "takeover",
 ];
 
-/// Seeds that once found what was wrong: a cancellation that overtook an execution freed its symbol for the next entry;
-/// and, of the simulation itself, a corrected execution that a judge took for a new one, a start without any price, and a
-/// gateway that said that a farm is up while its own link was not.
-const PINNED: [u64; 6] = [22_191, 28_561, 57_694, 58_129, 167_392, 197_199];
+/// Seeds that once found what was wrong: a cancellation that overtook an execution freed its symbol for the next entry, and
+/// a wrong price was believed that came twice with a lost link in between; and, of the simulation itself, a corrected
+/// execution that a judge took for a new one, a start without any price, and a gateway that said that a farm is up while its
+/// own link was not.
+const PINNED: [u64; 7] = [22_191, 28_561, 57_694, 58_129, 167_392, 169_345, 197_199];
 
 /// The design without a guard, and what the judges must then find.
 const CONTROLS: [(Variant, &str); 5] = [
