@@ -11,8 +11,8 @@ use runtime::{code, guarded};
 
 /// Set for the process that is the stage: what its task does.
 const DEED: &str = "TRADEWIND_TEST_DEED";
-/// How long the stage lives when nothing ends it.
-const LIFE: Duration = Duration::from_secs(5);
+/// How long the stage lives when nothing ends it: a deadline, which nothing waits for where all is well.
+const LIFE: Duration = Duration::from_secs(60);
 /// What it ends with then.
 const LIVED_ON: i32 = 7;
 /// What its task ends it with past a guarded panic.
