@@ -426,6 +426,7 @@ impl Desk {
         self.reading = false;
         let truth = truth.map(|truth| Truth {
             began: self.began,
+            whole_since: None,
             ..truth
         });
         if self.stage != Stage::Trading {
@@ -464,7 +465,7 @@ impl Desk {
             return vec![end];
         }
         self.failed_readings = 0;
-        self.compared();
+        let truth = self.compared(truth);
         // Between the two looks the gateway had the time to tell what it held.
         let early_ms = self.second_early_ms();
         let early = early_ms.filter(|_| pass == Pass::Second);

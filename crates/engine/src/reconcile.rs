@@ -14,6 +14,9 @@ use crate::portfolio::{Portfolio, is_as_large, revision_of};
 pub struct Truth {
     /// Wall clock when the reading began.
     pub began: Timestamp,
+    /// Wall clock when the first reading began that was compared since the gateway's link is whole and did not change.
+    /// None while it is not whole: the gateway tells what it remembers then, and what it does not show says nothing.
+    pub whole_since: Option<Timestamp>,
     /// Dollars of cash, when told.
     pub cash: Option<Money>,
     /// Net liquidation, when told.
@@ -317,13 +320,6 @@ pub fn inactive<'a>(
 pub fn tells_of(truth: &Truth, order: &Order) -> bool {
     let mut all = truth.open.iter().chain(&truth.completed);
     all.any(|theirs| is_same(order, theirs))
-}
-
-/// Orders whose day is over and that the broker does not tell of: whatever was said of them last, they are over.
-#[must_use]
-pub fn expired<'a>(portfolio: &'a Portfolio, truth: &Truth, now: Timestamp) -> Vec<&'a Order> {
-    let is_over = |order: &&Order| order.day_is_over(now) && !tells_of(truth, order);
-    portfolio.open_orders().filter(is_over).collect()
 }
 
 fn is_same(order: &Order, theirs: &BrokerOrder) -> bool {

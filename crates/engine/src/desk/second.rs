@@ -1,15 +1,20 @@
 //! When a reading counts as the second look at orders that the first one did not show: what two looks miss is absent.
 
 use super::{AGAIN_MS, Desk};
+use crate::reconcile::Truth;
 
 impl Desk {
-    /// The last reading is compared with the ledger.
-    pub(super) fn compared(&mut self) {
+    /// The last reading is compared with the ledger. With it goes since when what it does not show may count.
+    pub(super) fn compared(&mut self, truth: Truth) -> Truth {
         self.link.compared();
         if self.link.is_whole() {
             let first = self.fresh.get_or_insert(self.began);
             // Of a clock that was set back nobody knows how long that was.
             *first = self.began.min(*first);
+        }
+        Truth {
+            whole_since: self.fresh,
+            ..truth
         }
     }
 

@@ -116,9 +116,11 @@ impl Desk {
             return vec![end];
         }
         // As while it trades: what a reading told in an outage is folded in, and opens nothing.
-        if !self.link.missed() {
-            self.compared();
-        }
+        let truth = if self.link.missed() {
+            truth
+        } else {
+            self.compared(truth)
+        };
         let mut deeds = self.trade(wall, Step::Truth(truth, Pass::First));
         let settled = !deeds.iter().any(is_order_event);
         if !settled && readings < READINGS_MAX {

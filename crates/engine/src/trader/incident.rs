@@ -21,6 +21,8 @@ pub(super) struct Noticed {
     /// Orders that the last reading of the broker contradicts, and since which wall time: one reading may be of another
     /// moment, two that are some time apart are not.
     suspects: BTreeMap<Id, Timestamp>,
+    /// Orders whose day is over and that the last reading does not show, and when the first one began that does not.
+    pub(super) unseen: BTreeMap<Id, Timestamp>,
     /// Orders that were late and that the last reading does not show again, and since which wall time.
     pub(super) vanished: BTreeMap<Id, Timestamp>,
     /// True when the last reading brought news, or contradicts an order and is not yet enough.
@@ -38,7 +40,7 @@ pub(super) struct Noticed {
 /// An order that is over here and works at the broker.
 pub(super) const UNDEAD: &str = "order-undead";
 /// Wall time between two readings that confirm each other.
-const CONFIRMED_AFTER: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const CONFIRMED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 /// Something that should never have happened.
 struct Incident {
@@ -122,11 +124,11 @@ impl Trader {
         let doubled: Vec<Incident> = all
             .filter_map(|(order, theirs)| second_id(order, order.permanent_id, theirs.permanent_id))
             .collect();
-        let clone = |orders: Vec<&Order>| -> Vec<Order> { orders.into_iter().cloned().collect() };
-        let undead = clone(reconcile::undead(&self.portfolio, truth, now));
-        let expired = clone(reconcile::expired(&self.portfolio, truth, now));
+        let undead = reconcile::undead(&self.portfolio, truth, now);
+        let undead: Vec<Order> = undead.into_iter().cloned().collect();
+        let expired = self.expired(truth, now);
         let gone = self.gone(truth, now);
-        let confirmed = self.suspect(wall, undead.iter().chain(&expired).chain(&gone));
+        let confirmed = self.suspect(wall, undead.iter().chain(&gone));
 
         let mut outputs: Vec<Output> = doubled
             .into_iter()
@@ -154,11 +156,9 @@ impl Trader {
             .map(|order| (order, "its day is over, and the broker does not have it"));
         let gone = gone
             .into_iter()
+            .filter(|order| confirmed.contains(&order.id))
             .map(|order| (order, "it was inactive, and the broker does not have it any more"));
-        let over = expired
-            .chain(gone)
-            .filter(|(order, _)| confirmed.contains(&order.id));
-        outputs.extend(over.map(|(order, text)| {
+        outputs.extend(expired.chain(gone).map(|(order, text)| {
             let change = OrderChange::Cancelled {
                 text: text.to_owned(),
             };
@@ -176,7 +176,7 @@ impl Trader {
 
     /// Remembers the orders that a reading contradicts; tells those that a reading some time before contradicts too.
     fn suspect<'a>(&mut self, wall: Timestamp, orders: impl Iterator<Item = &'a Order>) -> BTreeSet<Id> {
-        let confirmed = confirmed(&mut self.noticed.suspects, wall, orders);
+        let confirmed = confirmed(&mut self.noticed.suspects, wall, CONFIRMED_AFTER, orders);
         self.noticed.another_look = confirmed.len() < self.noticed.suspects.len();
         confirmed
     }
@@ -271,17 +271,18 @@ impl Trader {
     }
 }
 
-/// Keeps since when orders are suspected, of those that still are; those that were so a while ago.
+/// Keeps since when orders are suspected, of those that still are; those that were so for as long as it takes.
 pub(super) fn confirmed<'a>(
     suspects: &mut BTreeMap<Id, Timestamp>,
     wall: Timestamp,
+    after: SignedDuration,
     orders: impl Iterator<Item = &'a Order>,
 ) -> BTreeSet<Id> {
     let before = std::mem::take(suspects);
     // A wall clock that was set back must not put the second reading off for as long.
     let since = |id: &Id| before.get(id).map_or(wall, |since| wall.min(*since));
     *suspects = orders.map(|order| (order.id.clone(), since(&order.id))).collect();
-    let is_old = |since: Timestamp| wall.duration_since(since) >= CONFIRMED_AFTER;
+    let is_old = |since: Timestamp| wall.duration_since(since) >= after;
     let old = suspects.iter().filter(|(_, since)| is_old(**since));
     old.map(|(id, _)| id.clone()).collect()
 }

@@ -5,7 +5,7 @@ use protocol::decision::Level;
 use protocol::ledger::{OrderChange, OrderEvent, Reason};
 use protocol::{Symbol, Timestamp};
 
-use super::incident::confirmed;
+use super::incident::{CONFIRMED_AFTER, confirmed};
 use super::{Output, Trader};
 use crate::order::{Order, OrderState};
 use crate::reconcile::{self, Truth};
@@ -77,7 +77,7 @@ impl Trader {
     /// of its symbol, and only a later incarnation, whose connection it can't be on, may call it absent.
     #[must_use]
     pub fn lost_exit(&self, truth: &Truth) -> Option<String> {
-        let patience = SignedDuration::from_secs(self.settings.broker.second_pass_seconds.into());
+        let patience = self.patience();
         let is_lost = |order: &&Order| {
             let sent = self.sent_wall.get(&order.id);
             let mut executions = truth.executions.iter();
@@ -94,6 +94,29 @@ impl Trader {
         ))
     }
 
+    /// Orders that are over because their day is, whatever was said of them last: readings do not show them. It takes
+    /// what an absent order takes, two of them so far apart that the gateway had the time to tell what it held, and a
+    /// link that was whole all the while. A gateway without its link forgets what waits at the broker.
+    pub(super) fn expired(&mut self, truth: &Truth, now: Timestamp) -> Vec<Order> {
+        let Some(whole_since) = truth.whole_since else {
+            self.noticed.unseen.clear();
+            return Vec::new();
+        };
+        let patience = self.patience();
+        self.noticed.unseen.retain(|_, since| *since >= whole_since);
+        let orders = &self.portfolio.orders;
+        let open = self.portfolio.open_orders();
+        let unseen = open.filter(|order| order.day_is_over(now) && !reconcile::tells_of(truth, order));
+        let over = confirmed(&mut self.noticed.unseen, truth.began, patience, unseen);
+        let over = over.iter().filter_map(|id| orders.get(id));
+        over.cloned().collect()
+    }
+
+    /// Wall time after which a reading that does not show an order says more than the one before.
+    fn patience(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.settings.broker.second_pass_seconds.into())
+    }
+
     /// Tells once of an order that was called absent, appeared, and is not shown again by two readings. No doubt of a kind
     /// can be recorded twice, so only a person can say before its day ends that it is over.
     pub(super) fn tell_vanished(&mut self, wall: Timestamp, truth: &Truth, now: Timestamp) -> Vec<Output> {
@@ -105,7 +128,7 @@ impl Trader {
                 && !order.day_is_over(now)
                 && !reconcile::tells_of(truth, order)
         });
-        let sure = confirmed(&mut self.noticed.vanished, wall, lost_again);
+        let sure = confirmed(&mut self.noticed.vanished, wall, CONFIRMED_AFTER, lost_again);
         let mut outputs = Vec::new();
         for order in sure.iter().filter_map(|id| self.portfolio.orders.get(id)) {
             let (id, symbol) = (&order.id, order.symbol);

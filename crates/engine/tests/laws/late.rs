@@ -192,6 +192,9 @@ fn an_order_whose_day_is_over_counts_no_more_and_two_readings_end_it() {
     read(&mut world, &[], "0", Pass::Running);
     assert!(state(&world, &entry.0).may_fill(), "one reading is not enough");
     read(&mut world, &[], "0", Pass::Running);
+    assert!(state(&world, &entry.0).may_fill(), "nor are two of one moment");
+    world.later(30);
+    read(&mut world, &[], "0", Pass::Running);
     assert_eq!(state(&world, &entry.0), OrderState::Cancelled);
     world.quote("AAPL", "100");
     world.bullish("AAPL");
@@ -219,6 +222,7 @@ fn an_exit_that_the_broker_works_is_not_doubled_when_its_day_ends() {
         "it waits there for the session"
     );
     read(&mut world, &[], "50", Pass::Running);
+    world.later(30);
     read(&mut world, &[], "50", Pass::Running);
     world.ask(close, Some("AAPL"));
     assert_eq!(world.intents.len(), 2, "it is gone");

@@ -6,6 +6,7 @@ use engine::reconcile::{BrokerOrder, BrokerStatus, Pass, Truth};
 use engine::testing::settings;
 use engine::trader::Ask;
 use jiff::SignedDuration;
+use protocol::market::Phase;
 use protocol::operator::{Command, Verb};
 use protocol::{Id, Timestamp};
 
@@ -95,6 +96,21 @@ impl Office {
         self.step(Input::Tick);
     }
 
+    /// The gateway says this of its link.
+    fn hears(&mut self, code: i32) {
+        self.desk.hear(notice(code));
+        self.step(Input::Heard);
+    }
+
+    /// The market is told to be a live one, and then the wall clock leaps over midnight.
+    fn leaps_into_the_next_day(&mut self) {
+        let mut world = World::new(&[]);
+        world.now = self.now;
+        let session = world.session(Phase::Regular, None);
+        self.step(Input::Session(session, self.now));
+        self.later(24 * 3_600);
+    }
+
     /// The broker is read and shows these orders as working.
     fn read(&mut self, open: &[BrokerOrder], pass: Pass) -> Vec<Deed> {
         self.desk.step(self.now, false, Input::Look(pass));
@@ -160,4 +176,40 @@ fn an_adopted_exit_that_the_broker_shows_no_more_ends_the_incarnation_and_then_m
         office.later(patience);
         assert!(!ends(&office.read(&[], Pass::Running)));
     }
+}
+
+#[test]
+fn an_exit_whose_day_is_over_makes_way_after_two_looks_at_a_link_that_stayed_whole() {
+    let office = Office::closing();
+    let shown = office.shown();
+    // It works, and waits at the broker for the next session.
+    let mut office = office.again(std::slice::from_ref(&shown));
+    office.leaps_into_the_next_day();
+    office.read(std::slice::from_ref(&shown), Pass::Running);
+    let id: Id = shown.order_ref.parse().unwrap();
+    // True while the ledger has it as open, after so many seconds and a reading that does not show it.
+    let is_open = |office: &mut Office, seconds: i64| {
+        office.later(seconds);
+        office.read(&[], Pass::Running);
+        office.desk.trader.portfolio.orders[&id].state.may_fill()
+    };
+    let patience = i64::from(settings().broker.second_pass_seconds);
+    office.hears(1100);
+    for _ in 0..3 {
+        assert!(is_open(&mut office, patience), "the gateway has forgotten it");
+    }
+    office.hears(1102);
+    assert!(
+        is_open(&mut office, 0),
+        "what came in the outage counts for nothing"
+    );
+    assert!(is_open(&mut office, patience - 1));
+    office.hears(1100);
+    office.hears(1102);
+    assert!(is_open(&mut office, 0));
+    assert!(is_open(&mut office, 1), "the link changed in between");
+    assert!(office.close().contains("on its way"));
+    assert!(is_open(&mut office, patience - 2));
+    assert!(!is_open(&mut office, 1));
+    assert!(office.close().contains("are being closed"));
 }

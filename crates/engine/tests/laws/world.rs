@@ -356,7 +356,8 @@ impl World {
             .count()
     }
 
-    /// What the broker says when it is read now: so many shares are held, nothing works and cash is not told.
+    /// What the broker says when it is read now, over a link that is whole all the time: so many shares are held,
+    /// nothing works and cash is not told.
     pub fn truth(&self, held: &[(&str, Quantity)]) -> Truth {
         let holding = |quantity: Quantity| Holding {
             quantity,
@@ -365,6 +366,7 @@ impl World {
         let held = held.iter().filter(|(_, quantity)| !quantity.is_zero());
         Truth {
             began: self.now,
+            whole_since: Some(Timestamp::UNIX_EPOCH),
             positions: held
                 .map(|(name, quantity)| (symbol(name), holding(*quantity)))
                 .collect(),
