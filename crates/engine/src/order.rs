@@ -226,13 +226,21 @@ impl Order {
         trading_day(self.created_at) < trading_day(now)
     }
 
-    /// True while its rest counts against the limits, as if it were filled. An order in doubt counts until its day is
-    /// over; one that the broker has counts until it is told or seen that it is gone, as one placed just after the close
-    /// waits there for the next session.
+    /// True for an exit of ours of which nobody knows what became. A second one could trade the same shares again.
+    #[must_use]
+    pub fn is_exit_in_doubt(&self) -> bool {
+        let in_doubt = matches!(self.state, OrderState::Sent | OrderState::Unresolved);
+        in_doubt && self.order_id != 0 && self.reason != Reason::Entry
+    }
+
+    /// True while its rest counts against the limits, as if it were filled. An entry in doubt counts until its day is
+    /// over, and so does what is absent. One that the broker has counts until it is told or seen that it is gone, as
+    /// one placed just after the close waits there for the next session. So does an exit in doubt: a clock that leaps
+    /// over midnight says nothing of it.
     #[must_use]
     pub fn counts(&self, now: Timestamp) -> bool {
         let at_broker = matches!(self.state, OrderState::Working | OrderState::PartlyFilled);
-        at_broker || (self.state.may_fill() && !self.day_is_over(now))
+        at_broker || self.is_exit_in_doubt() || (self.state.may_fill() && !self.day_is_over(now))
     }
 
     /// Shares that may still fill; zero once it is over.
@@ -333,17 +341,21 @@ mod tests {
         let made: Timestamp = "2026-11-23T15:00:00Z".parse().unwrap();
         let last_of_the_day: Timestamp = "2026-11-24T04:59:59Z".parse().unwrap();
         let next_day: Timestamp = "2026-11-24T05:00:00Z".parse().unwrap();
-        let intent: Intent = serde_json::from_value(serde_json::json!({
-            "symbol": "AAPL", "side": "buy", "quantity": "10", "order_type": "market", "time_in_force": "day",
-            "reason": "entry", "target": "10", "basis": "0", "order_id": 1,
-        }))
-        .unwrap();
-        for state in OrderState::ALL {
-            let mut order = Order::of(Id::derive(&["one"]), None, made, 1, &intent);
-            order.state = state;
-            assert_eq!(order.counts(last_of_the_day), !state.is_terminal(), "{state:?}");
-            let at_broker = matches!(state, OrderState::Working | OrderState::PartlyFilled);
-            assert_eq!(order.counts(next_day), at_broker, "{state:?}");
+        for (reason, is_exit) in [("entry", false), ("stop", true)] {
+            let intent: Intent = serde_json::from_value(serde_json::json!({
+                "symbol": "AAPL", "side": "buy", "quantity": "10", "order_type": "market",
+                "time_in_force": "day", "reason": reason, "target": "10", "basis": "0", "order_id": 1,
+            }))
+            .unwrap();
+            for state in OrderState::ALL {
+                let mut order = Order::of(Id::derive(&["one"]), None, made, 1, &intent);
+                order.state = state;
+                assert_eq!(order.counts(last_of_the_day), !state.is_terminal(), "{state:?}");
+                let at_broker = matches!(state, OrderState::Working | OrderState::PartlyFilled);
+                let in_doubt = matches!(state, OrderState::Sent | OrderState::Unresolved);
+                let counts = at_broker || (is_exit && in_doubt);
+                assert_eq!(order.counts(next_day), counts, "{state:?} {reason}");
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use protocol::{Symbol, Timestamp};
 use super::incident::{CONFIRMED_AFTER, confirmed};
 use super::{Output, Trader};
 use crate::order::{Order, OrderState};
+use crate::portfolio::Portfolio;
 use crate::reconcile::{self, Truth};
 
 /// Seconds of wall time after which an order that the broker never spoke of is unresolved.
@@ -83,7 +84,8 @@ impl Trader {
             let mut executions = truth.executions.iter();
             order.reason != Reason::Entry
                 && sent.is_some_and(|sent| truth.began.duration_since(*sent) >= patience)
-                && !order.day_is_over(self.live_clock(truth.began))
+                && (is_for_the_next(&self.portfolio, order)
+                    || !order.day_is_over(self.live_clock(truth.began)))
                 && !reconcile::tells_of(truth, order)
                 && !executions.any(|execution| execution.order_ref == order.id.as_str())
         };
@@ -104,11 +106,13 @@ impl Trader {
         };
         let patience = self.patience();
         self.noticed.unseen.retain(|_, since| *since >= whole_since);
-        let orders = &self.portfolio.orders;
-        let open = self.portfolio.open_orders();
-        let unseen = open.filter(|order| order.day_is_over(now) && !reconcile::tells_of(truth, order));
+        let portfolio = &self.portfolio;
+        let is_unseen = |order: &&Order| {
+            order.day_is_over(now) && !is_for_the_next(portfolio, order) && !reconcile::tells_of(truth, order)
+        };
+        let unseen = portfolio.open_orders().filter(is_unseen);
         let over = confirmed(&mut self.noticed.unseen, truth.began, patience, unseen);
-        let over = over.iter().filter_map(|id| orders.get(id));
+        let over = over.iter().filter_map(|id| portfolio.orders.get(id));
         over.cloned().collect()
     }
 
@@ -163,4 +167,10 @@ impl Trader {
             "order {id} of {symbol} has no answer yet, and a second one could sell the same shares again: if the broker does not show it, execution begins anew and decides; or look at the broker, and if it is over say so with `command.settle` and {{\"order\":\"{id}\",\"note\":\"why\"}}"
         ))
     }
+}
+
+/// True for an exit of this incarnation of which the broker told nothing sure. Its connection may carry it still, so
+/// only the next one may say what became of it. That its day seems over changes nothing: the wall clock may have leapt.
+fn is_for_the_next(portfolio: &Portfolio, order: &Order) -> bool {
+    order.epoch == portfolio.epoch && order.is_exit_in_doubt() && order.filled.is_zero()
 }

@@ -361,7 +361,7 @@ fn nothing_that_was_said_holds_an_exit_back_and_exits_never_make_a_short() {
             for name in NAMES {
                 let symbol = symbol(name);
                 let (held, may) = (books.sums.held(symbol), books.sums.may_be_sold(symbol));
-                let sells = books.sums.on_sale(symbol, books.now, false);
+                let sells = books.sums.on_sale(symbol, false);
                 assert!(held >= Quantity::ZERO, "case {case}: {held} {name}");
                 assert!(sells <= may, "case {case}: {sells} of {may} {name}");
             }
@@ -378,7 +378,7 @@ fn nothing_that_was_said_holds_an_exit_back_and_exits_never_make_a_short() {
             let symbol = symbol(name);
             let held = books.sums.may_be_sold(symbol);
             books.ask(Verb::Close, Some(symbol));
-            let sells = books.sums.on_sale(symbol, books.now, true);
+            let sells = books.sums.on_sale(symbol, true);
             assert!(sells >= held, "case {case}: {sells} of {held} {name} leave");
             closed += u64::from(!held.is_zero());
         }

@@ -102,12 +102,17 @@ impl Office {
         self.step(Input::Heard);
     }
 
-    /// The market is told to be a live one, and then the wall clock leaps over midnight.
-    fn leaps_into_the_next_day(&mut self) {
+    /// The market is told to be open, and to be a live one: its clock goes on with the wall's.
+    fn opens(&mut self) {
         let mut world = World::new(&[]);
         world.now = self.now;
         let session = world.session(Phase::Regular, None);
         self.step(Input::Session(session, self.now));
+    }
+
+    /// The wall clock leaps over midnight, and that of a live market with it.
+    fn leaps_into_the_next_day(&mut self) {
+        self.opens();
         self.later(24 * 3_600);
     }
 
@@ -211,5 +216,51 @@ fn an_exit_whose_day_is_over_makes_way_after_two_looks_at_a_link_that_stayed_who
     assert!(office.close().contains("on its way"));
     assert!(is_open(&mut office, patience - 2));
     assert!(!is_open(&mut office, 1));
+    assert!(office.close().contains("are being closed"));
+}
+
+#[test]
+fn a_clock_that_leaps_over_midnight_frees_no_exit_in_doubt() {
+    let mut office = Office::closing();
+    let holds_back = |office: &mut Office| office.close().contains("command.settle");
+    office.leaps_into_the_next_day();
+    assert!(holds_back(&mut office), "it was sent a moment ago");
+    let deeds = office.read(&[], Pass::Running);
+    assert!(ends(&deeds), "as on its own day, it is for the next one to say");
+    let mut office = office.again(&[]);
+    office.opens();
+    let patience = i64::from(settings().broker.second_pass_seconds);
+    office.later(patience - 1);
+    office.read(&[], Pass::Second);
+    assert!(holds_back(&mut office));
+    office.later(1);
+    office.read(&[], Pass::Second);
+    assert!(
+        office.close().contains("are being closed"),
+        "two looks free the next"
+    );
+}
+
+#[test]
+fn an_exit_that_can_not_be_absent_again_makes_way_after_its_day_and_two_looks() {
+    let office = Office::closing();
+    let shown = office.shown();
+    // Absent, found late, and lost again.
+    let mut office = office.again(&[]);
+    let patience = i64::from(settings().broker.second_pass_seconds);
+    office.later(patience);
+    office.read(&[], Pass::Second);
+    office.read(std::slice::from_ref(&shown), Pass::Running);
+    let mut office = office.again(&[]);
+    office.later(patience);
+    office.read(&[], Pass::Second);
+    assert!(!office.close().contains("are being closed"));
+    office.leaps_into_the_next_day();
+    office.read(&[], Pass::Running);
+    office.later(patience - 1);
+    office.read(&[], Pass::Running);
+    assert!(!office.close().contains("are being closed"));
+    office.later(1);
+    office.read(&[], Pass::Running);
     assert!(office.close().contains("are being closed"));
 }

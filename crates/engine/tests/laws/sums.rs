@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::tz::TimeZone;
 use protocol::ledger::{Difference, Entry, OrderChange, OrderEvent, Record, Side};
 use protocol::{Id, Quantity, Symbol, Timestamp};
 
@@ -14,7 +13,6 @@ struct Ordered {
     quantity: Quantity,
     filled: Quantity,
     order_id: i32,
-    at: Timestamp,
     over: bool,
     cancel_asked: bool,
     /// What was said of its being at the broker last.
@@ -28,13 +26,6 @@ impl Ordered {
         } else {
             (self.quantity - self.filled).max(Quantity::ZERO)
         }
-    }
-
-    /// True on the day it was made for, and later while the last word on it is that the broker has it.
-    fn is_of(&self, now: Timestamp) -> bool {
-        let new_york = TimeZone::get("America/New_York").unwrap();
-        let day = |at: Timestamp| at.to_zoned(new_york.clone()).date();
-        self.last == "working" || day(self.at) >= day(now)
     }
 }
 
@@ -68,7 +59,6 @@ impl Sums {
                     quantity: intent.quantity,
                     filled: Quantity::ZERO,
                     order_id: intent.order_id,
-                    at: record.at,
                     over: false,
                     cancel_asked: false,
                     last: "sent",
@@ -171,12 +161,12 @@ impl Sums {
         (both - others).max(Quantity::ZERO)
     }
 
-    /// Shares on sale, absent orders left out; with `asked`, also those whose cancellation was asked for.
-    pub fn on_sale(&self, symbol: Symbol, now: Timestamp, asked: bool) -> Quantity {
+    /// Shares on sale, on whatever day that was decided, absent orders left out; with `asked`, also those whose
+    /// cancellation was asked for.
+    pub fn on_sale(&self, symbol: Symbol, asked: bool) -> Quantity {
         let counts = |order: &&Ordered| {
             (order.symbol, order.side) == (symbol, Side::Sell)
                 && order.last != "absent"
-                && order.is_of(now)
                 && (asked || !order.cancel_asked)
         };
         self.orders.values().filter(counts).map(Ordered::rest).sum()
