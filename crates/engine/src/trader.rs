@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 use protocol::decision::{Alert, Check, Level, Refusal};
-use protocol::ledger::{Entry, Kill, Mode, OrderChange, OrderEvent, Record, TradingState};
+use protocol::ledger::{Entry, Kill, Mode, OrderChange, OrderEvent, Reason, Record, TradingState};
 use protocol::market::{Phase, Quote, Session};
 use protocol::settings::{Risk, Settings};
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
@@ -76,7 +76,8 @@ pub struct Trader {
     sent_wall: BTreeMap<Id, Timestamp>,
     next_order_id: i32,
     flat_told: bool,
-    refused_exits: BTreeMap<Symbol, Check>,
+    /// Exits that were refused, and told, since an exit of their symbol went out: each cause once.
+    refused_exits: BTreeSet<(Symbol, Reason, Check)>,
     noticed: Noticed,
     standing: Standing,
     /// Operators' orders of the latest step that the last gate stopped.
@@ -122,7 +123,7 @@ impl Trader {
             sent_wall: BTreeMap::new(),
             next_order_id,
             flat_told: true,
-            refused_exits: BTreeMap::new(),
+            refused_exits: BTreeSet::new(),
             noticed: Noticed::default(),
             standing: Standing::default(),
             stopped: Vec::new(),

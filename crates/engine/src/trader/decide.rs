@@ -193,7 +193,7 @@ impl Trader {
             let refusal = self.refuse_exit(wall, source.cause, (symbol, reason), refused);
             return told.into_iter().chain(refusal).collect();
         }
-        self.refused_exits.remove(&symbol);
+        self.refused_exits.retain(|(refused, ..)| *refused != symbol);
         // An absent exit does not block this one; but if the broker has it after all, it must not sell the same shares
         // again.
         let in_the_way = |order: &Order| order.side != side || order.state == OrderState::Absent;
@@ -220,7 +220,8 @@ impl Trader {
         self.decision_id(symbol, &anchored, Quantity::ZERO, reason)
     }
 
-    /// Says why an exit is not made. A price that stays beyond the stop would repeat the same refusal with every tick.
+    /// Says why an exit is not made. A price that stays beyond the stop would repeat the same refusal with every tick, so
+    /// each cause is told once: another check, or another reason to leave, is news even where the first one is known.
     /// What is too old decides nothing, so a person must know: where clocks differ by that much, everything is.
     fn refuse_exit(
         &mut self,
@@ -230,8 +231,8 @@ impl Trader {
         refused: Refused,
     ) -> Vec<Output> {
         let check = refused.check;
-        let repeated = self.refused_exits.insert(symbol, check) == Some(check);
-        if repeated && !reason.is_by_operator() {
+        let is_news = self.refused_exits.insert((symbol, reason, check));
+        if !is_news && !reason.is_by_operator() {
             return Vec::new();
         }
         let text = format!(

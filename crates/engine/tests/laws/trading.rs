@@ -296,6 +296,34 @@ fn a_price_that_waited_for_the_bus_is_no_reason_to_sell() {
 }
 
 #[test]
+fn each_cause_that_holds_an_exit_back_is_told_once_until_an_exit_goes_out() {
+    let mut world = World::new(&[("AAPL", "50")]);
+    let (fallen, risen) = (world.quote_of("AAPL", "50"), world.quote_of("AAPL", "200"));
+    let opinion = world.signal_of("AAPL", 0.1, 0.7, Regime::Bull);
+    world.later(600);
+    world.quote("NVDA", "100");
+    for _ in 0..3 {
+        world.step(Input::Quote(fallen.clone()));
+        world.step(Input::Quote(risen.clone()));
+        world.step(Input::Signal(opinion.clone()));
+    }
+    let texts: Vec<_> = told(&world, "exit-old-data")
+        .iter()
+        .map(|alert| alert.text.clone())
+        .collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    for (text, reason) in texts.iter().zip(["(Stop)", "(Target)", "(Signal)"]) {
+        assert!(text.contains(reason), "{texts:?}");
+    }
+    world.quote("AAPL", "90");
+    assert_eq!(world.intents.len(), 1);
+    world.reject_last();
+    world.later(600);
+    world.step(Input::Quote(fallen));
+    assert_eq!(told(&world, "exit-old-data").len(), 4, "it is another exit");
+}
+
+#[test]
 fn an_ask_that_is_an_error_buys_no_more_shares() {
     let bought = |ask: &str| {
         let mut world = World::new(&[]);
