@@ -38,6 +38,7 @@ pub struct Signal {
     /// What the market is like.
     pub regime: Regime,
     /// Close of the bar, for people and charts.
+    #[serde(deserialize_with = "crate::units::read_price")]
     pub price: crate::Price,
     /// Name of the model.
     pub model: String,

@@ -1,10 +1,12 @@
-//! What the market says: quotes, bars and the session, as market-data publishes them.
+//! What the market says: quotes, bars and the session, as market-data publishes them. A message with a number that no
+//! market has is refused where it is read, by everybody who reads it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::{read_price, read_price_if_any, read_quantity, read_quantity_if_any};
 use crate::{Id, Price, Quantity, Symbol, Timestamp};
 
 /// The best bid and ask and the last trade of a symbol. Published on `market.quote.{symbol}`;
@@ -18,22 +20,46 @@ pub struct Quote {
     /// What is quoted.
     pub symbol: Symbol,
     /// Best price somebody pays.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_price_if_any"
+    )]
     pub bid: Option<Price>,
     /// Best price somebody asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_price_if_any"
+    )]
     pub ask: Option<Price>,
     /// Price of the last trade.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_price_if_any"
+    )]
     pub last: Option<Price>,
     /// Shares wanted at the bid.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_quantity_if_any"
+    )]
     pub bid_size: Option<Quantity>,
     /// Shares offered at the ask.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_quantity_if_any"
+    )]
     pub ask_size: Option<Quantity>,
     /// Close of the session before, the baseline of "today".
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_price_if_any"
+    )]
     pub previous_close: Option<Price>,
     /// False when the price may not be traded on: delayed, frozen, crossed, or its feed is broken.
     pub tradable: bool,
@@ -150,14 +176,19 @@ pub struct Bar {
     /// Start of the interval.
     pub start: Timestamp,
     /// First price.
+    #[serde(deserialize_with = "read_price")]
     pub open: Price,
     /// Highest price.
+    #[serde(deserialize_with = "read_price")]
     pub high: Price,
     /// Lowest price.
+    #[serde(deserialize_with = "read_price")]
     pub low: Price,
     /// Last price.
+    #[serde(deserialize_with = "read_price")]
     pub close: Price,
     /// Shares traded.
+    #[serde(deserialize_with = "read_quantity")]
     pub volume: Quantity,
     /// True when nothing more can be added to it.
     pub complete: bool,
@@ -216,6 +247,88 @@ pub struct Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A quote as it comes, with one price and one size.
+    fn quote(price: &str, size: &str) -> serde_json::Result<Quote> {
+        let quote = serde_json::json!({
+            "id": "one", "at": "2013-10-07T13:30:00Z", "symbol": "AAPL", "bid": price, "ask": price,
+            "bid_size": size, "ask_size": size, "tradable": true,
+        });
+        serde_json::from_str(&quote.to_string())
+    }
+
+    fn bar(price: &str, volume: &str) -> serde_json::Result<Bar> {
+        let bar = serde_json::json!({
+            "id": "one", "at": "2013-10-07T13:31:00Z", "symbol": "AAPL", "size": "1m",
+            "start": "2013-10-07T13:30:00Z", "open": price, "high": price, "low": price, "close": price,
+            "volume": volume, "complete": true,
+        });
+        serde_json::from_str(&bar.to_string())
+    }
+
+    fn signal(price: &str) -> serde_json::Result<crate::decision::Signal> {
+        let signal = serde_json::json!({
+            "id": "one", "at": "2013-10-07T13:31:00Z", "cause": "bar", "symbol": "AAPL", "down": 0.1, "flat": 0.2,
+            "up": 0.7, "regime": "bull", "price": price, "model": "m", "model_hash": "0",
+        });
+        serde_json::from_str(&signal.to_string())
+    }
+
+    #[test]
+    fn a_message_with_a_number_that_no_market_has_is_refused_whole() {
+        for price in ["0.000000001", "0.0001", "66.47", "1000000000"] {
+            assert!(quote(price, "0").is_ok() && bar(price, "0").is_ok() && signal(price).is_ok());
+        }
+        for price in [
+            "79228162514264337593543950335",
+            "70000000000000000000000000000",
+            "1000000000.01",
+            "0.0000000001",
+            "0",
+            "-1",
+        ] {
+            let error = quote(price, "1").expect_err(price).to_string();
+            assert!(error.contains(price) && error.contains("no price"), "{error}");
+            assert!(bar(price, "1").is_err() && signal(price).is_err(), "{price}");
+        }
+        for size in ["0", "0.5", "1000000000000000"] {
+            assert!(quote("1", size).is_ok() && bar("1", size).is_ok(), "{size}");
+        }
+        for size in ["79228162514264337593543950335", "1000000000000001", "-1"] {
+            assert!(quote("1", size).is_err() && bar("1", size).is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_quote_without_a_side_reads_back_as_written() {
+        let mut quote = quote("66.47", "300").unwrap();
+        (quote.ask, quote.bid_size) = (None, None);
+        let text = serde_json::to_string(&quote).unwrap();
+        assert!(!text.contains("null") && !text.contains("\"ask\""), "{text}");
+        assert_eq!(serde_json::from_str::<Quote>(&text).unwrap(), quote);
+    }
+
+    proptest::proptest! {
+        /// What can't be read can't be reckoned with, and what can must not panic.
+        #[test]
+        fn whatever_is_read_can_be_reckoned_with(
+            parts in proptest::array::uniform2((
+                proptest::prelude::any::<(u32, u32, bool)>(),
+                proptest::prop_oneof![proptest::prelude::Just(0u32), proptest::prelude::any::<u32>()],
+                0u32..=28,
+            )),
+        ) {
+            let [price, size] = parts.map(|((low, middle, negative), high, scale)| {
+                Price::from_parts(low, middle, high, negative, scale).to_string()
+            });
+            if let Ok(quote) = quote(&price, &size) {
+                let (mark, size) = (quote.mark().unwrap(), quote.bid_size.unwrap());
+                let worth = mark * size * Price::ONE_HUNDRED;
+                proptest::prop_assert!(worth + worth >= Price::ZERO);
+                proptest::prop_assert!(Price::from(10_000_000_000_000u64) / mark > Price::ZERO);
+            }
+        }
+    }
 
     #[test]
     fn bar_sizes_read_back_as_written() {

@@ -1,6 +1,7 @@
 //! Exact numbers and instants. Money never touches a float.
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, de};
 
 /// A price in US dollars a share. Exact; written as a JSON string.
 pub type Price = Decimal;
@@ -11,8 +12,14 @@ pub type Money = Decimal;
 /// An instant, UTC, to the nanosecond; written as RFC 3339.
 pub type Timestamp = jiff::Timestamp;
 
-/// No price, quantity or amount is as large; products of two still fit a decimal.
+/// No price, quantity or amount that the broker tells is as large; products of two still fit a decimal.
 const AMOUNT_MAX: f64 = 1e13;
+/// No share is cheaper. Dollars divided by less would not fit a decimal.
+const PRICE_MIN: Price = Price::from_parts(1, 0, 0, false, 9);
+/// No share is dearer: a billion dollars, and the dearest there is costs about a million.
+const PRICE_MAX: Price = Price::from_parts(1_000_000_000, 0, 0, false, 0);
+/// No message names more shares: 10^15, more than all that there are. A bar adds up what the broker tells in many.
+const QUANTITY_MAX: Quantity = Quantity::from_parts(2_764_472_320, 232_830, 0, false, 0);
 
 /// The decimal that a float from the broker's wire means: its shortest round-trip form
 /// (so `66.47f64` is exactly `66.47`). `None` when the value is not finite, is as large
@@ -34,6 +41,64 @@ pub fn exact(value: f64) -> Option<Decimal> {
         .parse::<Decimal>()
         .ok()
         .map(|decimal| decimal.normalize())
+}
+
+/// [`exact`], for a price. One of nothing is left to who reads it: shares may be given away.
+#[must_use]
+pub fn exact_price(value: f64) -> Option<Price> {
+    exact(value).filter(|price| price.abs() <= PRICE_MAX)
+}
+
+/// Whether a share may cost so much. What is reckoned from such prices stays far from the ends of a decimal, at which
+/// it panics: one message with a price beyond them would end every process that reads it, again and again.
+#[must_use]
+pub fn is_price(value: Price) -> bool {
+    (PRICE_MIN..=PRICE_MAX).contains(&value)
+}
+
+/// Whether an amount in dollars may be real, by the bound of [`exact`].
+#[must_use]
+pub fn is_amount(value: Money) -> bool {
+    approximate(value).abs() < AMOUNT_MAX
+}
+
+/// Reads a price of a message; with one that no share has ([`is_price`]) the whole message is refused.
+pub(crate) fn read_price<'de, D: Deserializer<'de>>(from: D) -> Result<Price, D::Error> {
+    // A decimal has a `deserialize` of its own, of bytes.
+    sound_price(Deserialize::deserialize(from)?)
+}
+
+/// The same, where there may be none.
+pub(crate) fn read_price_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Price>, D::Error> {
+    let price = Option::<Price>::deserialize(from)?;
+    price.map(sound_price).transpose()
+}
+
+/// Reads a number of shares of a message; with one that can't be ([`QUANTITY_MAX`]) the whole message is refused.
+pub(crate) fn read_quantity<'de, D: Deserializer<'de>>(from: D) -> Result<Quantity, D::Error> {
+    sound_quantity(Deserialize::deserialize(from)?)
+}
+
+/// The same, where there may be none.
+pub(crate) fn read_quantity_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Quantity>, D::Error> {
+    let quantity = Option::<Quantity>::deserialize(from)?;
+    quantity.map(sound_quantity).transpose()
+}
+
+fn sound_price<E: de::Error>(price: Price) -> Result<Price, E> {
+    if is_price(price) {
+        return Ok(price);
+    }
+    let text = format!("{price} is no price of a share: it is from {PRICE_MIN} to {PRICE_MAX} dollars");
+    Err(E::custom(text))
+}
+
+fn sound_quantity<E: de::Error>(quantity: Quantity) -> Result<Quantity, E> {
+    if (Quantity::ZERO..=QUANTITY_MAX).contains(&quantity) {
+        return Ok(quantity);
+    }
+    let text = format!("{quantity} is no number of shares: it is from 0 to {QUANTITY_MAX}");
+    Err(E::custom(text))
 }
 
 /// A commission as the ledger keeps it: [`exact`], rounded half to even at one millionth of a dollar.
@@ -82,6 +147,29 @@ mod tests {
             1e308,
         ] {
             assert_eq!(exact(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn prices_of_the_broker_have_the_bound_of_messages() {
+        assert_eq!(exact_price(1e9), Some(PRICE_MAX));
+        assert_eq!(exact_price(0.0), Some(Price::ZERO));
+        for bad in [1.1e9, -1.1e9, 9e12, f64::MAX, f64::NAN] {
+            assert_eq!(exact_price(bad), None, "{bad}");
+        }
+        assert_eq!(QUANTITY_MAX.to_string(), "1000000000000000");
+    }
+
+    #[test]
+    fn amounts_that_would_not_fit_are_none() {
+        for (text, real) in [
+            ("-100.5", true),
+            ("9999999999999", true),
+            ("10000000000000", false),
+            ("79228162514264337593543950335", false),
+            ("-79228162514264337593543950335", false),
+        ] {
+            assert_eq!(is_amount(text.parse().unwrap()), real, "{text}");
         }
     }
 

@@ -13,7 +13,7 @@ use ibapi::subscriptions::NoticeStream;
 use ibapi::{Client, Error};
 use protocol::ledger::{Fill, Intent, OrderType, Side};
 use protocol::settings::Broker as Settings;
-use protocol::units::{approximate, exact, exact_commission};
+use protocol::units::{approximate, exact, exact_commission, exact_price};
 use protocol::{Id, Price, Symbol, Timestamp};
 
 use engine::reconcile::{BrokerExecution, BrokerOrder, BrokerStatus};
@@ -236,13 +236,11 @@ pub fn execution(data: &ExecutionData, account: &str) -> Result<Option<BrokerExe
     let Some(symbol) = stock_of(&data.contract).filter(|_| of_account) else {
         return Ok(None);
     };
-    let number = |what: &str, value: f64| {
-        exact(value).ok_or_else(|| {
-            format!(
-                "the {what} of execution {} is {value}, which is no number",
-                theirs.execution_id
-            )
-        })
+    let no_number = |what: &str, value: f64| {
+        format!(
+            "the {what} of execution {} is {value}, which is no number",
+            theirs.execution_id
+        )
     };
     let fill = Fill {
         execution_id: theirs.execution_id.clone(),
@@ -250,8 +248,8 @@ pub fn execution(data: &ExecutionData, account: &str) -> Result<Option<BrokerExe
             ExecutionSide::Bought => Side::Buy,
             ExecutionSide::Sold => Side::Sell,
         },
-        quantity: number("quantity", theirs.shares)?,
-        price: number("price", theirs.price)?,
+        quantity: exact(theirs.shares).ok_or_else(|| no_number("quantity", theirs.shares))?,
+        price: exact_price(theirs.price).ok_or_else(|| no_number("price", theirs.price))?,
         commission: None,
         // By it an execution is of before or after what was taken over, so none is made up.
         executed_at: instant(&theirs.time).ok_or_else(|| {
@@ -280,7 +278,7 @@ pub fn order(data: &OrderData, account: &str) -> Result<Option<BrokerOrder>, Str
         limit_price: data
             .order
             .limit_price
-            .and_then(exact)
+            .and_then(exact_price)
             .filter(|limit| *limit > Price::ZERO),
         order_ref: data.order.order_ref.clone(),
         order_id: data.order_id,
@@ -407,9 +405,10 @@ mod tests {
     #[test]
     fn an_execution_is_read_exactly_or_refused() {
         assert!(execution(&bought(), "DU1").unwrap().is_some());
-        let spoilt: [(&str, Spoil); 3] = [
+        let spoilt: [(&str, Spoil); 4] = [
             ("NaN", |data| data.execution.shares = f64::NAN),
             ("inf", |data| data.execution.price = f64::INFINITY),
+            ("9000000000000", |data| data.execution.price = 9e12),
             ("20131007 09:30:00", |data| {
                 data.execution.time = "20131007 09:30:00".into();
             }),

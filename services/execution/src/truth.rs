@@ -15,7 +15,7 @@ use ibapi::orders::{ExecutionFilter, Executions, Orders};
 use ibapi::subscriptions::SubscriptionItem;
 use protocol::Price;
 use protocol::ledger::Holding;
-use protocol::units::exact;
+use protocol::units::{exact, exact_price, is_amount};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -194,7 +194,7 @@ fn take_position(truth: &mut Truth, position: &Position) -> anyhow::Result<()> {
     if quantity.is_zero() {
         return Ok(());
     }
-    let average_cost = exact(position.average_cost).unwrap_or_else(|| {
+    let average_cost = exact_price(position.average_cost).unwrap_or_else(|| {
         truth.left_out.push(format!(
             "the average cost of {symbol} is {}, which is no price: a position taken over without one has no stop and no target",
             position.average_cost
@@ -243,9 +243,10 @@ fn take_value(truth: &mut Truth, value: &AccountSummary) {
         let text = format!("{tag} is told in `{currency}`: the base currency of the account must be USD");
         return truth.left_out.push(text);
     }
+    // A figure near the end of a decimal would panic where it is reckoned with.
     match value.parse() {
-        Ok(amount) => *figure = Some(amount),
-        Err(_) => truth
+        Ok(amount) if is_amount(amount) => *figure = Some(amount),
+        _ => truth
             .left_out
             .push(format!("{tag} is `{value}`, which is no amount")),
     }
@@ -322,5 +323,6 @@ mod tests {
         assert_eq!(told("100.5", "USD"), ("100.5".parse().ok(), 0));
         assert_eq!(told("100.5", "EUR"), (None, 1));
         assert_eq!(told("much", "USD"), (None, 1));
+        assert_eq!(told("79228162514264337593543950335", "USD"), (None, 1));
     }
 }

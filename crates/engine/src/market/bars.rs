@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use protocol::market::{Bar, BarSize};
-use protocol::units::exact;
+use protocol::units::{exact, is_price};
 use protocol::{Price, Quantity, Symbol};
 
 /// Length of the broker's real-time bars.
@@ -48,7 +48,7 @@ impl RawBar {
     /// What is wrong with it, for people.
     pub fn check(&self) -> Result<Piece, String> {
         let price = |name: &str, value: f64| match exact(value) {
-            Some(price) if price > Price::ZERO => Ok(price),
+            Some(price) if is_price(price) => Ok(price),
             _ => Err(format!("its {name} is {value}")),
         };
         let piece = Piece {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use protocol::market::Quote;
-use protocol::units::exact;
+use protocol::units::{exact, is_price};
 use protocol::{Id, Price, Quantity, Symbol};
 
 /// Wall time that ticks which belong together need to arrive: a new bid, its size, the new ask. Told at once,
@@ -168,7 +168,7 @@ impl QuoteBook {
         let price = if none {
             None
         } else {
-            exact(value).filter(|price| *price > Price::ZERO)
+            exact(value).filter(|price| is_price(*price))
         };
         let slot = match field {
             Field::Bid => &mut self.quote.bid,

@@ -138,6 +138,40 @@ proptest! {
     }
 }
 
+/// A decimal of any size, as a text.
+fn any_number() -> impl Strategy<Value = String> {
+    let parts = (any::<(u32, u32, u32)>(), any::<bool>(), 0u32..=28);
+    parts.prop_map(|((low, middle, high), negative, scale)| {
+        Quantity::from_parts(low, middle, high, negative, scale).to_string()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// A panic ends the process, and the next incarnation would read the same again.
+    #[test]
+    fn no_quote_that_can_be_read_panics(price in any_number(), size in any_number()) {
+        let mut world = World::new(&[("AAPL", "50")]);
+        for name in ["AAPL", "IXHL"] {
+            let mut told = serde_json::to_value(world.quote_of(name, "100")).unwrap();
+            for (side, number) in [("bid", &price), ("ask", &price), ("bid_size", &size)] {
+                told[side] = number.as_str().into();
+            }
+            told.as_object_mut().unwrap().remove("last");
+            if let Ok(quote) = serde_json::from_value(told) {
+                world.step(Input::Quote(quote));
+            }
+        }
+        world.quote("NVDA", "100");
+        for name in ["IXHL", "NVDA"] {
+            world.bullish(name);
+        }
+        world.bearish("AAPL");
+        world.step(Input::Tick);
+    }
+}
+
 #[test]
 fn each_limit_refuses_with_its_check() {
     let refused = |prepare: &dyn Fn(&mut World)| {
