@@ -20,7 +20,7 @@ use crate::gate::{Gate, Moment, Unsent};
 use crate::link::{Link, Meaning};
 use crate::portfolio::Portfolio;
 use crate::reconcile::{self, BrokerExecution, Pass, Truth};
-use crate::trader::{Ask, Draft, Heard, Input as Step, News, Output, Trader, Unclear};
+use crate::trader::{Ask, Draft, Garbled, Heard, Input as Step, News, Output, Trader, Unclear};
 
 pub use memory::{Memory, Recall};
 use start::Stage;
@@ -51,6 +51,8 @@ pub enum Input {
     Ask(Ask),
     /// Somebody asked what can't be understood.
     Unclear(Unclear),
+    /// A message of the market or of a model can't be read.
+    Garbled(Garbled),
     /// The reading of the broker's truth has ended, or failed for this reason.
     Truth(Result<Truth, String>, Pass),
     /// The time of a [`Deed::Look`] has come.
@@ -204,6 +206,7 @@ impl Desk {
             Input::Session(session, published) => self.trade(wall, Step::Session(session, published)),
             Input::Ask(ask) => self.trade(wall, Step::Ask(ask)),
             Input::Unclear(unclear) => self.trade(wall, Step::Unclear(unclear)),
+            Input::Garbled(garbled) => self.trade(wall, Step::Garbled(garbled)),
             Input::Order(heard) => self.on_order(wall, heard),
             Input::Heard => self.on_heard(wall),
             Input::Truth(truth, pass) => self.on_reading(wall, truth, pass),

@@ -8,6 +8,7 @@ mod command;
 mod compare;
 mod decide;
 mod flatten;
+mod garbled;
 mod inactive;
 mod incident;
 mod limit;
@@ -24,6 +25,7 @@ use protocol::decision::{Alert, Check, Level, Refusal};
 use protocol::ledger::{Entry, Kill, Mode, OrderChange, OrderEvent, Reason, Record, TradingState};
 use protocol::market::{Phase, Quote, Session};
 use protocol::settings::{Risk, Settings};
+use protocol::subject::filter;
 use protocol::{Hash, Id, Price, Symbol, Timestamp};
 
 use crate::market::clock::LIVE_SECONDS_MAX;
@@ -34,9 +36,10 @@ use crate::risk::{Look, Refused};
 use cancel::Requests;
 use compare::Comparison;
 use decide::number_intents;
+use garbled::Spoilt;
 use incident::Noticed;
 use limit::Standing;
-pub use message::{Ask, Draft, Heard, Input, News, Output, Unclear};
+pub use message::{Ask, Draft, Garbled, Heard, Input, News, Output, Unclear};
 use opinion::Opinion;
 use others::Foreign;
 use unsent::Stop;
@@ -78,6 +81,8 @@ pub struct Trader {
     flat_told: bool,
     /// Exits that were refused, and told, since an exit of their symbol went out: each cause once.
     refused_exits: BTreeSet<(Symbol, Reason, Check)>,
+    /// Subjects on which something came that can't be read.
+    spoilt: BTreeMap<String, Spoilt>,
     noticed: Noticed,
     standing: Standing,
     /// Operators' orders of the latest step that the last gate stopped.
@@ -124,6 +129,7 @@ impl Trader {
             next_order_id,
             flat_told: true,
             refused_exits: BTreeSet::new(),
+            spoilt: BTreeMap::new(),
             noticed: Noticed::default(),
             standing: Standing::default(),
             stopped: Vec::new(),
@@ -260,6 +266,7 @@ impl Trader {
             Input::Quote(quote) => self.on_quote(wall, quote),
             Input::Session(session, published) => {
                 let at = session.at;
+                self.could_read(|| filter::SESSION.to_owned());
                 self.session = Some((session, published));
                 self.see(wall, at);
                 Vec::new()
@@ -268,6 +275,7 @@ impl Trader {
             Input::Truth(truth, pass) => self.on_truth(wall, &truth, pass),
             Input::Ask(ask) => self.on_ask(wall, &ask),
             Input::Unclear(unclear) => ask::refuse(wall, unclear),
+            Input::Garbled(garbled) => self.on_garbled(wall, &garbled),
             Input::Gate(gate) => {
                 self.gate = gate;
                 Vec::new()

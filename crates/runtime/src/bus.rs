@@ -51,6 +51,15 @@ pub struct Message<T> {
     pub body: T,
 }
 
+/// A message that is not what its subject should carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where it was said.
+    pub subject: String,
+    /// Why it can't be read.
+    pub why: String,
+}
+
 impl Bus {
     /// Connects as the user `name`; waits for a server that is not up yet.
     ///
@@ -338,11 +347,16 @@ impl<T: DeserializeOwned> Subscription<T> {
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Message<T>> {
         loop {
-            let message = self.subscriber.next().await?;
-            if let Some(message) = decode(&message) {
+            if let Ok(message) = self.heard().await? {
                 return Some(message);
             }
         }
+    }
+
+    /// The next message, for who must know of one that can't be read too. Else as [`Subscription::next`].
+    pub async fn heard(&mut self) -> Option<Result<Message<T>, Unreadable>> {
+        let message = self.subscriber.next().await?;
+        Some(decode(&message))
     }
 
     /// The next message that is here already, if any.
@@ -352,19 +366,14 @@ impl<T: DeserializeOwned> Subscription<T> {
     }
 }
 
-fn decode<T: DeserializeOwned>(message: &async_nats::Message) -> Option<Message<T>> {
+fn decode<T: DeserializeOwned>(message: &async_nats::Message) -> Result<Message<T>, Unreadable> {
+    let subject = message.subject.to_string();
     match serde_json::from_slice(&message.payload) {
-        Ok(body) => Some(Message {
-            subject: message.subject.to_string(),
-            body,
-        }),
+        Ok(body) => Ok(Message { subject, body }),
         Err(error) => {
-            tracing::warn!(
-                subject = message.subject.as_str(),
-                error = error.to_string(),
-                "unreadable message left out"
-            );
-            None
+            let why = error.to_string();
+            tracing::warn!(subject, error = why, "unreadable message left out");
+            Err(Unreadable { subject, why })
         }
     }
 }

@@ -16,7 +16,7 @@ pub mod run;
 pub mod setup;
 pub mod testing;
 
-pub use bus::{Bus, Message, Request, Requests, Subscription};
+pub use bus::{Bus, Message, Request, Requests, Subscription, Unreadable};
 pub use fall::guarded;
 pub use health::HealthHandle;
 pub use history::{History, Stored};

@@ -234,6 +234,7 @@ async fn questions_are_answered_and_the_unreadable_is_left_out() {
     assert_eq!(count.unwrap(), 7);
 
     let mut ids = asker.subscribe::<Id>("alert.>").await.unwrap();
+    let mut all = asker.subscribe::<Id>("alert.>").await.unwrap();
     answerer.publish("alert.test.one", &"not an id!").await.unwrap();
     answerer.publish("alert.test.two", &"an-id").await.unwrap();
     let heard = tokio::time::timeout(WAIT, ids.next()).await.unwrap().unwrap();
@@ -241,4 +242,9 @@ async fn questions_are_answered_and_the_unreadable_is_left_out() {
         (heard.subject.as_str(), heard.body.as_str()),
         ("alert.test.two", "an-id")
     );
+    // Who asks for it hears of what can't be read.
+    let spoilt = tokio::time::timeout(WAIT, all.heard()).await.unwrap().unwrap();
+    assert_eq!(spoilt.unwrap_err().subject, "alert.test.one");
+    let sound = tokio::time::timeout(WAIT, all.heard()).await.unwrap().unwrap();
+    assert_eq!(sound.unwrap().subject, "alert.test.two");
 }

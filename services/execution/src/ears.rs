@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::desk::Input as Said;
+use engine::trader::Garbled;
 use futures::{FutureExt as _, StreamExt as _};
 use ibapi::orders::OrderUpdate;
 use ibapi::subscriptions::{NoticeStream, Subscription as Rows, SubscriptionItem};
@@ -11,7 +12,7 @@ use protocol::decision::Signal;
 use protocol::market::{Quote, Session};
 use protocol::subject::filter;
 use runtime::lease::RENEW_SECONDS;
-use runtime::{Context, Exit, Request, Requests, Subscription, code};
+use runtime::{Context, Exit, Message, Request, Requests, Subscription, Unreadable, code, now};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::broker::Broker;
@@ -28,9 +29,8 @@ pub enum Input {
     Notice(Option<Notice>),
     Ask(Option<Request>),
     Reading(Said),
-    Signal(Option<Signal>),
-    Quote(Option<Quote>),
-    Session(Option<Session>),
+    /// A session, a signal or a quote; or one that can't be read.
+    Market(Option<Said>),
     Renew,
     Tick,
 }
@@ -98,11 +98,21 @@ impl Ears {
             request = callers.web_commands.next() => Input::Ask(request),
             _ = callers.renew.tick() => Input::Renew,
             reading = self.readings.next() => Input::Reading(reading),
-            session = callers.sessions.next() => Input::Session(session.map(|message| message.body)),
-            signal = callers.signals.next() => Input::Signal(signal.map(|message| message.body)),
+            session = callers.sessions.heard() => {
+                Input::Market(session.map(|heard| said(heard, |session| Said::Session(session, now()))))
+            }
+            signal = callers.signals.heard() => Input::Market(signal.map(|heard| said(heard, Said::Signal))),
             _ = callers.tick.tick() => Input::Tick,
-            quote = callers.quotes.next() => Input::Quote(quote.map(|message| message.body)),
+            quote = callers.quotes.heard() => Input::Market(quote.map(|heard| said(heard, Said::Quote))),
         }
+    }
+}
+
+/// A message as the desk takes it. It must know of one that can't be read: a person is told.
+fn said<T>(heard: Result<Message<T>, Unreadable>, wrap: impl FnOnce(T) -> Said) -> Said {
+    match heard {
+        Ok(message) => wrap(message.body),
+        Err(Unreadable { subject, why }) => Said::Garbled(Garbled { subject, why }),
     }
 }
 

@@ -199,15 +199,7 @@ impl Leader {
                 self.tell_health(context);
                 outcome
             }
-            Input::Signal(signal) => {
-                self.decide(context, Said::Signal(signal.ok_or_else(closed)?))
-                    .await
-            }
-            Input::Quote(quote) => self.decide(context, Said::Quote(quote.ok_or_else(closed)?)).await,
-            Input::Session(session) => {
-                self.decide(context, Said::Session(session.ok_or_else(closed)?, now()))
-                    .await
-            }
+            Input::Market(said) => self.decide(context, said.ok_or_else(closed)?).await,
             Input::Renew => self.renew().await,
             Input::Tick => {
                 self.listen();

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use protocol::decision::{Check, Level, Signal};
 use protocol::ledger::{Entry, Intent, OrderType, Reason, Side, TimeInForce};
 use protocol::market::{Phase, Quote};
-use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp};
+use protocol::{Hash, Id, Price, Quantity, Symbol, Timestamp, subject};
 
 use super::limit::is_by_name;
 use super::{Draft, EXIT_RETRY_SECONDS, Output, Trader};
@@ -28,6 +28,7 @@ pub(super) struct Source<'a> {
 
 impl Trader {
     pub(super) fn on_signal(&mut self, wall: Timestamp, signal: &Signal) -> Vec<Output> {
+        self.could_read(|| subject::signal(signal.symbol));
         if let Some(told) = self.contradiction(wall, signal) {
             return told;
         }
@@ -58,6 +59,7 @@ impl Trader {
     pub(super) fn on_quote(&mut self, wall: Timestamp, quote: Quote) -> Vec<Output> {
         self.see(wall, quote.at);
         let symbol = quote.symbol;
+        self.could_read(|| subject::quote(symbol));
         let Some(price) = quote.mark() else {
             return Vec::new();
         };

@@ -25,6 +25,8 @@ pub enum Input {
     Ask(Ask),
     /// Somebody asked what can't be understood.
     Unclear(Unclear),
+    /// A message of the market or of a model can't be read.
+    Garbled(Garbled),
     /// Why nothing may be sent just now; `None` opens the gate.
     Gate(Option<String>),
     /// The local kill switch, a file or a signal, was latched or released.
@@ -83,6 +85,15 @@ pub struct Unclear {
     pub by: String,
     /// Why it can't be understood, as a sentence.
     pub text: String,
+}
+
+/// A message that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Garbled {
+    /// The subject that it came on.
+    pub subject: String,
+    /// Why it can't be read.
+    pub why: String,
 }
 
 /// What must be done, in this order.

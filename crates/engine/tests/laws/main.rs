@@ -11,6 +11,7 @@ mod desk;
 mod fate;
 mod flatten;
 mod fold;
+mod garbled;
 mod gate;
 mod hours;
 mod inactive;

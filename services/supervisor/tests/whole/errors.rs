@@ -5,9 +5,14 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use protocol::decision::{Alert, Level};
 use protocol::operator::HealthState;
+use protocol::subject;
+use serde_json::json;
 
+use crate::gateway::Gateway;
 use crate::harness::{PATIENCE, Whole, programs, root, run_all_arguments, supervisor, turn, until, words};
+use crate::scene::{HELD, Scene, plan};
 
 /// Settings of the project with one line changed.
 fn settings_with(folder: &Path, from: &str, to: &str) -> String {
@@ -227,4 +232,41 @@ pub async fn status(whole: &Whole) -> (Option<i32>, String) {
         .await
         .unwrap();
     (output.status.code(), words(&output))
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_ends_nothing_and_is_told_once_a_subject() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &[]).await;
+    let scene = Scene::start(plan(&folder.path().join("state"), &gateway)).await;
+    scene.ready().await;
+    let (bus, pid) = (scene.stack.bus().unwrap(), scene.stack.pid("execution"));
+    let alerts = bus.subscribe::<Alert>("alert.execution.unreadable-message").await;
+    let mut alerts = alerts.unwrap();
+    let (market, models) = (scene.user("market-data").await, scene.user("signal").await);
+    let held = HELD.parse().unwrap();
+    let (quotes, signals) = (subject::quote(held), subject::signal(held));
+
+    // Twice this price is more than a decimal holds.
+    let price = "70000000000000000000000000000";
+    let poisoned = json!({
+        "id": "one", "at": "2013-10-07T13:30:00Z", "symbol": HELD, "bid": price, "ask": price, "tradable": true,
+    });
+    for _ in 0..3 {
+        market.publish(quotes.as_str(), &poisoned).await.unwrap();
+    }
+    let told = tokio::time::timeout(PATIENCE, alerts.next()).await;
+    let told = told.expect("an alert").expect("the bus is open").body;
+    assert_eq!((told.level, told.symbol), (Level::Critical, Some(held)));
+    assert!(
+        told.text.contains(&quotes) && told.text.contains("no price"),
+        "{}",
+        told.text
+    );
+    models.publish(signals.as_str(), &"buy!").await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, alerts.next()).await;
+    let told = told.expect("an alert").expect("the bus is open").body;
+    assert!(told.text.contains(&signals), "{}", told.text);
+    assert_eq!(scene.stack.pid("execution"), pid, "it goes on");
+    scene.stop().await;
 }
