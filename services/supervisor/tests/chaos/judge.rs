@@ -150,16 +150,14 @@ fn books_of(ledger: &Ledger) -> Books {
     books
 }
 
-/// Orders of one decision that the broker has more than once.
+/// Orders of one decision that the broker has more than once, whichever client they came from.
 pub fn duplicates(facts: &[Value]) -> Vec<String> {
     let mut count = BTreeMap::<_, u32>::new();
-    for fact in facts
-        .iter()
-        .filter(|fact| fact["record"] == "accepted" && fact["order"]["client"] == OURS)
-    {
-        *count
-            .entry(text(&fact["order"]["ticket"]["reference"]))
-            .or_default() += 1;
+    for fact in facts.iter().filter(|fact| fact["record"] == "accepted") {
+        let id = text(&fact["order"]["ticket"]["reference"]);
+        if !id.is_empty() {
+            *count.entry(id).or_default() += 1;
+        }
     }
     let twice = count.into_iter().filter(|(_, count)| *count > 1);
     twice

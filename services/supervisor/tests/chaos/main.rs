@@ -218,6 +218,31 @@ async fn the_judges_find_what_a_program_without_guards_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_judges_find_what_two_of_this_program_do_that_share_no_ledger() {
+    let mut world = World::without_runners(4).await;
+    world.start_apart().await;
+    world.start_runners().await;
+    let began = Instant::now();
+    let found = loop {
+        let found = judge::duplicates(&world.facts());
+        if !found.is_empty() || began.elapsed() > CONTROL {
+            break found;
+        }
+        tokio::time::sleep(world::LOOK).await;
+    };
+    let folder = world.stop(found.is_empty()).await;
+    eprintln!(
+        "{} duplicates within {:.1} s: {found:?}",
+        found.len(),
+        began.elapsed().as_secs_f64()
+    );
+    assert!(
+        !found.is_empty(),
+        "nobody found out two that decide alike: all that was written is in {folder:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kill_file_stops_an_order_that_waits_for_its_place_in_the_ledger() {
     let world = World::start(2).await;
     let outcome = kill::in_mid_append(&world).await;

@@ -116,50 +116,34 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
 impl World {
     /// Starts everything. `seed` makes the market.
     pub async fn start(seed: u64) -> Self {
+        let mut world = Self::without_runners(seed).await;
+        world.start_runners().await;
+        world
+    }
+
+    /// Starts everything but the two executions.
+    pub async fn without_runners(seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let plan = plan(folder.path());
-        let logs = plan.state.join("logs");
+        let plan = plan(folder.path(), free());
         let ends = Ends::default();
         let control = free();
-        let mut parts = Vec::new();
-        parts.push(Kept::start(nats(&plan), ends.clone()));
-        parts.push(Kept::start(
-            gateway(&plan, &control, folder.path(), seed),
-            ends.clone(),
-        ));
-        let monitor = plan.settings.nats.monitor.clone();
-        until("the NATS server is up", || async {
-            server::is_ready(&monitor).await.then_some(())
-        })
-        .await;
-        let secret = |user: &str| state::secret_of(&plan.state, user).expect("a secret");
-        let nats = &plan.settings.nats.address;
-        runtime::setup::streams(nats, &secret("admin"))
-            .await
-            .expect("the streams");
-        let bus = Bus::connect("operator", nats, &secret("operator"))
-            .await
-            .expect("the bus");
+        let gateway = Kept::start(gateway(&plan, &control, folder.path(), seed), ends.clone());
+        let (server, bus) = serve(&plan, &ends).await;
         let pulse = Pulse::listen(&bus).await.expect("heartbeats");
         until("the gateway is up", || async {
             ask(&control, &json!({"ask": "clients"})).await
         })
         .await;
-        for name in ["persistence", "bridge", "signal", "market-data"] {
-            let recipe = recipe(name, name, stage_arguments(&plan.state), &logs);
-            parts.push(Kept::start(recipe, ends.clone()));
-        }
-        let mut runners = Vec::new();
-        for name in RUNNERS {
-            runners.push(runner(name, &plan, folder.path(), &logs, &ends).await);
-        }
+        let mut parts = vec![server, gateway];
+        let stages = ["persistence", "bridge", "signal", "market-data"];
+        parts.extend(stages.map(|name| stage(name, &plan, &ends)));
         let follower = Follower::start(bus.clone());
         let page = Page::start(plan.settings.bridge.listen.clone(), plan.state.join("token"));
         Self {
             plan,
             ends,
             parts,
-            runners,
+            runners: Vec::new(),
             bus,
             follower,
             page,
@@ -167,6 +151,29 @@ impl World {
             pulse,
             folder,
         }
+    }
+
+    /// Starts the two executions.
+    pub async fn start_runners(&mut self) {
+        for name in RUNNERS {
+            let runner = runner(name, &self.plan, self.folder.path(), &self.ends).await;
+            self.runners.push(runner);
+        }
+    }
+
+    /// Starts a second pipeline on the same account, with a server of its own and other client ids: neither one LEDGER
+    /// nor one ordering client stands between its execution and the first.
+    pub async fn start_apart(&mut self) {
+        let folder = self.folder.path().join("apart");
+        let mut plan = plan(&folder, self.plan.settings.broker.address.clone());
+        plan.settings.broker.market_data_client_id = 20;
+        plan.settings.broker.ordering_client_id = 21;
+        write_settings(&plan, &plan.state);
+        let (server, _) = serve(&plan, &self.ends).await;
+        self.parts.push(server);
+        let stages = ["signal", "market-data", "execution"];
+        self.parts
+            .extend(stages.map(|name| stage(name, &plan, &self.ends)));
     }
 
     /// A process by its name.
@@ -240,12 +247,40 @@ fn free() -> String {
     format!("127.0.0.1:{}", ports::free().expect("a free port"))
 }
 
-fn plan(folder: &Path) -> Plan {
+/// Starts a NATS server with its streams.
+async fn serve(plan: &Plan, ends: &Ends) -> (Kept, Bus) {
+    let server = Kept::start(nats(plan), ends.clone());
+    let monitor = &plan.settings.nats.monitor;
+    until("the NATS server is up", || async {
+        server::is_ready(monitor).await.then_some(())
+    })
+    .await;
+    let nats = &plan.settings.nats.address;
+    let secret = |user: &str| state::secret_of(&plan.state, user).expect("a secret");
+    runtime::setup::streams(nats, &secret("admin"))
+        .await
+        .expect("the streams");
+    let bus = Bus::connect("operator", nats, &secret("operator"))
+        .await
+        .expect("the bus");
+    (server, bus)
+}
+
+fn stage(name: &'static str, plan: &Plan, ends: &Ends) -> Kept {
+    let logs = plan.state.join("logs");
+    Kept::start(
+        recipe(name, name, stage_arguments(&plan.state), &logs),
+        ends.clone(),
+    )
+}
+
+/// What a pipeline on the broker at this address is.
+fn plan(folder: &Path, broker: String) -> Plan {
     let run = RunAll {
         state: Some(folder.join("state")),
         nats_port: Some(0),
         dashboard_port: Some(0),
-        broker: Some(free()),
+        broker: Some(broker),
         bin_dir: Some(programs()),
         ..RunAll::default()
     };
@@ -308,7 +343,7 @@ fn stage_arguments(state: &Path) -> Vec<OsString> {
     ]
 }
 
-async fn runner(name: &'static str, plan: &Plan, folder: &Path, logs: &Path, ends: &Ends) -> Runner {
+async fn runner(name: &'static str, plan: &Plan, folder: &Path, ends: &Ends) -> Runner {
     let own = folder.join(name);
     let broker = Proxy::start(plan.settings.broker.address.clone()).await;
     let nats = Proxy::start(plan.settings.nats.address.clone()).await;
@@ -319,7 +354,8 @@ async fn runner(name: &'static str, plan: &Plan, folder: &Path, logs: &Path, end
     let secret = state::secret_of(&plan.state, "execution").expect("a secret");
     state::write_private(&own.join("secrets/execution"), &secret).expect("a secret can be written");
     write_settings(&plan, &own);
-    let recipe = recipe(name, "execution", stage_arguments(&own), logs);
+    let logs = plan.state.join("logs");
+    let recipe = recipe(name, "execution", stage_arguments(&own), &logs);
     let kept = Kept::start(recipe.clone(), ends.clone());
     Runner {
         folder: own,
